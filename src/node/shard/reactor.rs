@@ -235,6 +235,7 @@ mod tests {
     use super::super::order::LimitDevice;
     use super::super::remote::{RemoteKind, RemoteRequest, RequestOrigin};
     use super::*;
+    use crate::base::types::ShardId;
     use crate::runtime::buffer::{Pool, Region};
     use crate::runtime::op::{Completion, Op, Token};
     use crate::runtime::sim::disk::Image;
@@ -282,7 +283,7 @@ mod tests {
         let mut driver = Recorder { driver: world.driver(), limits: Vec::new() };
         let pool = Pool::new(&Region::map(1, 1 << 20).unwrap(), 0);
         let runtime = Runtime::new(&driver, pool, || 7);
-        let start = Start::empty(0, 1);
+        let start = Start::empty(ShardId::from_index(0), 1);
         let shared = Arc::clone(&start.shared);
         let mut reactor = Reactor::new(runtime, start);
         let request = LimitDevice { operations: 3 }.into_any();

@@ -71,6 +71,7 @@ mod tests {
     use super::super::remote::{RemoteKind, RequestOrigin};
     use super::super::start::Start;
     use super::*;
+    use crate::base::types::{ShardId, VolumeId};
     use crate::runtime::Runtime;
     use crate::runtime::buffer::{Pool, Region};
     use crate::runtime::sim::World;
@@ -82,15 +83,15 @@ mod tests {
         let mut driver = world.driver();
         let pool = Pool::new(&Region::map(1, 1 << 20).unwrap(), 0);
         let mut runtime = Runtime::new(&driver, pool, || 7);
-        let start = Start::empty(0, 2);
+        let start = Start::empty(ShardId::from_index(0), 2);
         let shared = Arc::clone(&start.shared);
         let (handle, (shard, _)) = (runtime.handle().clone(), Shard::new(runtime.handle(), start));
         let orders = [
-            SetRoute { volume: 5, owner: Some(1) }.into_any(),
+            SetRoute { volume: VolumeId(5), owner: Some(ShardId::from_index(1)) }.into_any(),
             LimitDevice { operations: 3 }.into_any(),
-            FenceVolume { volume: 5 }.into_any(),
-            SetReadOnly { volume: 5, read_only: true }.into_any(),
-            DeleteVolume { volume: 5 }.into_any(),
+            FenceVolume { volume: VolumeId(5) }.into_any(),
+            SetReadOnly { volume: VolumeId(5), read_only: true }.into_any(),
+            DeleteVolume { volume: VolumeId(5) }.into_any(),
         ];
         for (number, request) in (10..).zip(orders) {
             let request = RemoteRequest { from: RequestOrigin::Main, number, request };
@@ -114,7 +115,10 @@ mod tests {
                 (14, AnyOutcome::DeleteVolume(Err(OrderError::NoVolume))),
             ]
         ));
-        assert_eq!((shard.owner_of(5), shard.device_limit.get()), (Some(1), Some(3)));
+        assert_eq!(
+            (shard.owner_of(VolumeId(5)), shard.device_limit.get()),
+            (Some(ShardId::from_index(1)), Some(3))
+        );
         assert!(shared.mailboxes.iter().all(|mailbox| mailbox.is_empty()));
     }
 }

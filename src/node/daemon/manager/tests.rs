@@ -2,6 +2,7 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::base::types::{ShardId, VolumeId};
 use crate::node::board::{Board, DiskState, ShardInfo};
 use crate::node::datadir::DataDir;
 use crate::node::metrics::{Metrics, NodeInfo};
@@ -111,12 +112,13 @@ fn answer(
 fn manager(handle: &Handle, dir: &Path, volumes: &[u32]) -> ManagerState {
     let path = dir.join("data");
     let store = DataDir::open(&path, true).unwrap();
-    let infos = [0, 1].map(|id| ShardInfo { id, core: id, port: None });
+    let infos: Vec<ShardInfo> =
+        ShardId::all(SHARDS).map(|id| ShardInfo { id, core: 0, port: None }).collect();
     let metrics = Metrics::new(NodeInfo::default(), Board::new(&infos, Vec::new()));
     let shared = Arc::new(Shared::new(metrics, SHARDS));
     let mut placement = Placement::new(SHARDS);
     for id in volumes {
-        placement.place(&FoundVolume { store: 0, id: *id, generation: 0 });
+        placement.place(&FoundVolume { store: 0, id: VolumeId(*id), generation: 0 });
     }
     ManagerState {
         stores: vec![Store { path, dir: Some(store), state: DiskState::Ok }],
@@ -155,7 +157,7 @@ impl Bench {
     /// Makes a real file at the path of a volume, which can be monitored.
     fn make_file(&self, id: u32) -> PathBuf {
         let dir = self.state.stores[0].dir.as_ref().unwrap();
-        let path = dir.volume_path(id, 0);
+        let path = dir.volume_path(VolumeId(id), 0);
         std::fs::write(&path, "").unwrap();
         path
     }
@@ -174,16 +176,16 @@ impl Bench {
 
 #[test]
 fn new_volume_id_is_above_all_existing_and_pending_ids() {
-    with_manager(&[], async |bench| assert_eq!(bench.state.next_id(), Ok(1)));
+    with_manager(&[], async |bench| assert_eq!(bench.state.next_id(), Ok(VolumeId(1))));
     with_manager(&[3, 7], async |bench| {
-        assert_eq!(bench.state.next_id(), Ok(8));
+        assert_eq!(bench.state.next_id(), Ok(VolumeId(8)));
         let plan = bench.plan(new_volume()).unwrap();
-        assert_eq!((plan.changing.id, plan.size, plan.store), (8, 16 << 20, 0));
-        assert_eq!(bench.state.next_id(), Ok(9), "8 is being made");
-        let creation = bench.state.creations.get(8).unwrap();
+        assert_eq!((plan.changing.id, plan.size, plan.store), (VolumeId(8), 16 << 20, 0));
+        assert_eq!(bench.state.next_id(), Ok(VolumeId(9)), "8 is being made");
+        let creation = bench.state.creations.get(VolumeId(8)).unwrap();
         assert_eq!((creation.disk, creation.size, creation.done), (0, 16 << 20, 0));
         drop(plan);
-        assert_eq!(bench.state.next_id(), Ok(8));
+        assert_eq!(bench.state.next_id(), Ok(VolumeId(8)));
     });
     with_manager(&[u32::MAX], async |bench| {
         assert!(matches!(bench.state.next_id(), Err(Refused::Conflict(_))));
@@ -194,23 +196,23 @@ fn new_volume_id_is_above_all_existing_and_pending_ids() {
 fn second_change_of_a_volume_and_excess_changes_are_refused() {
     with_manager(&[], async |bench| {
         let mut changes: Vec<Changing> =
-            (0..16).map(|id| bench.state.begin(id).ok().unwrap()).collect();
+            (0..16).map(|id| bench.state.begin(VolumeId(id)).ok().unwrap()).collect();
         assert_eq!(changes.len(), CHANGES_MAX);
-        assert!(matches!(bench.state.begin(3), Err(Refused::Conflict(_))));
-        assert!(matches!(bench.state.begin(99), Err(Refused::Busy)));
+        assert!(matches!(bench.state.begin(VolumeId(3)), Err(Refused::Conflict(_))));
+        assert!(matches!(bench.state.begin(VolumeId(99)), Err(Refused::Busy)));
         changes.remove(3);
-        assert!(bench.state.begin(3).is_ok());
-        assert!(bench.state.begin(99).is_ok(), "the one before has ended");
+        assert!(bench.state.begin(VolumeId(3)).is_ok());
+        assert!(bench.state.begin(VolumeId(99)).is_ok(), "the one before has ended");
     });
 }
 
 #[test]
 fn creation_beyond_the_open_file_limit_is_refused() {
     with_manager(&[1, 2], async |bench| {
-        let _changed = bench.state.begin(1);
+        let _changed = bench.state.begin(VolumeId(1));
         let third = bench.plan(new_volume()).ok().unwrap();
         let fourth = bench.plan(new_volume()).ok().unwrap();
-        assert_eq!([third.changing.id, fourth.changing.id], [3, 4]);
+        assert_eq!([third.changing.id, fourth.changing.id], [3, 4].map(VolumeId));
         assert!(matches!(bench.plan(new_volume()), Err(Refused::NoSpace(_))), "4 is the most");
         drop(fourth);
         assert!(bench.plan(new_volume()).is_ok());
@@ -221,7 +223,7 @@ fn creation_beyond_the_open_file_limit_is_refused() {
 fn invalid_creation_is_refused_with_its_reason() {
     with_manager(&[5], async |bench| {
         let refused = |new| bench.plan(new).err();
-        let taken = NewVolume { id: Some(5), ..new_volume() };
+        let taken = NewVolume { id: Some(VolumeId(5)), ..new_volume() };
         assert!(matches!(refused(taken), Some(Refused::Conflict(_))));
         let size = Some(ByteSize::mib(15));
         assert!(matches!(refused(NewVolume { size, ..new_volume() }), Some(Refused::Invalid(_))));
@@ -236,8 +238,8 @@ fn invalid_creation_is_refused_with_its_reason() {
         assert!(bench.state.changing.borrow().is_empty(), "nothing is being changed");
         assert_eq!(bench.state.creations.all(), []);
         let disk = Some(0);
-        let plan = bench.plan(NewVolume { id: Some(9), size: None, disk }).ok().unwrap();
-        assert_eq!((plan.changing.id, plan.store), (9, 0));
+        let plan = bench.plan(NewVolume { id: Some(VolumeId(9)), size: None, disk }).ok().unwrap();
+        assert_eq!((plan.changing.id, plan.store), (VolumeId(9), 0));
     });
 }
 
@@ -248,9 +250,9 @@ fn created_volume_is_opened_monitored_and_routed() {
         let plan = bench.plan(new_volume()).ok().unwrap();
         bench.state.create(plan).await;
         assert!(bench.was_monitored(&path));
-        assert_eq!(bench.state.creations.get(2), None);
-        let placed = bench.state.placement.borrow().get(2).unwrap();
-        assert_eq!((placed.store, placed.shard, placed.generation), (0, 1, 0));
+        assert_eq!(bench.state.creations.get(VolumeId(2)), None);
+        let placed = bench.state.placement.borrow().get(VolumeId(2)).unwrap();
+        assert_eq!((placed.store, placed.shard.index(), placed.generation), (0, 1, 0));
         assert_eq!(bench.world.names(), ["2.0.vol"]);
         assert!(bench.state.changing.borrow().is_empty());
         let routed = "route 2 Some(1)".to_owned();
@@ -264,7 +266,7 @@ fn created_volume_is_opened_monitored_and_routed() {
             (1, shared),
         ];
         assert_eq!(bench.orders(), expected);
-        assert!(bench.state.shared.metrics.volume(2).is_some());
+        assert!(bench.state.shared.metrics.volume(VolumeId(2)).is_some());
     });
 }
 
@@ -274,25 +276,25 @@ fn failed_creation_keeps_its_reason_until_it_is_deleted() {
         let plan = bench.plan(new_volume()).ok().unwrap();
         bench.world.fail(2, Fault::Errno(28));
         bench.state.create(plan).await;
-        let failed = bench.state.creations.get(2).and_then(|creation| creation.failed);
+        let failed = bench.state.creations.get(VolumeId(2)).and_then(|creation| creation.failed);
         assert!(matches!(failed, Some(Refused::NoSpace(_))), "{failed:?}");
-        assert_eq!(bench.state.placement.borrow().get(2), None);
+        assert_eq!(bench.state.placement.borrow().get(VolumeId(2)), None);
         assert_eq!((bench.orders(), bench.world.names()), (vec![], vec![]));
-        assert_eq!(bench.state.delete(2).await, Ok(()));
-        assert_eq!(bench.state.creations.get(2), None);
-        assert_eq!(bench.state.delete(2).await, Err(Refused::NoSuchVolume(2)));
+        assert_eq!(bench.state.delete(VolumeId(2)).await, Ok(()));
+        assert_eq!(bench.state.creations.get(VolumeId(2)), None);
+        assert_eq!(bench.state.delete(VolumeId(2)).await, Err(Refused::NoSuchVolume(VolumeId(2))));
     });
     with_manager(&[1], async |bench| {
         let plan = bench.plan(new_volume()).ok().unwrap();
         bench.answer_with(Err(OrderError::NotOpened("a reason".to_owned())));
         bench.state.create(plan).await;
-        let failed = bench.state.creations.get(2).and_then(|creation| creation.failed);
+        let failed = bench.state.creations.get(VolumeId(2)).and_then(|creation| creation.failed);
         assert!(matches!(failed, Some(Refused::Failed(_))), "{failed:?}");
-        assert!(bench.state.placement.borrow().get(2).is_some(), "its file exists");
+        assert!(bench.state.placement.borrow().get(VolumeId(2)).is_some(), "its file exists");
         bench.answer_with(Ok(()));
-        assert_eq!(bench.state.delete(2).await, Ok(()));
-        assert_eq!(bench.state.creations.get(2), None);
-        assert_eq!(bench.state.placement.borrow().get(2), None);
+        assert_eq!(bench.state.delete(VolumeId(2)).await, Ok(()));
+        assert_eq!(bench.state.creations.get(VolumeId(2)), None);
+        assert_eq!(bench.state.placement.borrow().get(VolumeId(2)), None);
     });
 }
 
@@ -302,12 +304,12 @@ fn volume_that_was_not_deleted_stays_routed_and_monitored() {
         let path = bench.make_file(2);
         let stays = NotRemoved::Kept(IoError::Errno(5));
         bench.answer_with(Err(OrderError::NotRemoved(stays)));
-        assert!(matches!(bench.state.delete(2).await, Err(Refused::Failed(_))));
-        assert!(bench.state.placement.borrow().get(2).is_some());
+        assert!(matches!(bench.state.delete(VolumeId(2)).await, Err(Refused::Failed(_))));
+        assert!(bench.state.placement.borrow().get(VolumeId(2)).is_some());
         assert_eq!(bench.orders(), [(1, "delete 2".to_owned())], "it is still routed");
         assert!(bench.was_monitored(&path));
         bench.answer_with(Ok(()));
-        assert_eq!(bench.state.delete(2).await, Ok(()), "a second attempt is possible");
+        assert_eq!(bench.state.delete(VolumeId(2)).await, Ok(()), "a second attempt is possible");
     });
 }
 
@@ -315,10 +317,10 @@ fn volume_that_was_not_deleted_stays_routed_and_monitored() {
 fn deleted_volume_is_neither_monitored_nor_placed_nor_routed() {
     with_manager(&[1, 2], async |bench| {
         let path = bench.make_file(2);
-        bench.state.files.watch(2, path.clone());
-        assert_eq!(bench.state.delete(2).await, Ok(()));
+        bench.state.files.watch(VolumeId(2), path.clone());
+        assert_eq!(bench.state.delete(VolumeId(2)).await, Ok(()));
         assert!(!bench.was_monitored(&path), "it was removed on purpose");
-        assert_eq!(bench.state.placement.borrow().get(2), None);
+        assert_eq!(bench.state.placement.borrow().get(VolumeId(2)), None);
         let routed = "route 2 None".to_owned();
         // Shard 0 has the device for itself; shard 1 has no volume.
         let alone = "limit 96".to_owned();
@@ -337,13 +339,13 @@ fn deleted_volume_is_neither_monitored_nor_placed_nor_routed() {
 #[test]
 fn orders_for_a_volume_go_to_the_shard_that_owns_it() {
     with_manager(&[1, 2, 3], async |bench| {
-        assert_eq!(bench.state.set_read_only(2, true).await, Ok(()));
+        assert_eq!(bench.state.set_read_only(VolumeId(2), true).await, Ok(()));
         assert_eq!(bench.orders(), [(1, "read-only 2 true".to_owned())]);
-        let unknown = bench.state.set_read_only(9, true).await;
-        assert_eq!(unknown, Err(Refused::NoSuchVolume(9)));
-        Rc::clone(&bench.state).fence(Lost::Volume(3)).await;
+        let unknown = bench.state.set_read_only(VolumeId(9), true).await;
+        assert_eq!(unknown, Err(Refused::NoSuchVolume(VolumeId(9))));
+        Rc::clone(&bench.state).fence(Lost::Volume(VolumeId(3))).await;
         assert_eq!(bench.orders(), [(0, "fence 3".to_owned())]);
-        Rc::clone(&bench.state).fence(Lost::Volume(9)).await;
+        Rc::clone(&bench.state).fence(Lost::Volume(VolumeId(9))).await;
         assert_eq!(bench.orders(), []);
         Rc::clone(&bench.state).fence(Lost::Disk(0)).await;
         let fenced = [(0, "fence 1"), (1, "fence 2"), (0, "fence 3")];
