@@ -92,6 +92,7 @@ fn answer(
                     (format!("fence {volume}"), AnyOutcome::FenceVolume(Ok(SUMMARY)))
                 }
                 AnyRequest::SetRoute(SetRoute { volume, owner }) => {
+                    let owner = owner.map(ShardId::index);
                     (format!("route {volume} {owner:?}"), AnyOutcome::SetRoute(()))
                 }
                 AnyRequest::LimitDevice(LimitDevice { operations }) => {
