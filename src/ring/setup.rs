@@ -308,14 +308,14 @@ mod tests {
     }
 
     #[test]
-    fn buffers_that_cannot_be_registered_are_reported_with_their_size_and_the_remedy() {
+    fn unregistered_buffers_are_reported_with_size_and_remedy() {
         let error = io::Error::from_raw_os_error(libc::ENOMEM);
         let text = SetupError::Unregistered { error, mib: 64 }.to_string();
         assert!(text.contains("64 MiB") && text.contains("LimitMEMLOCK"), "{text}");
     }
 
     #[test]
-    fn a_ring_may_be_entered_before_it_is_enabled_unless_that_is_forbidden() {
+    fn entering_a_disabled_ring_is_accepted_unless_forbidden() {
         let ring = build().unwrap();
         assert!(check_enter(&ring).is_ok());
         let answer = ring.submitter().submit().unwrap_err();

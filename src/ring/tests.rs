@@ -324,7 +324,7 @@ fn a_file_belongs_to_the_device_that_it_is_on() {
 /// Receives that found no buffer are submitted again as far as there are buffers, and no more than are
 /// resumed in an iteration.
 #[test]
-fn starved_receives_are_submitted_again_only_as_far_as_there_are_buffers() {
+fn starved_receives_are_resubmitted_while_buffers_last() {
     let buffers = ARRIVALS_MAX + 8;
     let mut bench = bench_with(1, 96, buffers * HEAD_BUFFER);
     let count = u32::try_from(2 * buffers).unwrap();
@@ -349,7 +349,7 @@ fn starved_receives_are_submitted_again_only_as_far_as_there_are_buffers() {
 }
 
 #[test]
-fn cancelling_a_starved_receive_leaves_the_others_and_ends_only_once() {
+fn cancelled_starved_receive_completes_once_and_alone() {
     let mut bench = bench_with(1, 96, 4 * HEAD_BUFFER);
     (0..6).for_each(|index| bench.receive(index));
     let held = reap(&mut bench.ring);

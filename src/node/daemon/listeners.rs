@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn the_listeners_of_an_address_share_one_port_and_exclude_another_daemon() {
+    fn listeners_share_a_port_but_not_with_another_daemon() {
         let sockets = bind_shared(([127, 0, 0, 1], 0).into(), 3).unwrap();
         let local = |socket| TcpListener::from(socket).local_addr().unwrap();
         let copies = sockets.iter().map(|socket| socket.try_clone().unwrap());

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn keep_alives_are_a_quarter_of_the_watchdog_apart_and_stop_at_half_of_it() {
+    fn keep_alives_follow_a_quarter_of_the_watchdog_interval() {
         let board = board();
         let mut notifier = Notifier::new(Some(Duration::from_secs(8)), 0);
         let mut alive = |now| notifier.notices(&board, now).contains(&Notice::Alive);

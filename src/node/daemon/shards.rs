@@ -148,7 +148,7 @@ mod tests {
     use crate::node::daemon::volume_files::FoundVolume;
 
     #[test]
-    fn shards_of_one_device_divide_its_operations_and_each_gets_at_least_one() {
+    fn device_limit_is_divided_among_shards_with_a_minimum_of_1() {
         let mut config = Config::default();
         config.limits.device_in_flight = 5;
         let mut placement = Placement::new(3);

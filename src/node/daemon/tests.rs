@@ -68,7 +68,7 @@ fn stop_by_signal(daemon: Running) -> Ended {
 }
 
 #[test]
-fn a_daemon_whose_shards_drain_ends_for_the_reason_it_was_stopped() {
+fn clean_drain_keeps_the_reason_of_the_stop() {
     for (reason, ended) in [
         (Reason::Signal("SIGTERM".to_owned()), Ended::Drained),
         (Reason::Poisoned, Ended::Poisoned),
@@ -83,7 +83,7 @@ fn a_daemon_whose_shards_drain_ends_for_the_reason_it_was_stopped() {
 }
 
 #[test]
-fn a_shard_that_panics_while_the_daemon_drains_is_a_lost_thread() {
+fn shard_that_panics_in_the_drain_is_a_lost_thread() {
     let dir = tempfile::tempdir().unwrap();
     let mut daemon = daemon(dir.path());
     shard_that_panics_while_draining(&mut daemon);
@@ -91,7 +91,7 @@ fn a_shard_that_panics_while_the_daemon_drains_is_a_lost_thread() {
 }
 
 #[test]
-fn a_shard_that_panicked_right_before_a_signal_is_a_lost_thread_and_nothing_drains() {
+fn shard_lost_before_the_signal_prevents_the_drain() {
     let dir = tempfile::tempdir().unwrap();
     let mut daemon = daemon(dir.path());
     let shard = name::shard(ShardId::from_index(daemon.shards.len()));
@@ -106,7 +106,7 @@ fn a_shard_that_panicked_right_before_a_signal_is_a_lost_thread_and_nothing_drai
 }
 
 #[test]
-fn any_other_thread_that_panics_while_the_daemon_drains_is_a_lost_thread() {
+fn other_thread_that_panics_in_the_drain_is_a_lost_thread() {
     let dir = tempfile::tempdir().unwrap();
     let daemon = daemon(dir.path());
     let thread = panics_while_draining(&daemon.threads, name::LOG, &daemon.board);
@@ -139,7 +139,7 @@ fn a_second_signal_ends_the_drain_without_hiding_a_lost_shard() {
 }
 
 #[test]
-fn a_private_daemon_whose_shard_panics_while_it_drains_did_not_stop_in_order() {
+fn private_daemon_reports_a_shard_that_panics_in_the_drain() {
     let dir = tempfile::tempdir().unwrap();
     let private = Private::start(&config(dir.path()), &Log::none(), FirstVolume::Leave);
     let mut private = private.unwrap();
@@ -151,7 +151,7 @@ fn a_private_daemon_whose_shard_panics_while_it_drains_did_not_stop_in_order() {
 }
 
 #[test]
-fn a_private_daemon_serves_recovered_volumes_on_ports_of_its_own_and_stops_in_order() {
+fn private_daemon_serves_on_free_ports_and_stops_cleanly() {
     let dir = tempfile::tempdir().unwrap();
     for _ in 0..2 {
         let private = Private::start(&config(dir.path()), &Log::none(), FirstVolume::Create);

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_daemon_stops_only_when_no_volume_needs_the_process() {
+    fn daemon_stops_when_no_volume_can_be_served() {
         for states in [&[][..], &[ReadOnly], &[Failed, ReadOnly], &[Failed, Recovering], &[Lost]] {
             assert!(reason_of(states).is_none(), "{states:?}");
         }

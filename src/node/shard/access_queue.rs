@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_omits_new_records_and_keeps_the_old_ones() {
+    fn full_queue_drops_new_records_and_keeps_old_ones() {
         let queue = AccessQueue::new(Header { threshold: 10, started: 0 });
         let fitted = (0..ACCESS_RECORDS as u64 + 2).filter(|time| queue.push(record(*time)));
         assert_eq!(fitted.count(), ACCESS_RECORDS);

@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upload_goes_to_the_writable_volume_with_the_most_room() {
+    fn upload_goes_to_the_writable_volume_with_most_space() {
         let (writable, read_only) = (VolumeState::Writable, VolumeState::ReadOnly);
         let volumes = [(writable, 500, 300), (writable, 400, 100), (read_only, 900, 0)];
         assert_eq!(pick(&volumes, 100), Ok(VolumeId(2)));
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_writable_volume_the_refusal_is_temporary() {
+    fn no_writable_volume_is_a_temporary_refusal() {
         let states = [VolumeState::ReadOnly, VolumeState::Recovering, VolumeState::Lost];
         let volumes = states.map(|state| (state, 900, 0));
         assert_eq!(pick(&volumes, 1), Err(Status::SERVICE_UNAVAILABLE));

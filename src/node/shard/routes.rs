@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_size_hint_rises_at_once_and_falls_slowly_within_its_limits() {
+    fn size_hint_rises_at_once_and_falls_slowly_within_bounds() {
         let routes = Routes::new(HashMap::new());
         assert_eq!(routes.size_hint(VolumeId(1)), SIZE_HINT_FIRST);
         let after = |needed| {

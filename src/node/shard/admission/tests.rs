@@ -25,7 +25,7 @@ fn with_pool<F: Future<Output = ()> + 'static>(
 }
 
 #[test]
-fn reads_leave_room_for_the_heads_of_as_many_requests_as_the_ring_holds() {
+fn reads_leave_buffers_for_all_heads_of_the_ring() {
     let capacity = 64 << 20;
     let limit = (0..capacity).step_by(PAGE).rev().find(|&used| leaves_heads(used, capacity));
     let left = capacity - limit.unwrap();
@@ -37,7 +37,7 @@ fn reads_leave_room_for_the_heads_of_as_many_requests_as_the_ring_holds() {
 }
 
 #[test]
-fn read_buffers_take_fifteen_sixteenths_of_the_pool_and_no_page_more() {
+fn read_buffers_use_at_most_15_of_16_of_the_pool() {
     with_pool(POOL, async |handle, admission| {
         let _held = handle.pool().alloc(7 * EIGHTH).unwrap();
         assert!(admission.read_buffer(EIGHTH / 2 + PAGE).is_none());
@@ -114,7 +114,7 @@ fn sixty_four_bodies_wait_and_the_next_one_is_refused_at_once() {
 }
 
 #[test]
-fn a_transfer_asks_for_half_as_much_each_time_down_to_a_chunk_and_waits_5_s() {
+fn transfer_halves_its_request_down_to_a_chunk_within_5_s() {
     with_pool(POOL, async |handle, admission| {
         let began = handle.now();
         let mut asked = Vec::new();
@@ -173,7 +173,7 @@ fn a_piece_gets_its_own_chunk_and_an_eighth_of_what_can_be_lent() {
 }
 
 #[test]
-fn when_nothing_can_be_lent_each_transfer_still_has_its_own_chunk() {
+fn each_transfer_keeps_its_own_chunk_without_loans() {
     with_pool(POOL, async |_, admission| {
         let permit = admission.admit_large_transfer().unwrap();
         let grants: Vec<Grant> = std::iter::from_fn(|| permit.grant(1 << 20)).take(1000).collect();

@@ -225,7 +225,7 @@ fn published(volumes: &Volumes, id: u32) -> VolumeState {
 }
 
 #[test]
-fn the_writable_volume_with_the_most_free_space_that_fits_is_picked() {
+fn most_free_writable_volume_that_fits_is_picked() {
     with_volume(1, |handle, _, volumes| async move {
         volumes.close_all().await;
         volumes.entries.borrow_mut().clear();
@@ -247,7 +247,7 @@ fn the_writable_volume_with_the_most_free_space_that_fits_is_picked() {
 }
 
 #[test]
-fn changes_of_state_are_published_before_they_are_reported() {
+fn state_changes_are_published_before_the_answer() {
     with_volume(1, |handle, world, volumes| async move {
         assert_eq!(published(&volumes, 1), VolumeState::Writable);
         volumes.set_read_only(VolumeId(1), true).await.unwrap();
@@ -275,7 +275,7 @@ fn changes_of_state_are_published_before_they_are_reported() {
 }
 
 #[test]
-fn a_volume_that_recovers_takes_no_requests_and_no_orders() {
+fn recovering_volume_refuses_requests_and_orders() {
     with_volume(1, |handle, _, volumes| async move {
         volumes.insert_recovering(&assignment_of(7));
         assert!(matches!(volumes.local(VolumeId(7)), Err(RequestError::Recovering)));
@@ -292,7 +292,7 @@ fn a_volume_that_recovers_takes_no_requests_and_no_orders() {
 }
 
 #[test]
-fn a_volume_that_could_not_be_opened_can_only_be_deleted() {
+fn volume_that_failed_to_open_can_only_be_deleted() {
     with_volume(1, |handle, world, volumes| async move {
         volumes.close_all().await;
         volumes.entries.borrow_mut().clear();
@@ -313,7 +313,7 @@ fn a_volume_that_could_not_be_opened_can_only_be_deleted() {
 }
 
 #[test]
-fn a_deletion_is_refused_during_another_and_loses_no_count() {
+fn concurrent_deletion_is_refused_and_counts_are_kept() {
     with_volume(1, |handle, _, volumes| async move {
         let pool = handle.pool().clone();
         assert!(volumes.put(VolumeId(1), put(&pool)).await.is_ok());

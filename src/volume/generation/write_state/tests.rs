@@ -154,7 +154,7 @@ fn first_failure_is_kept() {
 }
 
 #[test]
-fn lost_file_outranks_unknown_state_and_that_outranks_poison() {
+fn lost_file_outranks_unknown_state_which_outranks_poison() {
     let changing =
         [Writable, ReadOnly(Operator), ReadOnly(Changing), Poisoned(FIRST), Closing, Closed];
     let changes = changing.map(|from| (from, StateUnknown(SECOND)));
