@@ -6,6 +6,7 @@ mod daemon_harness;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -58,11 +59,16 @@ impl Place {
         let dir = data_dir();
         let daemon = Daemon::start(dir.path(), &Options::default());
         std::fs::create_dir(dir.path().join("photos")).unwrap();
-        for n in 0..photos {
-            let path = dir.path().join("photos").join(format!("{n:04}.jpg"));
+        let place = Self { dir, daemon };
+        place.add_photos(0..photos);
+        place
+    }
+
+    fn add_photos(&self, photos: Range<u64>) {
+        for n in photos {
+            let path = self.path("photos").join(format!("{n:04}.jpg"));
             std::fs::write(path, bytes(n, 3000)).unwrap();
         }
-        Self { dir, daemon }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -241,6 +247,8 @@ fn signal_stops_offline_import_cleanly() {
             .any(|name| name.extension().is_some_and(|e| e == "ckpt"))
     };
     assert!(!checkpoint());
+    // Enough for the signal to arrive before the end.
+    place.add_photos(200..4000);
     let lock = std::fs::metadata(place.path("data/LOCK")).unwrap().modified().unwrap();
     let child = import(place.dir.path(), &["photos", "--data", "data"]).spawn().unwrap();
     wait_for("the lock of the data directory", || {
@@ -269,7 +277,7 @@ fn signal_stops_offline_import_cleanly() {
     let options = Options::default();
     place.daemon = Daemon::launch_on(place.dir.path(), &options, addresses.0, addresses.1);
     place.daemon.wait_ready();
-    place.assert_resumes(200);
+    place.assert_resumes(4000);
 }
 
 /// An import that has stored 40 photos and blocks on writing its manifest, to a FIFO whose path is returned.
