@@ -47,7 +47,7 @@ fn a_failed_write_poisons_before_it_is_logged() {
         catch_unwind(AssertUnwindSafe(|| process.put(&volume, NeedleId::new(1, 0), b"lost?")))
     });
     assert!(put.is_err(), "the failure was logged");
-    assert!(volume.poisoned());
+    assert!(volume.volume().poisoned());
     // Unwinding left the executor inconsistent, as in a shard whose thread panicked: it cannot be dropped.
     std::mem::forget((process, volume));
 }

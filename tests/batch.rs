@@ -12,7 +12,7 @@ use hayloft::runtime::buffer::Pool;
 use hayloft::runtime::sim::disk::Image;
 use hayloft::runtime::sim::{Fault, World};
 use hayloft::runtime::{Runtime, split_mix};
-use hayloft::volume::{Existing, GetError, NewNeedle, Refusal, Stored, Volume};
+use hayloft::volume::{Existing, GetError, NewNeedle, Refusal, Slot, Stored};
 use xxhash_rust::xxh3::xxh3_64;
 
 const EIO: i32 = 5;
@@ -22,14 +22,14 @@ const fn id(n: u64) -> NeedleId {
     NeedleId::new(n, 0)
 }
 
-fn started() -> (Process, Rc<Volume>) {
+fn started() -> (Process, Rc<Slot>) {
     let mut process = Process::start(1, &Image::default(), &pool(32 << 20));
     process.create(16 << 20);
     let volume = process.open().unwrap();
     (process, volume)
 }
 
-fn restarted(image: &Image) -> (Process, Rc<Volume>) {
+fn restarted(image: &Image) -> (Process, Rc<Slot>) {
     let mut process = Process::start(2, image, &pool(32 << 20));
     let volume = process.open().unwrap();
     (process, volume)
@@ -46,7 +46,7 @@ fn batch(pool: &Pool, needles: &[(u64, Vec<u8>)]) -> Vec<NewNeedle> {
 impl Process {
     fn put_batch(
         &mut self,
-        volume: &Rc<Volume>,
+        volume: &Rc<Slot>,
         needles: Vec<NewNeedle>,
         check: Option<fn(Option<&Existing>) -> bool>,
     ) -> Result<Vec<Stored>, Refusal> {
@@ -71,8 +71,9 @@ fn batch_is_stored_whole_with_one_commit() {
     let pool = process.pool();
     let needles: Vec<(u64, Vec<u8>)> =
         [(3, 100), (1, 0), (2, 70_000), (4, 1 << 20)].map(|(n, len)| (n, bytes(n, len))).into();
-    let stats =
-        |volume: &Volume| (volume.stats().commits.get(), volume.stats().commit_needles.get());
+    let stats = |volume: &Slot| {
+        (volume.volume().stats().commits.get(), volume.volume().stats().commit_needles.get())
+    };
     let before = stats(&volume);
     let stored = process.put_batch(&volume, batch(&pool, &needles), None).unwrap();
     let after = stats(&volume);
@@ -80,10 +81,13 @@ fn batch_is_stored_whole_with_one_commit() {
     for ((n, data), stored) in needles.iter().zip(&stored) {
         assert_eq!((stored.replaced, stored.etag), (*n == 2, xxh3_64(data)));
     }
-    let figures = volume.figures();
+    let figures = volume.volume().figures();
     let (mut again, volume) = restarted(&process.image());
-    assert_eq!((volume.figures().needles, figures.needles), (4, 4));
-    assert_eq!((volume.figures().live, volume.figures().dead), (figures.live, figures.dead));
+    assert_eq!((volume.volume().figures().needles, figures.needles), (4, 4));
+    assert_eq!(
+        (volume.volume().figures().live, volume.volume().figures().dead),
+        (figures.live, figures.dead)
+    );
     for (n, data) in &needles {
         assert_eq!(again.get(&volume, id(*n)).unwrap(), *data);
     }
@@ -93,14 +97,14 @@ fn batch_is_stored_whole_with_one_commit() {
 fn an_empty_batch_stores_nothing() {
     let (mut process, volume) = started();
     assert_eq!(process.put_batch(&volume, Vec::new(), None), Ok(Vec::new()));
-    assert_eq!(volume.stats().commits.get(), 0);
+    assert_eq!(volume.volume().stats().commits.get(), 0);
 }
 
 #[test]
 fn one_refusal_refuses_the_batch() {
     let (mut process, volume) = started();
     process.put(&volume, id(2), b"before").unwrap();
-    let (pool, before) = (process.pool(), volume.figures());
+    let (pool, before) = (process.pool(), volume.volume().figures());
     let one = |n| (n, bytes(n, 100));
     for wanted in [Refusal::Conflict, Refusal::Precondition] {
         // The refused needle comes first, in the middle, last.
@@ -115,7 +119,7 @@ fn one_refusal_refuses_the_batch() {
             assert_eq!(process.put_batch(&volume, needles, check), Err(wanted));
         }
     }
-    assert_eq!(volume.figures(), before, "nothing was written");
+    assert_eq!(volume.volume().figures(), before, "nothing was written");
     assert_eq!(process.get(&volume, id(1)), Err(GetError::NotFound));
     assert_eq!(process.get(&volume, id(2)).unwrap(), b"before");
 }
@@ -145,16 +149,22 @@ fn a_batch_may_be_as_large_as_a_commit() {
     let pool = process.pool();
     let needles: Vec<(u64, Vec<u8>)> = (0..1000).map(|n| (n, bytes(n, 300))).collect();
     process.put_batch(&volume, batch(&pool, &needles), None).unwrap();
-    assert_eq!((volume.stats().commits.get(), volume.stats().commit_needles.get()), (1, 1000));
+    assert_eq!(
+        (volume.volume().stats().commits.get(), volume.volume().stats().commit_needles.get()),
+        (1, 1000)
+    );
     let replaced = process.put_batch(&volume, batch(&pool, &needles), None).unwrap();
     assert!(replaced.iter().all(|stored| stored.replaced));
     // Longer than the target length of a commit.
     let long: Vec<(u64, Vec<u8>)> = (0..5).map(|n| (n, bytes(n + 7, 1 << 20))).collect();
     process.put_batch(&volume, batch(&pool, &long), None).unwrap();
-    assert_eq!(volume.stats().commits.get(), 3);
-    let figures = volume.figures();
+    assert_eq!(volume.volume().stats().commits.get(), 3);
+    let figures = volume.volume().figures();
     let (mut again, volume) = restarted(&process.image());
-    assert_eq!((volume.figures().needles, volume.figures().live), (1000, figures.live));
+    assert_eq!(
+        (volume.volume().figures().needles, volume.volume().figures().live),
+        (1000, figures.live)
+    );
     for (n, data) in long.iter().chain(&needles[5..]) {
         assert_eq!(again.get(&volume, id(*n)).unwrap(), *data);
     }
@@ -178,10 +188,13 @@ fn batch_may_contain_multipart_objects() {
     });
     let tags: Vec<u64> = stored.iter().map(|stored| stored.etag).collect();
     assert_eq!(tags, [xxh3_64(b"small"), xxh3_64(&wanted[0]), xxh3_64(&wanted[1])]);
-    let figures = volume.figures();
+    let figures = volume.volume().figures();
     assert!(figures.live > 1_800_000);
     let (mut again, volume) = restarted(&process.image());
-    assert_eq!((volume.figures().needles, volume.figures().live), (3, figures.live));
+    assert_eq!(
+        (volume.volume().figures().needles, volume.volume().figures().live),
+        (3, figures.live)
+    );
     assert_eq!(again.get(&volume, id(5)).unwrap(), b"small");
     assert!(again.get(&volume, id(6)).unwrap() == wanted[0]);
     assert!(again.get(&volume, id(7)).unwrap() == wanted[1]);
@@ -209,7 +222,7 @@ fn batches_with_the_same_ids_do_not_deadlock() {
         for n in 2..5 {
             assert_eq!(process.get(&volume, id(n)).unwrap(), bytes(value * 10 + n, 200));
         }
-        assert_eq!(volume.figures().needles, 4);
+        assert_eq!(volume.volume().figures().needles, 4);
     }
 }
 
@@ -229,7 +242,7 @@ fn a_failed_write_stores_nothing_of_a_batch() {
         for (n, _) in &needles {
             assert_eq!(process.get(&volume, id(*n)), Err(GetError::NotFound));
         }
-        assert!(volume.damage().is_empty());
+        assert!(volume.volume().damage().is_empty());
     }
 }
 
@@ -242,10 +255,10 @@ fn batch_that_does_not_fit_is_refused_whole() {
     };
     process.put_batch(&volume, batch(&pool, &long(0)), None).unwrap();
     process.put_batch(&volume, batch(&pool, &long(7)), None).unwrap();
-    let before = volume.figures();
+    let before = volume.volume().figures();
     let refused = process.put_batch(&volume, batch(&pool, &long(14)), None);
     assert_eq!(refused, Err(Refusal::Full));
-    assert_eq!(volume.figures(), before);
+    assert_eq!(volume.volume().figures(), before);
     process.put(&volume, id(14), b"alone").unwrap();
 }
 
@@ -293,7 +306,7 @@ fn picked_name_in_use_is_drawn_again() {
         let (id, _, stored) = put.unwrap();
         assert!(!stored.replaced && names.insert(id), "{id} was in use");
     }
-    assert_eq!(volume.figures().needles, 5);
+    assert_eq!(volume.volume().figures().needles, 5);
 }
 
 /// Other writes to the names of a batch are ordered before or after it.
@@ -349,11 +362,11 @@ fn batch_locks_its_names_until_it_is_written() {
                 handle.sleep_until(handle.now() + 1_000_000).await;
             }
         });
-        let needles = volume.figures().needles;
+        let needles = volume.volume().figures().needles;
         assert!(needles <= 2, "seed {seed}: {needles} needles of two names");
         let again = restarted(&process.image()).1;
-        assert_eq!(again.figures().needles, needles, "seed {seed}");
-        assert_eq!(again.figures().live, volume.figures().live, "seed {seed}");
+        assert_eq!(again.volume().figures().needles, needles, "seed {seed}");
+        assert_eq!(again.volume().figures().live, volume.volume().figures().live, "seed {seed}");
     }
 }
 
@@ -362,7 +375,7 @@ fn batch_locks_its_names_until_it_is_written() {
 fn batches_in_one_commit_are_recovered_separately() {
     let (mut process, volume) = started();
     let (pool, handle) = (process.pool(), process.runtime.handle().clone());
-    let commits = volume.stats().commits.get();
+    let commits = volume.volume().stats().commits.get();
     for first in [0, 10, 20] {
         let (volume, pool) = (Rc::clone(&volume), pool.clone());
         handle.spawn(async move {
@@ -371,7 +384,7 @@ fn batches_in_one_commit_are_recovered_separately() {
         });
     }
     process.put(&volume, id(30), b"beside them").unwrap();
-    assert_eq!(volume.stats().commits.get(), commits + 1, "the batches share a commit");
+    assert_eq!(volume.volume().stats().commits.get(), commits + 1, "the batches share a commit");
     let again = restarted(&process.image()).1;
-    assert_eq!((again.figures().needles, again.damage().len()), (7, 0));
+    assert_eq!((again.volume().figures().needles, again.volume().damage().len()), (7, 0));
 }

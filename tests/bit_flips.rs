@@ -15,7 +15,7 @@ use hayloft::runtime::sim::disk::Image;
 use hayloft::runtime::sim::fault::BAD_SECTOR;
 use hayloft::runtime::split_mix;
 use hayloft::volume::format::decode_header;
-use hayloft::volume::{GetError, NewNeedle, Volume};
+use hayloft::volume::{GetError, NewNeedle, Slot};
 
 const SIZE: u64 = 128 * 1024;
 /// Between head and log; never read.
@@ -64,7 +64,7 @@ fn build(pool: &Pool, clean: bool) -> (Image, Contents) {
 }
 
 /// Stores several needles in one commit, the last one.
-fn put_together(process: &mut Process, volume: &Rc<Volume>, contents: &mut Contents) {
+fn put_together(process: &mut Process, volume: &Rc<Slot>, contents: &mut Contents) {
     let handle = process.runtime.handle().clone();
     for n in 7..10 {
         let id = NeedleId::new(n, 1);

@@ -17,7 +17,7 @@ use hayloft::runtime::sim::{Fault, World};
 use hayloft::runtime::split_mix;
 use hayloft::volume::{
     self, CheckpointFigures, Checkpointing, DamagedRange, Expected, GetError, Location, NewNeedle,
-    NotRemoved, NotWritten, OpenContext, Progress, Volume,
+    NotRemoved, NotWritten, OpenContext, Progress, Slot,
 };
 
 const FILE: &str = "1.0.vol";
@@ -39,9 +39,9 @@ fn start(seed: u64, image: &Image, pool: &Pool) -> Process {
     Process::start(seed, image, pool)
 }
 
-fn checkpoint(process: &mut Process, volume: &Rc<Volume>) -> bool {
+fn checkpoint(process: &mut Process, volume: &Rc<Slot>) -> bool {
     let volume = Rc::clone(volume);
-    process.run(async move { volume.checkpoint().await }).unwrap()
+    process.run(async move { volume.volume().checkpoint().await }).unwrap()
 }
 
 /// Image after a kill: many needles, all covered by a checkpoint.
@@ -76,15 +76,15 @@ struct Recovered {
 fn recovered(image: &Image, expected: Expected, pool: &Pool) -> (Recovered, CheckpointFigures) {
     let mut process = start(3, image, pool);
     let volume = process.open_as(expected).unwrap();
-    let walk = volume.walk().unwrap();
-    let (figures, end) = (volume.figures(), volume.open_report().end);
+    let walk = volume.volume().walk().unwrap();
+    let (figures, end) = (volume.volume().figures(), volume.volume().open_report().end);
     let recovered = Recovered {
         places: walk.places().to_vec(),
         live: figures.live,
         needles: figures.needles,
         tail: end.tail,
         version: end.version,
-        damage: volume.damage().to_vec(),
+        damage: volume.volume().damage().to_vec(),
     };
     (recovered, figures.checkpoint)
 }
@@ -150,7 +150,7 @@ fn history(seed: u64, base: &Image, hash_bits: Option<u32>, pool: &Pool) -> Vec<
                     }
                 }
                 if client == 0 && step % 4 == 1 {
-                    volume.checkpoint().await.unwrap();
+                    volume.volume().checkpoint().await.unwrap();
                 }
             }
             left.set(left.get() - 1);
@@ -259,7 +259,7 @@ fn clean_stop_leaves_no_log_to_replay() {
     let volume = process.open_as(as_volume(Some(ON_DEMAND), None)).unwrap();
     assert!(!checkpoint(&mut process, &volume));
     process.close(&volume);
-    assert_eq!(volume.figures().checkpoint.written, 0);
+    assert_eq!(volume.volume().figures().checkpoint.written, 0);
     assert_eq!(process.image().bytes(CHECKPOINT), image.bytes(CHECKPOINT));
 }
 
@@ -326,13 +326,13 @@ fn damage_before_or_after_a_checkpoint_is_found_and_remembered() {
     let pool = pool(8 << 20);
     let mut process = start(1, &small_image(&pool), &pool);
     let volume = process.open_as(as_volume(Some(ON_DEMAND), None)).unwrap();
-    let front = volume.open_report().end.tail;
+    let front = volume.volume().open_report().end.tail;
     for n in 0..6 {
         process.put(&volume, id(n), &bytes(n + 90, 3000)).unwrap();
     }
     process.delete(&volume, id(2)).unwrap();
     let image = process.image();
-    let tail = volume.figures().used - 4096;
+    let tail = volume.volume().figures().used - 4096;
     for at in (front..tail).step_by(512) {
         let mut image = image.clone();
         // Damages a needle header or a commit record.
@@ -345,8 +345,8 @@ fn damage_before_or_after_a_checkpoint_is_found_and_remembered() {
     image.edit(FILE, |bytes| bytes[needle..needle + 4096 - 512].fill(7));
     let mut process = start(7, &image, &pool);
     let volume = process.open_as(as_volume(Some(ON_DEMAND), None)).unwrap();
-    assert!(!volume.damage().is_empty());
-    let damage = volume.damage().to_vec();
+    assert!(!volume.volume().damage().is_empty());
+    let damage = volume.volume().damage().to_vec();
     process.close(&volume);
     let (after, figures) = recovered(&process.image(), as_volume(Some(ON_DEMAND), None), &pool);
     assert_eq!((after.damage, figures.age), (damage, 0));
@@ -363,12 +363,12 @@ fn checkpoint_is_written_after_interval_or_long_replay() {
         process.put(&volume, id(n), &bytes(n, 5000)).unwrap();
     }
     idle(&mut process, 2);
-    let figures = volume.figures().checkpoint;
+    let figures = volume.volume().figures().checkpoint;
     assert!((2..=9).contains(&figures.written), "{figures:?}");
     assert!(figures.age < policy.interval && figures.last_ns > 0, "{figures:?}");
     let written = figures.written;
     idle(&mut process, 100);
-    assert_eq!(volume.figures().checkpoint.written, written, "an idle volume writes none");
+    assert_eq!(volume.volume().figures().checkpoint.written, written, "an idle volume writes none");
 
     let mut image = process.image();
     assert!(uses_checkpoint(&image, None, &pool, "in the background"));
@@ -376,7 +376,7 @@ fn checkpoint_is_written_after_interval_or_long_replay() {
     let mut process = start(5, &image, &pool);
     let volume = process.open_as(as_volume(Some(policy), None)).unwrap();
     idle(&mut process, 2);
-    assert_eq!(volume.figures().checkpoint.written, 1);
+    assert_eq!(volume.volume().figures().checkpoint.written, 1);
     assert!(uses_checkpoint(&process.image(), None, &pool, "soon after a start"));
 }
 
@@ -384,7 +384,7 @@ fn checkpoint_is_written_after_interval_or_long_replay() {
 fn open_with_queue(
     process: &mut Process,
     policy: Checkpointing,
-) -> (Rc<Volume>, Rc<BackgroundQueue>) {
+) -> (Rc<Slot>, Rc<BackgroundQueue>) {
     let handle = process.runtime.handle().clone();
     let turns = Rc::new(volume::checkpoint_queue(&handle));
     let shared = Rc::clone(&turns);
@@ -394,7 +394,7 @@ fn open_with_queue(
         let expected = as_volume(Some(policy), None);
         volume::open_with(&handle, DirId(0), &expected, surroundings).await
     });
-    (opened.unwrap(), turns)
+    (Slot::new(opened.unwrap()), turns)
 }
 
 fn idle(process: &mut Process, seconds: u64) {
@@ -414,9 +414,9 @@ fn checkpoints_are_written_while_clients_hold_most_buffers() {
     for n in 0..200 {
         process.put(&volume, id(n), &bytes(n, 5000)).unwrap();
         idle(&mut process, 1);
-        oldest = oldest.max(volume.figures().checkpoint.age);
+        oldest = oldest.max(volume.volume().figures().checkpoint.age);
     }
-    let figures = volume.figures().checkpoint;
+    let figures = volume.volume().figures().checkpoint;
     assert!(oldest < 2 * policy.interval && figures.failed == 0, "{oldest}: {figures:?}");
     process.put(&volume, id(1), b"the last").unwrap();
     process.close(&volume);
@@ -437,7 +437,7 @@ fn buffer_lost_in_a_failed_write_is_replaced() {
     // The first operations of a checkpoint: unlink, create, reserve space, write.
     process.world.fail(3, Fault::Errno(5));
     idle(&mut process, 60);
-    let figures = volume.figures().checkpoint;
+    let figures = volume.volume().figures().checkpoint;
     assert_eq!((figures.failed, figures.written, figures.age), (1, 1, 0), "{figures:?}");
     assert_eq!(pool.used() - used, pool.capacity() / 2 + (1 << 20));
 }
@@ -455,14 +455,18 @@ fn queued_checkpoint_is_cancelled_by_stop_and_resumed() {
     });
     process.put(&volume, id(4), b"later").unwrap();
     idle(&mut process, 3);
-    assert_eq!(volume.figures().checkpoint.written, 0, "another volume is ahead in the queue");
+    assert_eq!(
+        volume.volume().figures().checkpoint.written,
+        0,
+        "another volume is ahead in the queue"
+    );
     let began = process.world.now();
     let stopping = Rc::clone(&volume);
-    process.run(async move { stopping.stop_checkpoints().await });
+    process.run(async move { stopping.volume().stop_checkpoints().await });
     assert!(process.world.now() - began < 100_000_000, "{}", process.world.now() - began);
-    volume.resume_checkpoints();
+    volume.volume().resume_checkpoints();
     idle(&mut process, 120);
-    assert_eq!(volume.figures().checkpoint.written, 1, "written after the resume");
+    assert_eq!(volume.volume().figures().checkpoint.written, 1, "written after the resume");
 }
 
 #[test]
@@ -470,15 +474,15 @@ fn checkpoint_is_rewritten_after_failed_volume_removal() {
     let pool = pool(8 << 20);
     let mut process = start(1, &small_image(&pool), &pool);
     let (volume, _turns) = open_with_queue(&mut process, ON_DEMAND);
-    assert_eq!(volume.figures().checkpoint.age, 0);
+    assert_eq!(volume.volume().figures().checkpoint.age, 0);
     process.world.fail(2, Fault::Errno(1));
     let handle = process.runtime.handle().clone();
     let removed =
         process.run(async move { volume::remove(&handle, DirId(0), VolumeId(1), 0).await });
     assert!(matches!(removed, Err(NotRemoved::Kept(_))), "{removed:?}");
     assert!(!process.image().files.contains_key(CHECKPOINT));
-    volume.resume_checkpoints();
-    assert!(volume.figures().checkpoint.age > 0, "recovery would replay the log");
+    volume.volume().resume_checkpoints();
+    assert!(volume.volume().figures().checkpoint.age > 0, "recovery would replay the log");
     process.close(&volume);
     assert!(uses_checkpoint(&process.image(), None, &pool, "kept"));
     assert!(process.image().files.contains_key(CHECKPOINT));
@@ -529,7 +533,7 @@ fn failed_checkpoint_write_is_harmless_and_retried() {
             process.world.fail(n, fault);
             let made = {
                 let volume = Rc::clone(&volume);
-                process.run(async move { volume.checkpoint().await })
+                process.run(async move { volume.volume().checkpoint().await })
             };
             failures += u64::from(made.is_err());
             assert_eq!(process.world.count(WRITE_AFTER_FAILURE), 0, "{fault:?} at {n}");
@@ -552,7 +556,7 @@ fn failed_checkpoint_write_is_harmless_and_retried() {
                 "{fault:?} at {n}"
             );
             // The volume stays writable, and its next checkpoint succeeds.
-            assert!(!volume.poisoned());
+            assert!(!volume.volume().poisoned());
             process.put(&volume, id(5), b"and on").unwrap();
             assert!(checkpoint(&mut process, &volume));
             assert!(uses_checkpoint(
@@ -571,7 +575,7 @@ fn failed_checkpoint_write_is_harmless_and_retried() {
     process.put(&volume, id(4), b"later").unwrap();
     process.world.fail(2, Fault::Errno(28));
     idle(&mut process, 60);
-    let figures = volume.figures().checkpoint;
+    let figures = volume.volume().figures().checkpoint;
     assert_eq!((figures.failed, figures.written, figures.age), (1, 1, 0), "{figures:?}");
 }
 
@@ -607,11 +611,12 @@ fn image_beyond_checkpoint(pool: &Pool) -> (usize, Image) {
         handle.sleep_until(handle.now() + 10_000_000).await;
         writer.put(id(4), COOKIE, draft, None).await.unwrap();
     });
-    let (covers, hints) = (volume.open_report().end.tail + 4096, volume.stats().hints.get());
+    let (covers, hints) =
+        (volume.volume().open_report().end.tail + 4096, volume.volume().stats().hints.get());
     assert!(checkpoint(&mut process, &volume));
-    let figures = volume.figures();
+    let figures = volume.volume().figures();
     assert_eq!((figures.checkpoint.tail, figures.used), (covers, covers + 2 * 4096));
-    assert_eq!(volume.stats().hints.get(), hints, "no tail hint was written meanwhile");
+    assert_eq!(volume.volume().stats().hints.get(), hints, "no tail hint was written meanwhile");
     (usize::try_from(covers).unwrap(), process.image())
 }
 
@@ -630,7 +635,7 @@ fn damage_before_checkpoint_tail_is_no_torn_tail() {
         image.file(FILE).flip(byte, 5);
         let mut process = start(3, &image, &pool);
         let volume = process.open_as(as_volume(Some(ON_DEMAND), None)).unwrap();
-        assert_eq!(volume.figures().checkpoint.discarded, 0, "byte {byte}");
+        assert_eq!(volume.volume().figures().checkpoint.discarded, 0, "byte {byte}");
         let got = process.get(&volume, id(4));
         match &got {
             // Padding, or the footer, which reads do not need.
@@ -638,7 +643,7 @@ fn damage_before_checkpoint_tail_is_no_torn_tail() {
             Err(GetError::Unreadable(..)) => unreadable += 1,
             Err(error) => panic!("byte {byte}: {error}"),
         }
-        let end = volume.open_report().end;
+        let end = volume.volume().open_report().end;
         assert_eq!((end.tail, end.version), (commit as u64 + 4096, version), "byte {byte}");
         // The next recovery decides the same.
         process.close(&volume);

@@ -43,8 +43,8 @@ fn needles_of_every_size_read_back_also_after_restart() {
         let id = NeedleId::new(n as u64, 7);
         assert_eq!(restarted.get(&volume, id).unwrap(), bytes(n as u64, size));
     }
-    assert_eq!(volume.figures().needles, sizes.len() as u64);
-    assert!(volume.damage().is_empty());
+    assert_eq!(volume.volume().figures().needles, sizes.len() as u64);
+    assert!(volume.volume().damage().is_empty());
 }
 
 #[test]
@@ -64,7 +64,10 @@ fn ids_with_equal_hashes_are_kept_apart() {
             _ => assert_eq!(got.unwrap(), bytes(n, 100)),
         }
     }
-    assert!(volume.stats().false_candidates.get() > 0, "with a hash of one bit some ids collide");
+    assert!(
+        volume.volume().stats().false_candidates.get() > 0,
+        "with a hash of one bit some ids collide"
+    );
     assert_eq!(process.get(&volume, NeedleId::new(99, 0)), Err(GetError::NotFound));
 }
 
@@ -90,14 +93,14 @@ fn a_get_is_one_device_read_and_a_miss_none() {
     let mut process = started();
     let volume = process.open().unwrap();
     process.put(&volume, NeedleId::new(1, 0), &bytes(1, 1 << 20)).unwrap();
-    let before = volume.stats().get_reads.get();
+    let before = volume.volume().stats().get_reads.get();
     process.get(&volume, NeedleId::new(1, 0)).unwrap();
-    assert_eq!(volume.stats().get_reads.get() - before, 1);
+    assert_eq!(volume.volume().stats().get_reads.get() - before, 1);
     let mut missing = 0;
     for key in 2..100 {
-        let before = volume.stats().get_reads.get();
+        let before = volume.volume().stats().get_reads.get();
         assert_eq!(process.get(&volume, NeedleId::new(key, 0)), Err(GetError::NotFound));
-        missing += u64::from(volume.stats().get_reads.get() == before);
+        missing += u64::from(volume.volume().stats().get_reads.get() == before);
     }
     assert!(missing > 20, "with a hash of one bit about half of the misses collide");
 }
@@ -109,13 +112,14 @@ fn reads_are_counted_by_purpose_and_length() {
     let volume = process.open().unwrap();
     process.put(&volume, A, &bytes(1, 100_000)).unwrap();
     let counts = || {
+        let volume = volume.volume();
         let stats = volume.stats();
         (stats.get_reads.get(), stats.get_read_bytes.get(), stats.other_reads.get())
     };
     let before = counts();
     process.get(&volume, A).unwrap();
     let after = counts();
-    let len = volume.figures().live;
+    let len = volume.volume().figures().live;
     assert_eq!(after, (before.0 + 1, before.1 + len, before.2));
     let (reader, pool) = (Rc::clone(&volume), process.runtime.handle().pool().clone());
     let head = process.run(async move {
@@ -140,7 +144,7 @@ fn a_buffer_is_used_again_for_an_older_needle_that_fits() {
         let volume = process.open_as(Expected { hash_bits: Some(0), ..expected() }).unwrap();
         process.put(&volume, A, &bytes(1, older)).unwrap();
         process.put(&volume, B, &bytes(2, newer)).unwrap();
-        let before = volume.stats().false_candidates.get();
+        let before = volume.volume().stats().false_candidates.get();
         let (reader, pool) = (Rc::clone(&volume), process.runtime.handle().pool().clone());
         let asked = process.run(async move {
             let mut asked = 0;
@@ -153,7 +157,7 @@ fn a_buffer_is_used_again_for_an_older_needle_that_fits() {
             asked
         });
         assert_eq!(asked, buffers, "{older} bytes behind {newer}");
-        assert_eq!(volume.stats().false_candidates.get(), before + 1);
+        assert_eq!(volume.volume().stats().false_candidates.get(), before + 1);
     }
 }
 
@@ -169,13 +173,13 @@ fn walk_reads_neighbours_together_and_no_long_dead_ranges() {
     process.delete(&volume, id(2)).unwrap();
     process.delete(&volume, id(4)).unwrap();
     let (walked, pool) = (Rc::clone(&volume), process.runtime.handle().pool().clone());
-    let before = volume.stats().other_reads.get();
+    let before = volume.volume().stats().other_reads.get();
     let found = process.run(async move {
-        let mut walk = walked.walk().unwrap();
+        let mut walk = walked.volume().walk().unwrap();
         let (mut found, mut reads) = (Vec::new(), Vec::new());
         while let Some(len) = walk.buffer_len() {
             found.push(walk.next(pool.alloc(len).unwrap()).await.unwrap().id);
-            reads.push(walked.stats().other_reads.get() - before);
+            reads.push(walked.volume().stats().other_reads.get() - before);
         }
         (found, reads)
     });
@@ -191,11 +195,11 @@ fn walk_reports_a_needle_that_cannot_be_read_and_returns_its_neighbours() {
         process.put(&volume, id(n), &bytes(n, 3000)).unwrap();
     }
     let (walked, pool) = (Rc::clone(&volume), process.runtime.handle().pool().clone());
-    let places = volume.walk().unwrap().places().to_vec();
+    let places = volume.volume().walk().unwrap().places().to_vec();
     // A sector of the data of the second needle.
     process.world.spoil("1.0.vol", usize::try_from(places[1].offset / 512).unwrap() + 3);
     let found = process.run(async move {
-        let mut walk = walked.walk().unwrap();
+        let mut walk = walked.volume().walk().unwrap();
         let mut found = Vec::new();
         while let Some(len) = walk.buffer_len() {
             let next = walk.next(pool.alloc(len).unwrap()).await;
@@ -213,7 +217,7 @@ fn concurrent_writes_share_a_commit() {
     let mut process = started();
     let volume = process.open().unwrap();
     let handle = process.runtime.handle().clone();
-    let before = volume.stats().durable_writes.get();
+    let before = volume.volume().stats().durable_writes.get();
     for n in 0..64 {
         let draft = draft(handle.pool(), &bytes(n, 4000));
         let volume = Rc::clone(&volume);
@@ -222,7 +226,7 @@ fn concurrent_writes_share_a_commit() {
         });
     }
     process.put(&volume, NeedleId::new(64, 0), b"last").unwrap();
-    let flushes = volume.stats().durable_writes.get() - before;
+    let flushes = volume.volume().stats().durable_writes.get() - before;
     assert!(flushes <= 3, "65 writes took {flushes} flushes");
     for n in 0..64 {
         assert_eq!(process.get(&volume, NeedleId::new(n, 0)).unwrap(), bytes(n, 4000));
@@ -247,7 +251,7 @@ fn writes_to_one_id_are_applied_in_arrival_order() {
     process.put(&volume, A, b"last").unwrap();
     assert_eq!(*order.borrow(), (0..10).collect::<Vec<_>>());
     assert_eq!(process.get(&volume, A).unwrap(), b"last");
-    assert_eq!(volume.figures().needles, 1);
+    assert_eq!(volume.volume().figures().needles, 1);
 }
 
 #[test]
@@ -261,12 +265,12 @@ fn failed_write_poisons_volume_but_reads_continue() {
         assert!(matches!(failed, Refusal::Failed(_)), "{failed}");
         assert_eq!(process.put(&volume, B, b"again"), Err(Refusal::Poisoned));
         assert_eq!(process.delete(&volume, A), Err(Refusal::Poisoned));
-        assert!(volume.poisoned());
-        let writes = volume.stats().durable_writes.get();
+        assert!(volume.volume().poisoned());
+        let writes = volume.volume().stats().durable_writes.get();
         assert_eq!(process.get(&volume, A).unwrap(), b"before");
         process.close(&volume);
         assert_eq!(
-            volume.stats().durable_writes.get(),
+            volume.volume().stats().durable_writes.get(),
             writes,
             "nothing is written after a failure"
         );
@@ -311,22 +315,22 @@ fn full_volume_refuses_puts_but_accepts_deletes() {
     let mut stored = 0;
     let refusal = loop {
         // Full means no space for the longest needle.
-        assert_eq!(volume.is_full(), !volume.has_space_for(1 << 20), "{stored}");
+        assert_eq!(volume.volume().is_full(), !volume.volume().has_space_for(1 << 20), "{stored}");
         match process.put(&volume, NeedleId::new(stored, 0), &bytes(stored, 200_000)) {
             Ok(_) => stored += 1,
             Err(refusal) => break refusal,
         }
     };
     assert_eq!(refusal, Refusal::Full);
-    assert!(stored > 60 && volume.is_full());
-    assert!(!volume.has_space_for(200_000));
+    assert!(stored > 60 && volume.volume().is_full());
+    assert!(!volume.volume().has_space_for(200_000));
     for n in 0..stored {
         process.delete(&volume, NeedleId::new(n, 0)).unwrap();
     }
     let mut restarted = Process::start(2, &process.image(), &pool(64 << 20));
     let volume = restarted.open().unwrap();
-    assert_eq!(volume.figures().needles, 0);
-    assert_eq!(volume.figures().live, 0);
+    assert_eq!(volume.volume().figures().needles, 0);
+    assert_eq!(volume.volume().figures().live, 0);
 }
 
 #[test]
@@ -340,7 +344,7 @@ fn full_index_refuses_new_ids_but_serves_existing_ones() {
     }
     process.put(&volume, A, &bytes(1, 1000)).unwrap();
     assert_eq!(process.put(&volume, B, &bytes(2, 1000)).unwrap_err(), Refusal::Full);
-    assert!(!volume.has_space_for(1));
+    assert!(!volume.volume().has_space_for(1));
     let (asking, buffers) = (Rc::clone(&volume), process.runtime.handle().pool().clone());
     process.run(async move {
         assert_eq!(asking.may_put(B, COOKIE, None).await, Err(Refusal::Full));
@@ -352,14 +356,17 @@ fn full_index_refuses_new_ids_but_serves_existing_ones() {
     assert!(process.put(&volume, A, &bytes(3, 1000)).unwrap().replaced);
     assert_eq!(process.get(&volume, A).unwrap(), bytes(3, 1000));
     assert_eq!(process.get(&volume, B).unwrap_err(), GetError::NotFound);
-    assert_eq!((volume.figures().needles, volume.figures().index_overflow), (13, 13));
+    assert_eq!(
+        (volume.volume().figures().needles, volume.volume().figures().index_overflow),
+        (13, 13)
+    );
     process.delete(&volume, A).unwrap();
     assert_eq!(process.put(&volume, A, &bytes(1, 1000)).unwrap_err(), Refusal::Full);
     process.close(&volume);
 
     let mut restarted = Process::start(2, &process.image(), &pool(64 << 20));
     let volume = restarted.open().unwrap();
-    assert_eq!(volume.figures().needles, 12);
+    assert_eq!(volume.volume().figures().needles, 12);
     restarted.put(&volume, B, &bytes(2, 1000)).unwrap();
 }
 
@@ -428,15 +435,18 @@ fn busy_volume_writes_tail_hint_after_interval() {
     let mut process = Process::start(1, &Image::default(), &pool(16 << 20));
     process.create(SIZE);
     let volume = process.open().unwrap();
-    let before = volume.stats().hints.get();
+    let before = volume.volume().stats().hints.get();
     let data = bytes(1, 1 << 20);
     let mut key = 0;
-    while volume.figures().used < 66 << 20 {
-        assert!(volume.stats().hints.get() == before || volume.figures().used > HINT_INTERVAL);
+    while volume.volume().figures().used < 66 << 20 {
+        assert!(
+            volume.volume().stats().hints.get() == before
+                || volume.volume().figures().used > HINT_INTERVAL
+        );
         process.put(&volume, NeedleId::new(key, 0), &data).unwrap();
         key += 1;
     }
-    assert_eq!(volume.stats().hints.get(), before + 1);
+    assert_eq!(volume.volume().stats().hints.get(), before + 1);
     let hint = hint(&process.image(), SIZE);
     assert!(hint.tail > HINT_INTERVAL && !hint.clean, "{hint:?}");
 }
@@ -452,13 +462,16 @@ fn idle_volume_writes_one_unclean_tail_hint() {
         process.run(async move { handle.sleep_until(handle.now() + 60_000_000_000).await });
     };
     idle(&mut process);
-    let (hints, operations) = (volume.stats().hints.get(), process.world.operations());
+    let (hints, operations) = (volume.volume().stats().hints.get(), process.world.operations());
     assert_eq!(hints, 2, "at the start, and after the write");
-    let size = volume.figures().size;
+    let size = volume.volume().figures().size;
     let last = hint(&process.image(), size);
-    assert!(!last.clean && last.tail == volume.figures().used - 4096, "{last:?}");
+    assert!(!last.clean && last.tail == volume.volume().figures().used - 4096, "{last:?}");
     idle(&mut process);
-    assert_eq!((volume.stats().hints.get(), process.world.operations()), (hints, operations));
+    assert_eq!(
+        (volume.volume().stats().hints.get(), process.world.operations()),
+        (hints, operations)
+    );
     process.close(&volume);
     let clean = hint(&process.image(), size);
     assert!(clean.clean && clean.number == last.number + 1, "{clean:?}");
@@ -493,10 +506,10 @@ fn commit_holds_no_more_needles_than_recovery_accepts() {
             handle.sleep_until(handle.now() + 10_000_000).await;
         }
     });
-    assert_eq!(volume.stats().commits.get(), 4, "1, 1000, 1000 and the rest");
+    assert_eq!(volume.volume().stats().commits.get(), 4, "1, 1000, 1000 and the rest");
     let mut restarted = Process::start(2, &process.image(), &pool(64 << 20));
     let volume = restarted.open_as(Expected { hash_bits: None, ..expected() }).unwrap();
-    assert_eq!((volume.figures().needles, volume.damage().len()), (2500, 0));
+    assert_eq!((volume.volume().figures().needles, volume.volume().damage().len()), (2500, 0));
 }
 
 /// Long needles that wait together go into several commits, none longer than a reader accepts.
@@ -515,9 +528,10 @@ fn commit_is_no_longer_than_its_target() {
         });
     }
     process.put(&volume, NeedleId::new(60, 0), b"last").unwrap();
-    let (commits, len) = (volume.stats().commits.get(), volume.stats().commit_bytes.get());
+    let (commits, len) =
+        (volume.volume().stats().commits.get(), volume.volume().stats().commit_bytes.get());
     assert!(commits >= len / COMMIT_LEN_TARGET, "{commits} commits of {len} bytes");
-    assert_eq!(volume.figures().needles, 61);
+    assert_eq!(volume.volume().figures().needles, 61);
 }
 
 /// A needle replaced while a reader examines others of the same hash is still found.
@@ -585,7 +599,7 @@ fn failed_write_fails_all_waiting_writers() {
             handle.sleep_until(handle.now() + 10_000_000).await;
         }
     });
-    assert_eq!((volume.stats().commits.get(), volume.figures().needles), (0, 0));
+    assert_eq!((volume.volume().stats().commits.get(), volume.volume().figures().needles), (0, 0));
 }
 
 /// RFC 9110 section 8.8.2.1: a modification time in the future is replaced by the current time.

@@ -19,8 +19,8 @@ use hayloft::runtime::sim::Fault;
 use hayloft::runtime::sim::disk::Image;
 use hayloft::runtime::sim::fault::WRITE_AFTER_FAILURE;
 use hayloft::volume::{
-    self, GetError, NewNeedle, NotRemoved, NotWritten, OpenError, Preallocation, Refusal,
-    StateError, SuperblockState, Volume,
+    self, GetError, NewNeedle, NotRemoved, NotWritten, OpenError, Preallocation, Refusal, Slot,
+    StateError, SuperblockState,
 };
 
 const IDS: [NeedleId; 4] =
@@ -62,7 +62,7 @@ fn data(value: u64) -> Vec<u8> {
 
 fn set_read_only(
     process: &mut Process,
-    volume: &Rc<Volume>,
+    volume: &Rc<Slot>,
     read_only: bool,
 ) -> Result<(), StateError> {
     let volume = Rc::clone(volume);
@@ -84,11 +84,7 @@ impl From<Refusal> for Outcome {
     }
 }
 
-async fn store(
-    volume: &Rc<Volume>,
-    handle: &Handle,
-    values: &[(usize, u64)],
-) -> Result<(), Refusal> {
+async fn store(volume: &Rc<Slot>, handle: &Handle, values: &[(usize, u64)]) -> Result<(), Refusal> {
     let (mut uploads, mut needles) = (Vec::new(), Vec::new());
     for (id, value) in values {
         let (id, data) = (IDS[*id], data(*value));
@@ -109,12 +105,12 @@ async fn store(
 }
 
 /// Performs a step that needs only an open volume.
-async fn perform(volume: Rc<Volume>, handle: Handle, step: Step) -> Result<(), Refusal> {
+async fn perform(volume: Rc<Slot>, handle: Handle, step: Step) -> Result<(), Refusal> {
     match step {
         Step::Put(id, value) => store(&volume, &handle, &[(id, value)]).await,
         Step::Batch(values) => store(&volume, &handle, values).await,
         Step::Delete(id) => volume.delete(IDS[id], COOKIE, None).await,
-        Step::Checkpoint => match volume.checkpoint().await {
+        Step::Checkpoint => match volume.volume().checkpoint().await {
             Ok(_) => Ok(()),
             Err(NotWritten::Failed(_, error)) => Err(Refusal::Failed(error)),
             Err(_) => Err(Refusal::NoBuffer),
@@ -145,7 +141,7 @@ fn apply(held: &mut Held, step: Step) {
 /// A process that runs a script, and the set of states that the disk may be in.
 struct Run {
     process: Process,
-    volume: Option<Rc<Volume>>,
+    volume: Option<Rc<Slot>>,
     opened: bool,
     base: Base,
     possible: BTreeSet<Held>,
@@ -315,13 +311,13 @@ fn restart(image: &Image, possible: &BTreeSet<Held>, base: Base, pool: &Pool) {
         assert!(absent, "the volume does not open");
         return;
     };
-    assert!(volume.damage().is_empty(), "{:?}", volume.damage());
+    assert!(volume.volume().damage().is_empty(), "{:?}", volume.volume().damage());
     let values = IDS.map(|id| match process.get(&volume, id) {
         Ok(got) => Some(value_of(&got)),
         Err(GetError::NotFound) => None,
         Err(other) => panic!("{other}"),
     });
-    let read_only = volume.superblock_state() == SuperblockState::ReadOnly;
+    let read_only = volume.volume().superblock_state() == SuperblockState::ReadOnly;
     let found = Held { values, read_only, file: true };
     assert!(possible.contains(&found), "{found:?} is not of {possible:?}");
     if read_only {

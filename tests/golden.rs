@@ -98,8 +98,8 @@ fn image_opens_and_every_needle_reads_back() {
     let image = Image::of(FILE, &golden(PATH, build));
     let mut process = Process::start(2, &image, &pool(8 << 20));
     let volume = process.open().unwrap();
-    assert!(volume.damage().is_empty(), "{:?}", volume.damage());
-    assert_eq!(volume.figures().needles, CONTENTS.len() as u64);
+    assert!(volume.volume().damage().is_empty(), "{:?}", volume.volume().damage());
+    assert_eq!(volume.volume().figures().needles, CONTENTS.len() as u64);
     for (key, alt, content_type, len) in CONTENTS {
         let (reading, pool) = (Rc::clone(&volume), process.runtime.handle().pool().clone());
         let id = NeedleId::new(key, alt);

@@ -50,7 +50,7 @@ impl Writer {
                 let now;
                 (now, rest) = rest.split_at(len);
                 part.data_mut().copy_from_slice(now);
-                upload.add(part).unwrap();
+                upload.add(part).await.unwrap();
                 upload.settle().await.unwrap();
             }
             let draft = upload.finish(&pool, content_type.map(str::as_bytes)).await.unwrap();
@@ -107,8 +107,8 @@ fn image_opens_and_every_body_reads_back() {
     let image = Image::of(FILE, &golden(PATH, build));
     let mut process = Process::start(2, &image, &pool(8 << 20));
     let volume = process.open().unwrap();
-    assert!(volume.damage().is_empty(), "{:?}", volume.damage());
-    let figures = volume.figures();
+    assert!(volume.volume().damage().is_empty(), "{:?}", volume.volume().damage());
+    let figures = volume.volume().figures();
     assert_eq!(figures.needles, 4);
     // The parts, and two units of each indexed needle.
     assert_eq!(figures.live, 66_560 + 1024 + 1024 + 4 * 1024);

@@ -17,7 +17,7 @@ use hayloft::volume::format::{
     Kind, NeedleHeader, NeedleLayout, Unreadable, decode_header, encode_chunk_table,
     encode_data_needle,
 };
-use hayloft::volume::{Check, Damage, Figures, GetError, Refusal, Volume};
+use hayloft::volume::{Check, Damage, Figures, GetError, Refusal, Slot};
 use xxhash_rust::xxh3::xxh3_64;
 
 const FILE: &str = "1.0.vol";
@@ -31,18 +31,18 @@ const UNALIGNED: [u64; 4] = [70_000, MIB, CHUNK, 200_001];
 const A: NeedleId = NeedleId::new(1, 0);
 const B: NeedleId = NeedleId::new(2, 0);
 
-fn started_with(pool: &Pool, size: u64) -> (Process, Rc<Volume>) {
+fn started_with(pool: &Pool, size: u64) -> (Process, Rc<Slot>) {
     let mut process = Process::start(1, &Image::default(), pool);
     process.create(size);
     let volume = process.open().unwrap();
     (process, volume)
 }
 
-fn started() -> (Process, Rc<Volume>) {
+fn started() -> (Process, Rc<Slot>) {
     started_with(&pool(16 << 20), 16 << 20)
 }
 
-fn restarted(image: &Image) -> (Process, Rc<Volume>) {
+fn restarted(image: &Image) -> (Process, Rc<Slot>) {
     let mut process = Process::start(2, image, &pool(16 << 20));
     let volume = process.open().unwrap();
     (process, volume)
@@ -59,13 +59,13 @@ fn wait_until(process: &mut Process, what: &str, is_so: impl Fn() -> bool) {
 }
 
 /// Space accounting: used, live and dead bytes, and the number of needles.
-fn accounting(volume: &Volume) -> (u64, u64, u64, u64) {
-    let Figures { used, live, dead, needles, .. } = volume.figures();
+fn accounting(volume: &Slot) -> (u64, u64, u64, u64) {
+    let Figures { used, live, dead, needles, .. } = volume.volume().figures();
     (used, live, dead, needles)
 }
 
 /// Longest body that would be admitted in the current state (bytes).
-fn capacity(volume: &Rc<Volume>) -> u64 {
+fn capacity(volume: &Rc<Slot>) -> u64 {
     let (mut fits, mut too_long) = (0, 1_u64 << 30);
     while too_long - fits > 1 {
         let len = u64::midpoint(fits, too_long);
@@ -129,7 +129,7 @@ fn flipped(image: &Image, byte: usize) -> Image {
     image
 }
 
-fn head(process: &mut Process, volume: &Rc<Volume>, id: NeedleId) -> Result<(u64, u64), GetError> {
+fn head(process: &mut Process, volume: &Rc<Slot>, id: NeedleId) -> Result<(u64, u64), GetError> {
     let (volume, pool) = (Rc::clone(volume), process.runtime.handle().pool().clone());
     process.run(async move {
         let needle = volume.head(id, COOKIE, |len| pool.alloc(len)).await?;
@@ -145,7 +145,7 @@ fn bodies_of_every_size_read_back_also_after_restart() {
     for lens in [&[MIB][..], &[CHUNK], &UNALIGNED] {
         let (mut process, volume) = started();
         let body = |n: usize| bytes(n as u64, sizes[n] as usize);
-        let check = |process: &mut Process, volume: &Rc<Volume>| {
+        let check = |process: &mut Process, volume: &Rc<Slot>| {
             for (n, &size) in sizes.iter().enumerate() {
                 let id = NeedleId::new(n as u64, 3);
                 assert!(process.get(volume, id).unwrap() == body(n), "{size} bytes");
@@ -168,7 +168,7 @@ fn bodies_of_every_size_read_back_also_after_restart() {
         for image in [process.image(), flipped(&process.image(), 12_288)] {
             let (mut process, volume) = restarted(&image);
             assert_eq!(accounting(&volume), before);
-            assert!(volume.damage().is_empty());
+            assert!(volume.volume().damage().is_empty());
             check(&mut process, &volume);
         }
     }
@@ -199,7 +199,8 @@ fn range_reads_only_the_chunks_it_overlaps() {
         let body = bytes(8, len as usize);
         process.put_large(&volume, A, &body, lens).unwrap();
         let (parts, chunks) = pieces(len, lens);
-        let reads = |volume: &Volume| {
+        let reads = |volume: &Slot| {
+            let volume = volume.volume();
             let stats = volume.stats();
             (stats.get_reads.get(), stats.get_read_bytes.get())
         };
@@ -244,7 +245,7 @@ fn small_and_large_bodies_replace_each_other() {
     let (mut process, volume) = started();
     process.put(&volume, B, b"beside it").unwrap();
     let alone = accounting(&volume).1;
-    let check = |process: &mut Process, volume: &Rc<Volume>, body: Option<&[u8]>| {
+    let check = |process: &mut Process, volume: &Rc<Slot>, body: Option<&[u8]>| {
         let live = accounting(volume).1 - alone;
         match body {
             Some(body) => {
@@ -326,7 +327,7 @@ fn abandoned_upload_leaves_only_dead_parts() {
     let (room, before) = (capacity(&volume), accounting(&volume));
     let all = volume.upload(A, COOKIE, room).unwrap();
     assert_eq!(capacity(&volume), 0);
-    assert!(!volume.has_space_for(CHUNK));
+    assert!(!volume.volume().has_space_for(CHUNK));
     drop(all);
     assert_eq!((capacity(&volume), accounting(&volume)), (room, before));
 
@@ -338,7 +339,7 @@ fn abandoned_upload_leaves_only_dead_parts() {
             for _ in 0..2 {
                 let mut part = upload.part(&pool, upload.next_len(MIB)).unwrap();
                 part.data_mut().fill(7);
-                upload.add(part).unwrap();
+                upload.add(part).await.unwrap();
             }
             if settled {
                 upload.settle().await.unwrap();
@@ -472,7 +473,8 @@ fn upload_under_load(load: Load, part: u64) {
         let now;
         (now, rest) = rest.split_at(draft.data_len());
         draft.data_mut().copy_from_slice(now);
-        let added = upload.add(draft);
+        let added;
+        (upload, added) = process.add(upload, draft);
         assert_eq!(added, Ok(()), "parts of {part}, {} bytes to come", rest.len());
         upload = process.run(async move {
             upload.settle().await.unwrap();
@@ -519,11 +521,12 @@ fn reservation_is_released_when_parts_are_refused_as_read_only() {
         process.run(async move { volume.set_read_only(read_only).await }).unwrap();
     };
     for _ in 0..4 {
-        let mut upload = volume.upload(A, COOKIE, 3 * MIB).unwrap();
+        let upload = volume.upload(A, COOKIE, 3 * MIB).unwrap();
         set(&mut process, true);
         assert_eq!(volume.upload(B, COOKIE, MIB).err(), Some(Refusal::ReadOnly));
         let part = upload.part(&pool, upload.next_len(MIB)).unwrap();
-        assert_eq!(upload.add(part), Err(Refusal::ReadOnly));
+        let (upload, added) = process.add(upload, part);
+        assert_eq!(added, Err(Refusal::ReadOnly));
         drop(upload);
         set(&mut process, false);
     }
@@ -545,10 +548,10 @@ fn reservation_is_released_when_parts_are_refused_as_read_only() {
 fn writes_to_a_closed_volume_are_refused_as_closing() {
     let (mut process, volume) = started();
     let pool = process.runtime.handle().pool().clone();
-    let mut upload = volume.upload(A, COOKIE, MIB).unwrap();
+    let upload = volume.upload(A, COOKIE, MIB).unwrap();
     let part = upload.part(&pool, upload.next_len(MIB)).unwrap();
     process.close(&volume);
-    assert_eq!(upload.add(part), Err(Refusal::Closing));
+    assert_eq!(process.add(upload, part).1, Err(Refusal::Closing));
     let draft = draft(&pool, b"late");
     let putting = Rc::clone(&volume);
     let put = process.run(async move { putting.put(B, COOKIE, draft, None).await.map(drop) });
@@ -564,16 +567,16 @@ fn failed_write_of_an_upload_poisons_and_publishes_nothing() {
             process.world.fail(operation, fault);
             let failed = process.put_large(&volume, A, &bytes(1, 400_000), &[100_000]);
             assert!(matches!(failed, Err(Refusal::Failed(_))), "{failed:?}");
-            assert!(volume.poisoned());
+            assert!(volume.volume().poisoned());
             assert_eq!(volume.upload(A, COOKIE, 1).err(), Some(Refusal::Poisoned));
             assert_eq!(process.get(&volume, A), Err(GetError::NotFound));
             assert_eq!(accounting(&volume).1, 0);
-            let writes = volume.stats().durable_writes.get();
+            let writes = volume.volume().stats().durable_writes.get();
             process.close(&volume);
-            assert_eq!(volume.stats().durable_writes.get(), writes);
+            assert_eq!(volume.volume().stats().durable_writes.get(), writes);
             let (mut process, volume) = restarted(&process.image());
             assert_eq!(process.get(&volume, A), Err(GetError::NotFound));
-            assert!(volume.damage().is_empty());
+            assert!(volume.volume().damage().is_empty());
             process.put_large(&volume, A, &bytes(2, 400_000), &[100_000]).unwrap();
             assert!(process.get(&volume, A).unwrap() == bytes(2, 400_000));
         }
@@ -585,16 +588,17 @@ fn upload_is_refused_after_another_write_failed() {
     let (mut process, volume) = started();
     let (writer, pool) = (Rc::clone(&volume), process.runtime.handle().pool().clone());
     let mut upload = volume.upload(A, COOKIE, 3 * CHUNK).unwrap();
-    upload.add(upload.part(&pool, CHUNK).unwrap()).unwrap();
+    let part = upload.part(&pool, CHUNK).unwrap();
     let upload = process.run(async move {
+        upload.add(part).await.unwrap();
         upload.settle().await.unwrap();
         upload
     });
     process.world.fail(0, Fault::Errno(EIO));
     assert!(process.put(&volume, B, b"lost?").is_err());
-    let mut upload = upload;
     let part = upload.part(&pool, CHUNK).unwrap();
-    assert_eq!(upload.add(part), Err(Refusal::Poisoned));
+    let (upload, added) = process.add(upload, part);
+    assert_eq!(added, Err(Refusal::Poisoned));
     drop(upload);
     assert_eq!(process.get(&writer, A), Err(GetError::NotFound));
 }
@@ -616,7 +620,10 @@ fn damaged_chunk_fails_only_the_reads_that_overlap_it() {
         let at = image.bytes(FILE).windows(32).position(|window| window == wanted).unwrap();
         let within = split_mix(&mut seed) % (chunk.end - chunk.start);
         let (mut process, volume) = restarted(&flipped(&image, at + within as usize));
-        assert!(volume.damage().is_empty(), "recovery does not read bodies below the tail hint");
+        assert!(
+            volume.volume().damage().is_empty(),
+            "recovery does not read bodies below the tail hint"
+        );
         let ranges: Vec<Range<u64>> = (0..40)
             .map(|_| random_range(&mut seed, len as u64))
             .chain(chunks.iter().cloned())
@@ -634,7 +641,7 @@ fn damaged_chunk_fails_only_the_reads_that_overlap_it() {
                 }
             }
         }
-        assert!(volume.stats().damaged_reads.get() > 0);
+        assert!(volume.volume().stats().damaged_reads.get() > 0);
     }
 }
 
@@ -649,7 +656,7 @@ fn body_is_readable_with_damaged_part_header_or_footer() {
     let footer = part + header.layout().len - 1;
     for (byte, reported) in [(part, 1), (footer, 0)] {
         let (mut process, volume) = restarted(&flipped(&image, byte));
-        assert_eq!(volume.damage().len(), reported);
+        assert_eq!(volume.volume().damage().len(), reported);
         assert!(process.get(&volume, A).unwrap() == body);
     }
 }

@@ -13,7 +13,7 @@ use hayloft::base::types::NeedleId;
 use hayloft::runtime::buffer::Pool;
 use hayloft::runtime::sim::disk::Image;
 use hayloft::runtime::{Handle, split_mix};
-use hayloft::volume::{GetError, NewNeedle, Refusal, Volume};
+use hayloft::volume::{GetError, NewNeedle, Refusal, Slot};
 
 const CLIENTS: u64 = 3;
 /// Needle ids of each client.
@@ -25,13 +25,13 @@ fn size(blocks: u64) -> u64 {
 }
 
 /// Free bytes of the log after its tail.
-fn bytes_left(volume: &Volume) -> u64 {
-    volume.figures().size - volume.figures().used
+fn bytes_left(volume: &Slot) -> u64 {
+    volume.volume().figures().size - volume.volume().figures().used
 }
 
 /// Longest body of one needle that is admitted (bytes); `None` if the volume admits none.
-fn largest_admitted(volume: &Volume) -> Option<u64> {
-    (0..1 << 20).step_by(512).take_while(|len| volume.has_space_for(*len)).last()
+fn largest_admitted(volume: &Slot) -> Option<u64> {
+    (0..1 << 20).step_by(512).take_while(|len| volume.volume().has_space_for(*len)).last()
 }
 
 /// Answers that clients received.
@@ -65,7 +65,7 @@ impl Answers {
 
 /// One of the concurrent clients; each writes its own needles.
 struct Client {
-    volume: Rc<Volume>,
+    volume: Rc<Slot>,
     handle: Handle,
     number: u64,
     seed: u64,
@@ -142,7 +142,7 @@ impl Client {
 }
 
 /// Runs all clients concurrently. Returns the answers they received.
-fn run_clients(process: &mut Process, volume: &Rc<Volume>, seed: u64) -> Answers {
+fn run_clients(process: &mut Process, volume: &Rc<Slot>, seed: u64) -> Answers {
     process.runtime.shuffle(seed | 1);
     let handle = process.runtime.handle().clone();
     let (answers, open) = (Rc::new(Cell::new(Answers::default())), Rc::new(Cell::new(CLIENTS)));
@@ -179,7 +179,7 @@ fn run_clients(process: &mut Process, volume: &Rc<Volume>, seed: u64) -> Answers
 }
 
 /// Deletes every needle, until deletes are refused as full.
-fn delete_all(process: &mut Process, volume: &Rc<Volume>, answers: &mut Answers) {
+fn delete_all(process: &mut Process, volume: &Rc<Slot>, answers: &mut Answers) {
     for id in answers.values.keys().copied().collect::<Vec<_>>() {
         let deleted = process.delete(volume, id);
         answers.deleted(id, deleted);
@@ -187,17 +187,23 @@ fn delete_all(process: &mut Process, volume: &Rc<Volume>, answers: &mut Answers)
 }
 
 /// Asserts that recovery of `image` finds exactly the acknowledged needles and the same accounting.
-fn assert_recovers(image: &Image, volume: &Volume, answers: &Answers, pool: &Pool, what: &str) {
+fn assert_recovers(image: &Image, volume: &Slot, answers: &Answers, pool: &Pool, what: &str) {
     let mut process = Process::start(99, image, pool);
     let again = process.open().unwrap_or_else(|error| panic!("{what}: {error}"));
-    assert!(again.damage().is_empty(), "{what}: {:?}", again.damage());
+    assert!(again.volume().damage().is_empty(), "{what}: {:?}", again.volume().damage());
     for id in (0..CLIENTS * IDS).map(|key| NeedleId::new(key, 0)) {
         let wanted = answers.values.get(&id).cloned().ok_or(GetError::NotFound);
         assert!(process.get(&again, id) == wanted, "{what}: {id}");
     }
-    let account = |volume: &Volume| {
-        let figures = volume.figures();
-        (figures.used, figures.live, figures.needles, largest_admitted(volume), volume.is_full())
+    let account = |volume: &Slot| {
+        let figures = volume.volume().figures();
+        (
+            figures.used,
+            figures.live,
+            figures.needles,
+            largest_admitted(volume),
+            volume.volume().is_full(),
+        )
     };
     assert_eq!(
         account(&again),
@@ -266,7 +272,11 @@ fn deletes_are_accepted_until_only_the_seal_block_is_left() {
         assert!(bytes_left(&volume) == BLOCK || answers.values.is_empty(), "{blocks} blocks");
         let mut again = Process::start(2, &process.image(), &pool);
         let volume = again.open().unwrap();
-        assert_eq!(volume.figures().needles, answers.values.len() as u64, "{blocks} blocks");
+        assert_eq!(
+            volume.volume().figures().needles,
+            answers.values.len() as u64,
+            "{blocks} blocks"
+        );
         for (id, data) in &answers.values {
             assert_eq!(again.get(&volume, *id).as_ref(), Ok(data));
         }

@@ -13,7 +13,7 @@ use hayloft::runtime::sim::Fault;
 use hayloft::runtime::sim::disk::Image;
 use hayloft::volume::{
     self, Expected, GetError, IoError, NewNeedle, NotWritten, OpenError, Preallocation, Refusal,
-    StateError, SuperblockState, Volume,
+    Slot, StateError, SuperblockState,
 };
 use nix::libc::{EEXIST, EIO, ENOBUFS, ENOENT};
 
@@ -29,7 +29,7 @@ fn exhaust(pool: &Pool) -> Vec<Buf> {
 }
 
 /// A volume that contains needle A.
-fn started(pool: &Pool) -> (Process, Rc<Volume>) {
+fn started(pool: &Pool) -> (Process, Rc<Slot>) {
     let mut process = Process::start(1, &Image::default(), pool);
     process.create(SIZE);
     let volume = process
@@ -46,7 +46,7 @@ fn closed(pool: &Pool) -> Image {
     process.image()
 }
 
-fn set(process: &mut Process, volume: &Rc<Volume>, read_only: bool) -> Result<(), StateError> {
+fn set(process: &mut Process, volume: &Rc<Slot>, read_only: bool) -> Result<(), StateError> {
     let volume = Rc::clone(volume);
     process.run(async move { volume.set_read_only(read_only).await })
 }
@@ -124,7 +124,7 @@ fn open_fails_cleanly_when_buffers_run_out_at_any_operation() {
             held.borrow_mut().clear();
             match opened {
                 Ok(volume) => {
-                    assert!(volume.writable(), "operation {operation}");
+                    assert!(volume.volume().writable(), "operation {operation}");
                     assert_eq!(process.get(&volume, A).unwrap(), b"before");
                     process.close(&volume);
                 }
@@ -151,14 +151,14 @@ fn state_change_without_a_buffer_changes_nothing() {
         let image = process.image();
         let held = exhaust(&pool);
         assert_eq!(set(&mut process, &volume, read_only), Err(StateError::NoBuffer));
-        assert_eq!(volume.superblock_state(), before);
-        assert_eq!(volume.writable(), before == SuperblockState::Live);
+        assert_eq!(volume.volume().superblock_state(), before);
+        assert_eq!(volume.volume().writable(), before == SuperblockState::Live);
         drop(held);
         assert!(process.image() == image, "something was written");
         let put = process.put(&volume, B, b"as before");
         assert_eq!(put.err(), (before == SuperblockState::ReadOnly).then_some(Refusal::ReadOnly));
         set(&mut process, &volume, read_only).unwrap();
-        assert_ne!(volume.superblock_state(), before);
+        assert_ne!(volume.volume().superblock_state(), before);
     }
     process.put(&volume, B, b"writable again").unwrap();
 }
@@ -168,7 +168,7 @@ fn writes_without_a_buffer_are_refused_and_change_nothing() {
     let pool = pool(8 << 20);
     let (mut process, volume) = started(&pool);
     let new = |id, data: &[u8]| NewNeedle { id, cookie: COOKIE, draft: draft(&pool, data) };
-    let before = volume.figures();
+    let before = volume.volume().figures();
     let (one, batch) = (draft(&pool, b"one"), vec![new(B, b"two"), new(A, b"three")]);
     let (to_delete, to_batch, to_ask) =
         (Rc::clone(&volume), Rc::clone(&volume), Rc::clone(&volume));
@@ -184,12 +184,12 @@ fn writes_without_a_buffer_are_refused_and_change_nothing() {
     held.extend(exhaust(&pool));
     assert_eq!(process.run(async move { to_ask.may_put(A, COOKIE, None).await }), no_buffer);
     assert_eq!(process.run(async move { to_delete.delete(A, COOKIE, None).await }), no_buffer);
-    assert!(volume.walk().is_none());
+    assert!(volume.volume().walk().is_none());
     let reading = Rc::clone(&volume);
     let got = process.run(async move { reading.get(A, COOKIE, |_| None).await.map(drop) });
     assert!(matches!(got, Err(GetError::NeedBuffer(len)) if len > 512), "{got:?}");
     drop(held);
-    assert_eq!(volume.figures(), before);
+    assert_eq!(volume.volume().figures(), before);
     assert_eq!(process.get(&volume, A).unwrap(), b"before");
     assert_eq!(process.get(&volume, B), Err(GetError::NotFound));
     process.put(&volume, B, b"after").unwrap();
@@ -201,7 +201,7 @@ fn writes_without_a_buffer_are_refused_and_change_nothing() {
 fn delete_without_a_buffer_for_its_tombstone_changes_nothing() {
     let pool = pool(8 << 20);
     let (mut process, volume) = started(&pool);
-    let (deleting, before) = (Rc::clone(&volume), volume.figures());
+    let (deleting, before) = (Rc::clone(&volume), volume.volume().figures());
     let mut held = exhaust(&pool);
     held.pop();
     let clients = pool.clone();
@@ -218,7 +218,7 @@ fn delete_without_a_buffer_for_its_tombstone_changes_nothing() {
     assert_eq!(taken.borrow().len(), 1, "the buffer of the header was released");
     taken.borrow_mut().clear();
     drop(held);
-    assert_eq!(volume.figures(), before);
+    assert_eq!(volume.volume().figures(), before);
     assert_eq!(process.get(&volume, A).unwrap(), b"before");
     process.delete(&volume, A).unwrap();
 }
@@ -231,15 +231,15 @@ fn checkpoint_without_a_buffer_is_skipped_and_the_next_written() {
     let held = exhaust(&pool);
     let began = process.world.now();
     let saving = Rc::clone(&volume);
-    let saved = process.run(async move { saving.checkpoint().await });
+    let saved = process.run(async move { saving.volume().checkpoint().await });
     assert_eq!(saved, Err(NotWritten::NoBuffer));
     assert!(process.world.now() - began < 5_000_000_000, "the wait for a buffer is short");
     drop(held);
-    let figures = volume.figures().checkpoint;
+    let figures = volume.volume().figures().checkpoint;
     assert_eq!((figures.failed, figures.written), (1, 0));
     assert_eq!(process.image().files.keys().cloned().collect::<Vec<_>>(), files);
     let saving = Rc::clone(&volume);
-    assert_eq!(process.run(async move { saving.checkpoint().await }), Ok(true));
+    assert_eq!(process.run(async move { saving.volume().checkpoint().await }), Ok(true));
     assert_eq!(process.world.open_files().len(), 1, "only the file of the volume");
 }
 
@@ -250,7 +250,7 @@ fn checkpoint_leaves_half_of_the_buffers_to_clients() {
     let (mut process, volume) = started(&pool);
     let held = pool.alloc(pool.capacity() / 2).unwrap();
     let saving = Rc::clone(&volume);
-    let saved = process.run(async move { saving.checkpoint().await });
+    let saved = process.run(async move { saving.volume().checkpoint().await });
     assert_eq!(saved, Err(NotWritten::NoBuffer));
     drop(held);
 }

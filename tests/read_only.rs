@@ -11,16 +11,18 @@ use hayloft::runtime::op::DirId;
 use hayloft::runtime::sim::Fault;
 use hayloft::runtime::sim::disk::Image;
 use hayloft::volume::{
-    self, Damage, DamagedNeedle, Ending, LiveNeedle, OpenError, Refusal, SuperblockCopy, Volume,
+    self, Damage, DamagedNeedle, Ending, LiveNeedle, OpenError, Refusal, Slot, SuperblockCopy,
 };
 
 const FILE: &str = "1.0.vol";
 const SIZE: u64 = 32 << 20;
 const EIO: i32 = 5;
 
-fn open(process: &mut Process) -> Result<Rc<Volume>, OpenError> {
+fn open(process: &mut Process) -> Result<Rc<Slot>, OpenError> {
     let handle = process.runtime.handle().clone();
-    process.run(async move { volume::open_read_only(&handle, DirId(0), &expected()).await })
+    process.run(async move {
+        volume::open_read_only(&handle, DirId(0), &expected()).await.map(Slot::new)
+    })
 }
 
 /// Content of a key; bodies above 1 MiB are multipart objects.
@@ -29,7 +31,7 @@ fn content(key: u64) -> Vec<u8> {
     bytes(key, lens[usize::try_from(key).unwrap() % lens.len()])
 }
 
-fn put(process: &mut Process, volume: &Rc<Volume>, key: u64) {
+fn put(process: &mut Process, volume: &Rc<Slot>, key: u64) {
     let (id, data) = (NeedleId::new(key, 0), content(key));
     let stored = if data.len() > 1 << 20 {
         process.put_large(volume, id, &data, &[1 << 20])
@@ -64,10 +66,10 @@ fn live_keys() -> Vec<u64> {
 type Next = Result<(u64, Vec<u8>), DamagedNeedle>;
 
 /// Walks a volume and reads the whole body of each live needle.
-fn walk(process: &mut Process, volume: &Rc<Volume>) -> Vec<Next> {
+fn walk(process: &mut Process, volume: &Rc<Slot>) -> Vec<Next> {
     let (volume, pool) = (Rc::clone(volume), process.runtime.handle().pool().clone());
     process.run(async move {
-        let mut walk = volume.walk().unwrap();
+        let mut walk = volume.volume().walk().unwrap();
         let places = walk.places().to_vec();
         assert!(places.is_sorted_by_key(|at| at.offset));
         let mut found = Vec::new();
@@ -104,16 +106,17 @@ fn keys(found: &[Next]) -> Vec<u64> {
 }
 
 /// Opens an image read-only, walks it and closes it; asserts that nothing was written.
-fn walk_image(image: &Image) -> (Rc<Volume>, Vec<Next>) {
+fn walk_image(image: &Image) -> (Rc<Slot>, Vec<Next>) {
     let mut process = Process::start(2, image, &pool(16 << 20));
     let volume = open(&mut process).unwrap();
     let found = walk(&mut process, &volume);
     for (key, data) in found.iter().flatten() {
         assert!(*data == content(*key), "needle {key} has wrong bytes");
     }
-    assert!(!volume.writable() && !volume.poisoned());
+    assert!(!volume.volume().writable() && !volume.volume().poisoned());
     process.close(&volume);
-    let stats = volume.stats();
+    let volume_again = volume.volume();
+    let stats = volume_again.stats();
     assert_eq!((stats.durable_writes.get(), stats.hints.get()), (0, 0));
     assert!(process.image() == *image, "the file was changed");
     (volume, found)
@@ -125,15 +128,16 @@ fn walk_returns_every_live_needle_in_file_order() {
         let image = filled_image(close);
         let (volume, found) = walk_image(&image);
         assert_eq!(keys(&found), live_keys());
-        assert!(volume.damage().is_empty());
+        assert!(volume.volume().damage().is_empty());
+        let volume = volume.volume();
         let findings = volume.open_report();
         assert!(findings.superblock.is_empty() && !findings.hint_damaged);
         assert_eq!(findings.ending, ending);
 
         let mut process = Process::start(3, &image, &pool(16 << 20));
         let serving = process.open().unwrap();
-        assert_eq!(serving.figures(), volume.figures());
-        assert_eq!(serving.open_report(), findings);
+        assert_eq!(serving.volume().figures(), volume.figures());
+        assert_eq!(serving.volume().open_report(), findings);
         assert_eq!(keys(&walk(&mut process, &serving)), live_keys());
     }
 }
@@ -161,13 +165,13 @@ fn torn_tail_is_reported_and_not_repaired() {
     for (kept, seed, survives) in [(0, 100, 1), (1, 5000, 140)] {
         let torn = tear(seed, (FILE, &image), &pool, None, &puts, |sector| sector < survives);
         let (volume, found) = walk_image(&torn);
-        assert_eq!(volume.open_report().ending, Ending::Torn { kept });
+        assert_eq!(volume.volume().open_report().ending, Ending::Torn { kept });
         assert_eq!(found.len(), live_keys().len() + kept as usize);
-        assert!(found.iter().all(Result::is_ok) && volume.damage().is_empty());
+        assert!(found.iter().all(Result::is_ok) && volume.volume().damage().is_empty());
         let mut process = Process::start(3, &torn, &pool);
         let serving = process.open().unwrap();
-        assert_eq!(serving.figures().needles, volume.figures().needles);
-        assert_eq!(serving.open_report(), volume.open_report());
+        assert_eq!(serving.volume().figures().needles, volume.volume().figures().needles);
+        assert_eq!(serving.volume().open_report(), volume.volume().open_report());
     }
 }
 
@@ -181,8 +185,8 @@ fn damaged_superblock_copies_and_hints_are_reported_not_repaired() {
     }
     let (volume, found) = walk_image(&image);
     let damaged = |offset: usize| SuperblockCopy { offset: offset as u64, outdated: false };
-    assert_eq!(volume.open_report().superblock, [damaged(0), damaged(last)]);
-    assert!(volume.open_report().hint_damaged);
+    assert_eq!(volume.volume().open_report().superblock, [damaged(0), damaged(last)]);
+    assert!(volume.volume().open_report().hint_damaged);
     assert_eq!(keys(&found), live_keys());
 }
 
@@ -190,7 +194,7 @@ fn damaged_superblock_copies_and_hints_are_reported_not_repaired() {
 fn damaged_needle_is_reported_by_id_and_others_are_found() {
     let image = filled_image(true);
     let (volume, _) = walk_image(&image);
-    let places: Vec<_> = volume.walk().unwrap().places().to_vec();
+    let places: Vec<_> = volume.volume().walk().unwrap().places().to_vec();
     // Damages the header, the attributes, and a byte after the header.
     for (n, at) in places.iter().enumerate() {
         for within in [0, 50, 130] {
@@ -205,7 +209,7 @@ fn damaged_needle_is_reported_by_id_and_others_are_found() {
             let lost = damaged[0].id.expect("header or footer is intact").key.0;
             let others: Vec<u64> = live_keys().into_iter().filter(|key| *key != lost).collect();
             assert_eq!(keys(&found), others);
-            let header = volume.damage().iter().any(|place| place.at == *at);
+            let header = volume.volume().damage().iter().any(|place| place.at == *at);
             assert_eq!(header, within < 128, "recovery reads headers");
         }
     }
@@ -218,7 +222,7 @@ fn read_error_damages_only_the_needle_it_hits() {
     let volume = open(&mut process).unwrap();
     // The first read is tried twice, then its first needle alone, then by blocks and by sectors; all of these
     // fail.
-    let first = volume.walk().unwrap().places()[0];
+    let first = volume.volume().walk().unwrap().places()[0];
     assert!(first.len < 4096 && first.offset > LOG_START, "one block");
     let sectors = first.len / 512;
     for n in 0..2 + 2 + 2 + 2 + 2 * sectors {

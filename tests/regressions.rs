@@ -15,8 +15,8 @@ use hayloft::volume::format::{
     CommitRecord, FOOTER_LEN, HINT_OFFSETS, RISING_MAX, TailHint, seed, superblock_offsets,
 };
 use hayloft::volume::{
-    Check, Existing, Expected, GetError, NewNeedle, OpenError, Refusal, StateError, Stored,
-    SuperblockState, Volume,
+    Check, Existing, Expected, GetError, NewNeedle, OpenError, Refusal, Slot, StateError, Stored,
+    SuperblockState,
 };
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -58,7 +58,7 @@ fn start(seed: u64, image: &Image, pool: &Pool, ids: &[NeedleId]) -> (Vec<Got>, 
     let mut process = Process::start(seed, image, pool);
     let volume = process.open().unwrap();
     let got = ids.iter().map(|id| process.get(&volume, *id)).collect();
-    (got, volume.damage().len(), process.image())
+    (got, volume.volume().damage().len(), process.image())
 }
 
 /// Offset of the seal.
@@ -193,11 +193,11 @@ fn superblock_copy_of_a_newer_format_is_not_overwritten() {
 }
 
 /// Opens `image` while its disk operation `n` fails. `None` unless that poisoned the volume.
-fn open_failing(image: &Image, pool: &Pool, n: u64) -> Option<(Process, Rc<Volume>)> {
+fn open_failing(image: &Image, pool: &Pool, n: u64) -> Option<(Process, Rc<Slot>)> {
     let mut process = Process::start(2, image, pool);
     process.world.fail(n, Fault::Errno(EIO));
     let volume = process.open().ok()?;
-    volume.poisoned().then_some((process, volume))
+    volume.volume().poisoned().then_some((process, volume))
 }
 
 /// If the seal or the hint could not be written at open, the volume was not served at all.
@@ -212,7 +212,7 @@ fn volume_with_a_failed_write_at_open_still_serves_reads() {
         for n in 0..40 {
             let Some((mut process, volume)) = open_failing(&image, &pool, n) else { continue };
             poisoned += 1;
-            assert!(!volume.writable());
+            assert!(!volume.volume().writable());
             assert_eq!(process.get(&volume, id(1)), Ok(bytes(1, 100)));
             if writes == 2 {
                 assert_eq!(process.get(&volume, id(3)), Ok(bytes(3, 100)));
@@ -257,7 +257,7 @@ fn loss_of_a_needle_kept_by_a_seal_is_reported() {
 }
 
 /// An open volume whose needle 1 (two units) has a damaged header.
-fn with_damaged_header(pool: &Pool) -> (Process, Rc<Volume>) {
+fn with_damaged_header(pool: &Pool) -> (Process, Rc<Slot>) {
     let mut image = clean_image(pool, &[(1, bytes(1, 100)), (2, bytes(2, 100))]);
     image.file(FILE).flip(LOG + 512 + 20, 0);
     let mut process = Process::start(2, &image, pool);
@@ -269,7 +269,7 @@ fn with_damaged_header(pool: &Pool) -> (Process, Rc<Volume>) {
 
 fn put_if(
     process: &mut Process,
-    volume: &Rc<Volume>,
+    volume: &Rc<Slot>,
     cookie: Cookie,
     condition: Option<fn(bool) -> bool>,
 ) -> Result<Stored, Refusal> {
@@ -422,7 +422,7 @@ fn failed_state_change_is_not_reported_as_undone() {
     assert!(matches!(set(true), Err(StateError::Failed(_))));
     assert_eq!(set(false), Err(StateError::Poisoned));
     let mut restarted = Process::start(3, &process.image(), &pool);
-    assert_eq!(restarted.open().unwrap().superblock_state(), SuperblockState::ReadOnly);
+    assert_eq!(restarted.open().unwrap().volume().superblock_state(), SuperblockState::ReadOnly);
 }
 
 /// A hint that failed during a state change did not stop the writes of the remaining superblock copies.
@@ -454,7 +454,7 @@ fn with_stale_record(pool: &Pool, at: usize, sequence: u64, durable_tail: usize)
     process.create(SIZE);
     let volume = process.open().unwrap();
     process.put(&volume, id(1), &bytes(1, 100)).unwrap();
-    let (mut image, used) = (process.image(), volume.figures().used);
+    let (mut image, used) = (process.image(), volume.volume().figures().used);
     let incarnation = superblock(SIZE).incarnation;
     let (mut record, _) =
         CommitRecord::decode(&image.bytes(FILE)[LOG..], incarnation, LOG as u64, SIZE).unwrap();
@@ -483,8 +483,8 @@ fn stale_record_after_the_log_proves_nothing() {
         let mut process = Process::start(2, &image, &pool);
         let volume = process.open().unwrap();
         let what = format!("sequence {sequence} at {at}, durable up to {durable_tail}");
-        assert_eq!(!volume.damage().is_empty(), is_proof, "{what}");
-        assert_eq!(volume.figures().used == used, !is_proof, "{what}");
+        assert_eq!(!volume.volume().damage().is_empty(), is_proof, "{what}");
+        assert_eq!(volume.volume().figures().used == used, !is_proof, "{what}");
         assert_eq!(process.get(&volume, id(1)), Ok(bytes(1, 100)));
     }
 }
@@ -497,7 +497,7 @@ fn commit_that_does_not_chain_is_ignored() {
     process.create(SIZE);
     let volume = process.open().unwrap();
     process.put(&volume, id(1), &bytes(1, 100)).unwrap();
-    let (mut image, used) = (process.image(), volume.figures().used);
+    let (mut image, used) = (process.image(), volume.volume().figures().used);
     let (incarnation, at) = (superblock(SIZE).incarnation, LOG as u64 + 4096);
     let (mut record, _) =
         CommitRecord::decode(&image.bytes(FILE)[LOG..], incarnation, LOG as u64, SIZE).unwrap();
@@ -508,7 +508,7 @@ fn commit_that_does_not_chain_is_ignored() {
     image.file(FILE).write(LOG + 4096, &block);
     let mut restarted = Process::start(2, &image, &pool);
     let volume = restarted.open().unwrap();
-    assert_eq!((volume.figures().used, volume.damage().len()), (used, 0));
+    assert_eq!((volume.volume().figures().used, volume.volume().damage().len()), (used, 0));
     assert_eq!(restarted.get(&volume, id(1)), Ok(bytes(1, 100)));
 }
 
@@ -602,7 +602,7 @@ fn put_is_refused_while_the_existing_needle_cannot_be_read() {
     assert_eq!(process.put(&volume, id(1), b"new"), Err(Refusal::Unreadable(id(1))));
     assert_eq!(process.get(&volume, id(1)), Ok(bytes(1, 100)));
     assert!(process.put(&volume, id(1), b"new").unwrap().replaced);
-    assert_eq!(volume.figures().needles, 1);
+    assert_eq!(volume.volume().figures().needles, 1);
     process.delete(&volume, id(1)).unwrap();
     assert_eq!(process.get(&volume, id(1)), Err(GetError::NotFound));
     process.close(&volume);
@@ -637,9 +637,9 @@ fn manifest_claiming_too_many_parts_does_not_panic() {
     forge(&mut image, (manifest, 128), 84, &u32::MAX.to_le_bytes(), place);
     let mut process = Process::start(2, &image, &pool);
     let volume = process.open().unwrap();
-    assert_eq!(volume.figures().dead, 0);
+    assert_eq!(volume.volume().figures().dead, 0);
     process.delete(&volume, id(1)).unwrap();
-    let figures = volume.figures();
+    let figures = volume.volume().figures();
     assert_eq!((figures.live, figures.needles), (0, 0));
 }
 
@@ -728,25 +728,25 @@ fn wrong_clock_loses_no_needle() {
         let mut process = Process::start(n, &image, &pool);
         process.world.set_wall(wall);
         let volume = process.open().unwrap();
-        assert_eq!(volume.damage().len(), 0);
+        assert_eq!(volume.volume().damage().len(), 0);
         for earlier in 1..n {
             assert_eq!(process.get(&volume, id(earlier)), Ok(bytes(earlier, 300)), "at {wall}");
         }
         assert_eq!(process.get(&volume, id(100)).is_ok(), n > 1);
-        let before = volume.figures().used;
+        let before = volume.volume().figures().used;
         process.put(&volume, id(n), &bytes(n, 300)).unwrap();
         process.put(&volume, id(100), &bytes(n, 100)).unwrap();
         process.put(&volume, id(101), &bytes(n, 100)).unwrap();
         let deleting = Rc::clone(&volume);
         process.run(async move { deleting.delete(id(101), COOKIE, None).await }).unwrap();
-        assert!(volume.figures().used > before);
+        assert!(volume.volume().figures().used > before);
         // Kill and restart with the next clock.
         image = process.image();
         let mut restarted = Process::start(n + 100, &image, &pool);
         let volume = restarted.open().unwrap();
         assert_eq!(restarted.get(&volume, id(100)), Ok(bytes(n, 100)), "the newest of {wall}");
         assert_eq!(restarted.get(&volume, id(101)), Err(GetError::NotFound));
-        let version = volume.open_report().end.version;
+        let version = volume.volume().open_report().end.version;
         assert!(version > newest && version < RISING_MAX, "{version} after {newest}");
         newest = version;
     }
@@ -805,7 +805,7 @@ fn unreadable_hint_prevents_writes_and_404() {
 }
 
 /// An open volume with needle 1 of two units, and the sectors of its header and footer.
-fn two_units(pool: &Pool) -> (Process, Rc<Volume>, [usize; 2]) {
+fn two_units(pool: &Pool) -> (Process, Rc<Slot>, [usize; 2]) {
     let image = clean_image(pool, &[(1, bytes(1, 300)), (2, bytes(2, 300))]);
     let mut process = Process::start(2, &image, pool);
     let volume = process.open().unwrap();
@@ -883,12 +883,15 @@ fn lost_record_of_the_longest_commit_is_reported_as_damage() {
         let (batch, storing) = (batch.collect(), Rc::clone(&volume));
         process.run(async move { storing.put_batch(batch, None).await }).unwrap();
         process.put(&volume, id(2), b"behind it").unwrap();
-        assert_eq!((volume.stats().commits.get(), volume.stats().hints.get()), (3, 1));
+        assert_eq!(
+            (volume.volume().stats().commits.get(), volume.volume().stats().hints.get()),
+            (3, 1)
+        );
         let mut image = process.image();
         zero(&mut image, LOG + 4096, 512);
         let mut process = Process::start(2, &image, &pool);
         let volume = process.open().unwrap();
-        assert!(!volume.damage().is_empty(), "{count}: a record is missing");
+        assert!(!volume.volume().damage().is_empty(), "{count}: a record is missing");
         assert_eq!(process.get(&volume, id(1)), Ok(b"before it".to_vec()));
         assert_eq!(process.get(&volume, id(2)), Ok(b"behind it".to_vec()), "{count}");
         for n in 10..10 + count {

@@ -13,8 +13,8 @@ use hayloft::runtime::sim::Fault;
 use hayloft::runtime::sim::disk::Image;
 use hayloft::volume::format::superblock_offsets;
 use hayloft::volume::{
-    self, IoError, NotRemoved, Preallocation, Refusal, StateError, Superblock, SuperblockState,
-    Volume,
+    self, IoError, NotRemoved, Preallocation, Refusal, Slot, StateError, Superblock,
+    SuperblockState,
 };
 
 const A: NeedleId = NeedleId::new(1, 0);
@@ -22,14 +22,14 @@ const B: NeedleId = NeedleId::new(2, 0);
 const SIZE: u64 = 1 << 20;
 const FILE: &str = "1.0.vol";
 
-fn started() -> (Process, Rc<Volume>) {
+fn started() -> (Process, Rc<Slot>) {
     let mut process = Process::start(1, &Image::default(), &pool(32 << 20));
     process.create(SIZE);
     let volume = process.open().unwrap();
     (process, volume)
 }
 
-fn set(process: &mut Process, volume: &Rc<Volume>, read_only: bool) -> Result<(), StateError> {
+fn set(process: &mut Process, volume: &Rc<Slot>, read_only: bool) -> Result<(), StateError> {
     let volume = Rc::clone(volume);
     process.run(async move { volume.set_read_only(read_only).await })
 }
@@ -41,8 +41,8 @@ fn read_only_volume_refuses_writes_also_after_restart() {
     set(&mut process, &volume, true).unwrap();
     set(&mut process, &volume, true).expect("setting the same state succeeds");
     for seed in 2..4 {
-        assert_eq!(volume.superblock_state(), SuperblockState::ReadOnly);
-        assert!(!volume.writable() && !volume.poisoned());
+        assert_eq!(volume.volume().superblock_state(), SuperblockState::ReadOnly);
+        assert!(!volume.volume().writable() && !volume.volume().poisoned());
         assert_eq!(process.put(&volume, B, b"x"), Err(Refusal::ReadOnly));
         assert_eq!(process.put(&volume, A, b"x"), Err(Refusal::ReadOnly));
         assert_eq!(process.delete(&volume, A), Err(Refusal::ReadOnly));
@@ -56,7 +56,7 @@ fn read_only_volume_refuses_writes_also_after_restart() {
     process.close(&volume);
     let mut restarted = Process::start(9, &process.image(), &pool(32 << 20));
     let volume = restarted.open().unwrap();
-    assert!(volume.writable());
+    assert!(volume.volume().writable());
     assert_eq!(restarted.get(&volume, B).unwrap(), b"after");
 }
 
@@ -65,7 +65,7 @@ const MS: u64 = 1_000_000;
 /// Stores needle `n` after a delay (ns). Returns a cell for the result.
 fn put_later(
     process: &Process,
-    volume: &Rc<Volume>,
+    volume: &Rc<Slot>,
     n: u64,
     after: u64,
 ) -> Rc<Cell<Option<Result<(), Refusal>>>> {
@@ -96,9 +96,9 @@ fn set_read_only_waits_for_admitted_writes_and_refuses_later_ones() {
     let (closing, handle) = (Rc::clone(&volume), process.runtime.handle().clone());
     let (needles, used) = process.run(async move {
         handle.sleep_until(handle.now() + 200 * MS).await;
-        assert_eq!(closing.figures().needles, 0, "nothing is written yet");
+        assert_eq!(closing.volume().figures().needles, 0, "nothing is written yet");
         closing.set_read_only(true).await.unwrap();
-        (closing.figures().needles, closing.figures().used)
+        (closing.volume().figures().needles, closing.volume().figures().used)
     });
     assert_eq!(process.world.count("stall"), 2, "two commits were delayed");
     assert_eq!(needles, 40, "the change was answered before all admitted writes were durable");
@@ -108,7 +108,7 @@ fn set_read_only_waits_for_admitted_writes_and_refuses_later_ones() {
     assert!(before.iter().all(|outcome| outcome.get() == Some(Ok(()))));
     assert!(late.iter().all(|outcome| outcome.get() == Some(Err(Refusal::ReadOnly))));
     let log = |image: &Image| image.bytes(FILE).split_off(65_536);
-    assert_eq!(volume.figures().used, used, "written after the change was answered");
+    assert_eq!(volume.volume().figures().used, used, "written after the change was answered");
     assert!(log(&process.image()) == log(&image), "written after the change was answered");
 }
 
@@ -137,7 +137,7 @@ fn writes_are_refused_until_the_writable_state_is_durable() {
         set(&mut process, &volume, true).unwrap();
         process.world.fail(n, Fault::Errno(5));
         assert!(matches!(set(&mut process, &volume, false), Err(StateError::Failed(_))));
-        assert!(!volume.writable());
+        assert!(!volume.volume().writable());
         assert!(process.put(&volume, A, b"now").is_err());
     }
 }
@@ -151,7 +151,7 @@ fn state_changes_increment_the_revision_of_every_copy() {
         let file = process.image().bytes(FILE);
         for at in superblock_offsets(SIZE) {
             let copy = Superblock::decode(&file[usize::try_from(at).unwrap()..]).unwrap();
-            assert_eq!((copy.revision, copy.state), (revision, volume.superblock_state()));
+            assert_eq!((copy.revision, copy.state), (revision, volume.volume().superblock_state()));
         }
     }
 }
@@ -168,7 +168,10 @@ fn sealed_volume_cannot_be_made_writable() {
     let volume = process.open().unwrap();
     assert_eq!(set(&mut process, &volume, false), Err(StateError::Sealed));
     assert_eq!(set(&mut process, &volume, true), Ok(()));
-    assert_eq!((volume.superblock_state(), volume.writable()), (SuperblockState::Sealed, false));
+    assert_eq!(
+        (volume.volume().superblock_state(), volume.volume().writable()),
+        (SuperblockState::Sealed, false)
+    );
     assert_eq!(process.put(&volume, A, b"x"), Err(Refusal::ReadOnly));
 }
 
@@ -186,7 +189,7 @@ fn set_read_only_waits_for_a_slow_commit() {
         let waiting = handle.sleep_until(handle.now() + 10_000_000);
         waiting.await;
         closing.set_read_only(true).await.unwrap();
-        closing.figures().needles
+        closing.volume().figures().needles
     });
     assert_eq!(
         (needles, process.world.count("stall")),
@@ -220,7 +223,8 @@ fn power_cut_during_a_state_change_leaves_the_old_or_new_state() {
                 let mut process = Process::start(seed as u64, &image, &pool);
                 let volume = process.open().expect("a power cut leaves a valid superblock copy");
                 assert_eq!(process.get(&volume, A).unwrap(), b"before");
-                let is_new = (volume.superblock_state() == SuperblockState::ReadOnly) == read_only;
+                let is_new =
+                    (volume.volume().superblock_state() == SuperblockState::ReadOnly) == read_only;
                 assert!(is_new || !done, "the change was answered and then lost");
                 *(if is_new { &mut new } else { &mut old }) += 1;
             }
@@ -241,7 +245,7 @@ fn failed_state_write_poisons_and_the_volume_recovers_on_restart() {
             process.world.fail(n, fault);
             let failed = set(&mut process, &volume, true).unwrap_err();
             assert!(matches!(failed, StateError::Failed(_)), "{failed}");
-            assert!(volume.poisoned() && !volume.writable());
+            assert!(volume.volume().poisoned() && !volume.volume().writable());
             assert_eq!(set(&mut process, &volume, false), Err(StateError::Poisoned));
             assert_eq!(set(&mut process, &volume, true), Err(StateError::Poisoned));
             assert_eq!(process.get(&volume, A).unwrap(), b"before");
@@ -269,7 +273,7 @@ fn fenced_volume_serves_reads_and_acknowledges_no_write() {
     });
     let waiting = handle.clone();
     process.run(async move { waiting.yield_now().await });
-    volume.fence();
+    volume.volume().fence();
     process.run(async move { handle.sleep_until(handle.now() + 3_000_000_000).await });
     let refused = outcome.take().expect("the write is answered").unwrap_err();
     assert!(matches!(refused, Refusal::Failed(_) | Refusal::Poisoned), "{refused}");
@@ -291,7 +295,7 @@ fn fenced_volume_is_not_written() {
     // The committer already waits for the time of the hint.
     let waiting = handle.clone();
     process.run(async move { waiting.sleep_until(waiting.now() + 100 * MS).await });
-    volume.fence();
+    volume.volume().fence();
     let image = process.image();
     process.run(async move { handle.sleep_until(handle.now() + 10_000 * MS).await });
     process.close(&volume);

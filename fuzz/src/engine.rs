@@ -11,7 +11,7 @@ use hayloft::runtime::buffer::{Pool, Region};
 use hayloft::runtime::sim::disk::{Image, Wreck};
 use hayloft::runtime::sim::{Fault, World};
 use hayloft::runtime::split_mix;
-use hayloft::volume::{GetError, NewNeedle, OpenError, Refusal, StateError, Volume};
+use hayloft::volume::{GetError, NewNeedle, OpenError, Refusal, Slot, StateError};
 
 use crate::common::{COOKIE, Process, bytes, draft, upload};
 use crate::images::id;
@@ -190,7 +190,7 @@ type CutHere = Rc<RefCell<Option<(Wreck, Model)>>>;
 struct Store {
     pool: Pool,
     process: Process,
-    volume: Rc<Volume>,
+    volume: Rc<Slot>,
     model: Rc<RefCell<Model>>,
     /// Numbers operations and values.
     n: u32,
@@ -293,13 +293,17 @@ impl Store {
 
     fn set_read_only(&mut self, read_only: bool) {
         let volume = Rc::clone(&self.volume);
-        let was_poisoned = volume.poisoned();
+        let was_poisoned = volume.volume().poisoned();
         match self.process.run(async move { volume.set_read_only(read_only).await }) {
             Ok(()) => {
-                assert!(self.state_unknown || self.volume.writable() != read_only || was_poisoned);
+                assert!(
+                    self.state_unknown
+                        || self.volume.volume().writable() != read_only
+                        || was_poisoned
+                );
             }
             Err(StateError::Failed(_)) => self.state_unknown = true,
-            Err(StateError::Poisoned) => assert!(self.volume.poisoned()),
+            Err(StateError::Poisoned) => assert!(self.volume.volume().poisoned()),
             Err(other) => panic!("{other}"),
         }
     }
@@ -367,7 +371,7 @@ impl Store {
             let may = self.model.borrow().may_hold(name);
             assert!(may.contains(value), "{name}: {value:?} of {may:?}");
         }
-        if !self.volume.poisoned() {
+        if !self.volume.volume().poisoned() {
             self.model.borrow_mut().observe(state);
             self.count(&state);
         }
@@ -376,7 +380,7 @@ impl Store {
     /// The index holds just what is there.
     fn count(&self, state: &State) {
         let present = state.iter().flatten().count() as u64;
-        let figures = self.volume.figures();
+        let figures = self.volume.volume().figures();
         assert_eq!(figures.needles, present, "{figures:?}");
         assert!(figures.used <= figures.size, "{figures:?}");
     }
@@ -427,7 +431,7 @@ impl Store {
         };
         self.volume = opened.expect("a volume opens after any crash");
         self.state_unknown = false;
-        assert!(self.volume.damage().is_empty(), "{:?}", self.volume.damage());
+        assert!(self.volume.volume().damage().is_empty(), "{:?}", self.volume.volume().damage());
         let state = self.state();
         self.model.borrow_mut().observe(state);
         self.count(&state);
@@ -445,7 +449,7 @@ fn ended(result: Result<(), Refusal>) -> End {
 
 /// Stores what an action stores.
 async fn store(
-    volume: &Rc<Volume>,
+    volume: &Rc<Slot>,
     pool: &Pool,
     action: Action,
     n: u32,

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use hayloft::base::types::NeedleId;
 use hayloft::runtime::buffer::Pool;
 use hayloft::runtime::sim::disk::Image;
-use hayloft::volume::{NewNeedle, Volume};
+use hayloft::volume::{NewNeedle, Slot};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::common::{COOKIE, Process, bytes, draft, tear};
@@ -52,7 +52,7 @@ pub fn bases(pool: &Pool) -> &'static [Base] {
 /// An image under way: a running volume, and what was stored in it.
 struct Maker {
     process: Process,
-    volume: Rc<Volume>,
+    volume: Rc<Slot>,
     stored: BTreeMap<NeedleId, Vec<u64>>,
 }
 

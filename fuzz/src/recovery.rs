@@ -13,7 +13,7 @@ use hayloft::runtime::op::{DirId, Op};
 use hayloft::runtime::sim::disk::Image;
 use hayloft::volume::format::{FOOTER_LEN, HEADER_LEN, seed};
 use hayloft::volume::{
-    GetError, Location, OpenError, OpenReport, Refusal, Volume, open, open_read_only,
+    GetError, Location, OpenError, OpenReport, Refusal, Slot, open, open_read_only,
 };
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -166,7 +166,7 @@ struct Told {
     got: Vec<Result<u64, GetError>>,
 }
 
-type Opened = Result<(Process, Rc<Volume>), OpenError>;
+type Opened = Result<(Process, Rc<Slot>), OpenError>;
 
 fn check(file: &[u8], base: &Base, honest: bool, pool: &Pool) {
     let files = BTreeMap::from([(FILE.to_owned(), file.into())]);
@@ -178,7 +178,7 @@ fn check(file: &[u8], base: &Base, honest: bool, pool: &Pool) {
             let told = tell(&mut looking, &seen, base);
             assert!(looking.image() == image, "looking at a volume changed it");
             assert_eq!(tell(&mut process, &volume, base), told, "looking and opening differ");
-            assert_eq!(plain(seen.open_report()), plain(volume.open_report()));
+            assert_eq!(plain(seen.volume().open_report()), plain(volume.volume().open_report()));
             if honest {
                 only_what_was_stored(&told, base);
             }
@@ -210,7 +210,7 @@ fn start(image: &Image, pool: &Pool, look: bool) -> Opened {
     let operations = process.world.operations();
     let most = OPERATIONS_BESIDES + OPERATIONS_PER_BLOCK * blocks;
     assert!(operations <= most, "{operations} operations for {blocks} blocks");
-    Ok((process, volume?))
+    Ok((process, Slot::new(volume?)))
 }
 
 /// A second start decides as the first one.
@@ -219,22 +219,22 @@ fn again(image: &Image, told: &Told, base: &Base, pool: &Pool) {
     assert_eq!(&tell(&mut process, &volume, base), told, "the second recovery");
 }
 
-fn tell(process: &mut Process, volume: &Rc<Volume>, base: &Base) -> Told {
-    let figures = volume.figures();
+fn tell(process: &mut Process, volume: &Rc<Slot>, base: &Base) -> Told {
+    let figures = volume.volume().figures();
     assert!(figures.used <= figures.size, "{figures:?}");
     let needles = walk(process, volume);
     assert_eq!(needles.len() as u64, figures.needles);
     let ids = (1..=4).map(id).filter(|id| *id == self::id(4) || base.stored.contains_key(id));
     let got = ids.map(|id| get(process, volume, id)).collect();
-    Told { live: figures.live, damage: volume.damage().len(), needles, got }
+    Told { live: figures.live, damage: volume.volume().damage().len(), needles, got }
 }
 
 fn walk(
     process: &mut Process,
-    volume: &Rc<Volume>,
+    volume: &Rc<Slot>,
 ) -> Vec<(Location, Result<(NeedleId, u64), Option<NeedleId>>)> {
     let pool = process.runtime.handle().pool().clone();
-    let mut walk = volume.walk().expect("there are buffers");
+    let mut walk = volume.volume().walk().expect("there are buffers");
     process.run(async move {
         let mut found = Vec::new();
         while let Some(len) = walk.buffer_len() {
@@ -253,7 +253,7 @@ fn walk(
 }
 
 /// The hash of what is read.
-fn get(process: &mut Process, volume: &Rc<Volume>, id: NeedleId) -> Result<u64, GetError> {
+fn get(process: &mut Process, volume: &Rc<Slot>, id: NeedleId) -> Result<u64, GetError> {
     let volume = Rc::clone(volume);
     let pool = process.runtime.handle().pool().clone();
     process.run(async move {
@@ -286,7 +286,7 @@ fn only_what_was_stored(told: &Told, base: &Base) {
 }
 
 /// Writes go on, and what is acknowledged is there after the next start.
-fn goes_on(process: &mut Process, volume: &Rc<Volume>, base: &Base, pool: &Pool) {
+fn goes_on(process: &mut Process, volume: &Rc<Slot>, base: &Base, pool: &Pool) {
     let before = tell(process, volume, base);
     let (new, data) = (id(77), bytes(77, 200));
     let draft = draft(pool, &data);

@@ -7,6 +7,7 @@ pub mod background;
 pub mod buffer;
 pub mod devices;
 mod executor;
+mod gate;
 mod handle;
 pub mod mailbox;
 pub mod op;
@@ -17,6 +18,7 @@ mod sync;
 mod timer;
 
 pub use executor::Runtime;
+pub use gate::{ClosedGate, Gate, Pass};
 pub use handle::{Handle, Operation, Sleep};
 pub use split_mix::split_mix;
 pub use sync::{Event, KeyLocks, Locked, Queue, Replies, Signal, join};

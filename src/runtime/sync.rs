@@ -59,6 +59,12 @@ impl<T: Clone> Event<T> {
         }
     }
 
+    /// Returns the value, if it is set.
+    #[must_use]
+    pub fn get(&self) -> Option<T> {
+        self.value.borrow().clone()
+    }
+
     /// Waits for the value.
     pub async fn wait(&self) -> T {
         poll_fn(|_| match &*self.value.borrow() {

@@ -6,8 +6,9 @@
 //! - `format`: the bytes on disk. `index`: locations of the needles. Both are pure.
 //! - `log`: group commit, and the way back from the file to the index.
 //! - `checkpoint`: the index in a file of its own, so that a start reads little of the log.
-//! - `object`: PUT, DELETE, GET, multipart objects, and all live needles in file order.
-//! - `generation`: an open volume ([`Volume`]) and its file: create, open, state, remove.
+//! - `object`: the decisions of a write, reads, multipart objects, and all live needles in file order.
+//! - `generation`: an open generation of a volume ([`Volume`]) and its file: create, open, state, remove.
+//! - `slot`: a volume across its generations ([`Slot`]): PUT, DELETE, GET, uploads.
 //! - `io`: the policy for short and failed transfers. `names`, `sync_dir`: names of files, and making them
 //!   durable. `error`: everything that can go wrong.
 
@@ -20,6 +21,7 @@ mod io;
 mod log;
 mod names;
 mod object;
+mod slot;
 mod sync_dir;
 
 pub use checkpoint::{CheckpointFigures, Checkpointing, NotWritten, checkpoint_queue};
@@ -35,6 +37,6 @@ pub use io::Stats;
 pub use log::{DamagedRange, Ending, LogEnd, Progress};
 pub use names::file_name;
 pub use object::{
-    Body, Check, DamagedNeedle, Draft, Existing, LiveNeedle, Needle, NewNeedle, Stored, Upload,
-    Walk,
+    Body, Check, DamagedNeedle, Draft, Existing, LiveNeedle, Needle, NewNeedle, Stored, Walk,
 };
+pub use slot::{Slot, Upload};

@@ -18,7 +18,7 @@ use hayloft::runtime::{Runtime, split_mix};
 use hayloft::volume::format::decode_header;
 use hayloft::volume::{
     self, Body, Checkpointing, Draft, Expected, GetError, Needle, OpenError, Preallocation,
-    Refusal, Stored, Superblock, SuperblockState, Upload, Volume,
+    Refusal, Slot, Stored, Superblock, SuperblockState, Upload,
 };
 
 pub const STORE: [u8; 16] = *b"a store of tests";
@@ -96,24 +96,19 @@ impl Process {
         created.unwrap();
     }
 
-    pub fn open(&mut self) -> Result<Rc<Volume>, OpenError> {
+    pub fn open(&mut self) -> Result<Rc<Slot>, OpenError> {
         self.open_as(Expected { checkpoints: self.checkpoints, ..expected() })
     }
 
-    pub fn open_as(&mut self, expected: Expected) -> Result<Rc<Volume>, OpenError> {
+    pub fn open_as(&mut self, expected: Expected) -> Result<Rc<Slot>, OpenError> {
         let handle = self.runtime.handle().clone();
         self.run(async move {
             handle.submit(Op::OpenDir { path: "data".into() }).await;
-            volume::open(&handle, DirId(0), &expected).await
+            volume::open(&handle, DirId(0), &expected).await.map(Slot::new)
         })
     }
 
-    pub fn put(
-        &mut self,
-        volume: &Rc<Volume>,
-        id: NeedleId,
-        data: &[u8],
-    ) -> Result<Stored, Refusal> {
+    pub fn put(&mut self, volume: &Rc<Slot>, id: NeedleId, data: &[u8]) -> Result<Stored, Refusal> {
         let draft = draft(self.runtime.handle().pool(), data);
         let volume = Rc::clone(volume);
         self.run(async move { volume.put(id, COOKIE, draft, None).await })
@@ -122,7 +117,7 @@ impl Process {
     /// Stores a multipart object in parts of these lengths (bytes), repeated cyclically.
     pub fn put_large(
         &mut self,
-        volume: &Rc<Volume>,
+        volume: &Rc<Slot>,
         id: NeedleId,
         data: &[u8],
         lens: &[u64],
@@ -135,10 +130,19 @@ impl Process {
         })
     }
 
+    /// Adds a part to an upload.
+    pub fn add(&mut self, upload: Upload, part: Draft) -> (Upload, Result<(), Refusal>) {
+        let mut upload = upload;
+        self.run(async move {
+            let added = upload.add(part).await;
+            (upload, added)
+        })
+    }
+
     /// Reads bytes `range` of a multipart object with buffers for `buffer` bytes.
     pub fn get_large(
         &mut self,
-        volume: &Rc<Volume>,
+        volume: &Rc<Slot>,
         id: NeedleId,
         range: Range<u64>,
         buffer: u64,
@@ -151,19 +155,19 @@ impl Process {
         })
     }
 
-    pub fn delete(&mut self, volume: &Rc<Volume>, id: NeedleId) -> Result<(), Refusal> {
+    pub fn delete(&mut self, volume: &Rc<Slot>, id: NeedleId) -> Result<(), Refusal> {
         let volume = Rc::clone(volume);
         self.run(async move { volume.delete(id, COOKIE, None).await })
     }
 
     /// The body of a needle or of a multipart object.
-    pub fn get(&mut self, volume: &Rc<Volume>, id: NeedleId) -> Result<Vec<u8>, GetError> {
+    pub fn get(&mut self, volume: &Rc<Slot>, id: NeedleId) -> Result<Vec<u8>, GetError> {
         self.get_as(volume, id, COOKIE)
     }
 
     pub fn get_as(
         &mut self,
-        volume: &Rc<Volume>,
+        volume: &Rc<Slot>,
         id: NeedleId,
         cookie: Cookie,
     ) -> Result<Vec<u8>, GetError> {
@@ -180,7 +184,7 @@ impl Process {
         })
     }
 
-    pub fn close(&mut self, volume: &Rc<Volume>) {
+    pub fn close(&mut self, volume: &Rc<Slot>) {
         let volume = Rc::clone(volume);
         self.run(async move { volume.close().await });
     }
@@ -208,8 +212,8 @@ pub fn tear(
         let handle = process.runtime.handle().clone();
         let opening = handle.clone();
         let expected = Expected { hash_bits: None, ..expected() };
-        let opened =
-            process.run(async move { volume::open(&opening, DirId(0), &expected).await }).unwrap();
+        let opened = process.run(async move { volume::open(&opening, DirId(0), &expected).await });
+        let opened = opened.map(Slot::new).unwrap();
         let cut = Rc::new(RefCell::new(None));
         let wrecks = Rc::clone(&cut);
         process.world.on_event(move |snapshot| {
@@ -262,7 +266,7 @@ fn last_commit(bytes: &[u8]) -> Vec<NeedleId> {
 /// Uploads a multipart object; returns the upload, which keeps the reservation, and the manifest, still to be
 /// stored. Two parts share a commit.
 pub async fn upload(
-    volume: &Rc<Volume>,
+    volume: &Rc<Slot>,
     pool: &Pool,
     id: NeedleId,
     data: &[u8],
@@ -278,7 +282,7 @@ pub async fn upload(
             if !now.is_empty() {
                 let mut part = upload.part(pool, len).ok_or(Refusal::NoBuffer)?;
                 part.data_mut().copy_from_slice(now);
-                upload.add(part)?;
+                upload.add(part).await?;
             }
             rest = later;
         }
@@ -290,7 +294,7 @@ pub async fn upload(
 
 /// Reads bytes of the multipart object of a manifest with buffers for `buffer` bytes.
 pub async fn read_large(
-    volume: &Volume,
+    volume: &Slot,
     pool: &Pool,
     id: NeedleId,
     manifest: Needle,
@@ -298,11 +302,11 @@ pub async fn read_large(
     buffer: u64,
 ) -> Result<Vec<u8>, GetError> {
     let wanted = range.end - range.start;
-    let mut body = volume.body(id, manifest, range)?;
+    let mut body = volume.body((id, COOKIE), manifest, range).await?;
     let mut bytes = Vec::new();
     while body.remaining() > 0 {
         let buf = pool.alloc(Body::buffer_len(buffer)).unwrap();
-        let (buf, at) = body.read(buf).await?;
+        let (buf, at) = volume.read_body(&mut body, buf).await?;
         bytes.extend_from_slice(&buf[at]);
         assert_eq!(bytes.len() as u64 + body.remaining(), wanted);
     }

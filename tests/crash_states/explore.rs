@@ -7,7 +7,7 @@ use std::rc::Rc;
 use hayloft::runtime::buffer::Pool;
 use hayloft::runtime::sim::disk::{Image, Wreck};
 use hayloft::runtime::split_mix;
-use hayloft::volume::{GetError, Refusal, Volume};
+use hayloft::volume::{GetError, Refusal, Slot};
 use nix::time::{ClockId, clock_gettime};
 
 use super::fingerprint::{CHECKPOINT, Fingerprints};
@@ -115,7 +115,7 @@ impl Explorer {
 }
 
 /// Content of each id, as read.
-pub fn state_of(process: &mut Process, volume: &Rc<Volume>) -> State {
+pub fn state_of(process: &mut Process, volume: &Rc<Slot>) -> State {
     IDS.map(|id| match process.get(volume, id) {
         Ok(got) => Some(value_of(&got).expect("bytes of one of the values")),
         Err(GetError::NotFound) => None,
@@ -152,33 +152,43 @@ fn check(
     }
     let volume = process.open().unwrap_or_else(|error| panic!("{}: {error}", what()));
     let recovering = recovering.take();
-    assert!(volume.damage().is_empty(), "{}: {:?}", what(), volume.damage());
+    assert!(volume.volume().damage().is_empty(), "{}: {:?}", what(), volume.volume().damage());
     let state = state_of(&mut process, &volume);
     assert!(allowed.contains(&state), "{}: {state:?} is not of {allowed:?}", what());
-    let figures = volume.figures();
+    let figures = volume.volume().figures();
     let present = state.iter().flatten().count() as u64;
     assert_eq!(figures.needles, present, "{}: the index holds exactly what is stored", what());
 
     // A second recovery, after a kill, decides the same.
     let mut again = start(13, &process.image(), pool);
     let volume = again.open().unwrap();
-    assert!(volume.damage().is_empty(), "{}: second recovery: {:?}", what(), volume.damage());
+    assert!(
+        volume.volume().damage().is_empty(),
+        "{}: second recovery: {:?}",
+        what(),
+        volume.volume().damage()
+    );
     assert_eq!(state_of(&mut again, &volume), state, "{}: second recovery", what());
-    assert_eq!(volume.figures().live, figures.live, "{}: second recovery", what());
+    assert_eq!(volume.volume().figures().live, figures.live, "{}: second recovery", what());
 
     // Writes continue without an operator, unless the log is full.
     let mut after = state;
     let full = write_more(&mut again, &volume, &mut after);
     let mut third = start(17, &again.image(), pool);
     let volume = third.open().unwrap();
-    assert!(volume.damage().is_empty(), "{}: after further writes: {:?}", what(), volume.damage());
+    assert!(
+        volume.volume().damage().is_empty(),
+        "{}: after further writes: {:?}",
+        what(),
+        volume.volume().damage()
+    );
     assert_eq!(state_of(&mut third, &volume), after, "{}: after further writes", what());
     (recovering, full)
 }
 
 /// Stores a needle; without space for it, deletes needles while that fits. Returns whether a PUT and a DELETE
 /// found no space.
-fn write_more(process: &mut Process, volume: &Rc<Volume>, state: &mut State) -> [bool; 2] {
+fn write_more(process: &mut Process, volume: &Rc<Slot>, state: &mut State) -> [bool; 2] {
     let mut full = [false; 2];
     match process.put(volume, IDS[1], value_bytes(5)) {
         Ok(_) => state[1] = Some(5),

@@ -7,7 +7,7 @@ use hayloft::base::limits::{BLOCK, LOG_START, TRAILER};
 use hayloft::runtime::buffer::Pool;
 use hayloft::runtime::sim::World;
 use hayloft::runtime::sim::disk::{Disk, Wreck};
-use hayloft::volume::{NewNeedle, Volume};
+use hayloft::volume::{NewNeedle, Slot};
 
 use super::model::{Action, BODIES, IDS, Model, effect, value_bytes};
 use crate::common::{COOKIE, ON_DEMAND, Process, draft, upload};
@@ -20,7 +20,7 @@ pub struct CrashPoint {
 
 fn start_action(
     process: &Process,
-    volume: &Rc<Volume>,
+    volume: &Rc<Slot>,
     model: &Rc<RefCell<Model>>,
     n: u64,
     action: Action,
@@ -57,10 +57,10 @@ fn start_action(
 }
 
 /// Starts a checkpoint in the background.
-fn checkpoint(process: &Process, volume: &Rc<Volume>) {
+fn checkpoint(process: &Process, volume: &Rc<Slot>) {
     let volume = Rc::clone(volume);
     process.runtime.handle().spawn(async move {
-        volume.checkpoint().await.unwrap();
+        volume.volume().checkpoint().await.unwrap();
     });
 }
 

@@ -9,7 +9,7 @@ use hayloft::runtime::Runtime;
 use hayloft::runtime::op::{Completion, DirId, Driver, Op, Token};
 use hayloft::runtime::sim::disk::Image;
 use hayloft::runtime::sim::{SimDriver, World};
-use hayloft::volume::{self, Draft, Expected, Preallocation, Volume};
+use hayloft::volume::{self, Draft, Expected, Preallocation, Slot};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 const DOCUMENT: &str = include_str!("../../docs/FORMAT.md");
@@ -36,7 +36,7 @@ pub struct Writer {
     pub world: World,
     pub runtime: Runtime,
     pub driver: FixedClock,
-    pub volume: Option<Rc<Volume>>,
+    pub volume: Option<Rc<Slot>>,
 }
 
 impl Writer {
@@ -60,11 +60,11 @@ impl Writer {
         created.unwrap();
     }
 
-    pub fn open(&mut self) -> Rc<Volume> {
+    pub fn open(&mut self) -> Rc<Slot> {
         let handle = self.runtime.handle().clone();
         let expected = Expected { hash_bits: None, ..expected() };
         let opened = self.run(async move { volume::open(&handle, DirId(0), &expected).await });
-        let volume = opened.unwrap();
+        let volume = Slot::new(opened.unwrap());
         self.volume = Some(Rc::clone(&volume));
         volume
     }

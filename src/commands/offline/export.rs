@@ -84,7 +84,7 @@ fn append(
     if !needle.is_large {
         return tar.append(&header, &needle.buf[needle.data.clone()]);
     }
-    let body = reader.body(id, needle).map_err(|error| gone(&damage_of(error)))?;
+    let body = reader.body((id, cookie), needle).map_err(|error| gone(&damage_of(error)))?;
     tar.append(&header, Pieces { reader, body: Some(body), piece: None })
 }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::executor::Executor;
 use super::location::VolumeLocation;
 use crate::base::limits::NEEDLE_DATA_MAX;
-use crate::base::types::{NeedleId, VolumeId};
+use crate::base::types::{Cookie, NeedleId, VolumeId};
 use crate::runtime::buffer::Buf;
 use crate::volume::{
     self, Body, Damage, DamagedNeedle, Expected, GetError, LiveNeedle, Needle, OpenError, Volume,
@@ -96,7 +96,7 @@ impl<'a> Reader<'a> {
     fn verify(&mut self, live: LiveNeedle) -> Result<LiveNeedle, DamagedNeedle> {
         let LiveNeedle { at, id, cookie, version, needle } = live;
         let damaged = |error| DamagedNeedle { at, id: Some(id), damage: damage_of(error) };
-        let mut body = self.body(id, needle).map_err(damaged)?;
+        let mut body = self.body((id, cookie), needle).map_err(damaged)?;
         while body.remaining() > 0 {
             let (rest, buf, data) = self.read(body).map_err(damaged)?;
             self.done += data.len() as u64;
@@ -107,9 +107,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Opens a large body at its first byte.
-    pub fn body(&self, id: NeedleId, manifest: Needle) -> Result<Body, GetError> {
+    pub fn body(
+        &self,
+        (id, cookie): (NeedleId, Cookie),
+        manifest: Needle,
+    ) -> Result<Body, GetError> {
         let len = manifest.body_len;
-        self.volume.body(id, manifest, 0..len)
+        self.volume.body(id, cookie, manifest, 0..len)
     }
 
     /// Reads and verifies the next piece of a large body. Returns the body, a buffer, and the range of the
@@ -119,8 +123,9 @@ impl<'a> Reader<'a> {
     /// If nothing of the body remains.
     pub fn read(&mut self, mut body: Body) -> Result<(Body, Buf, Range<usize>), GetError> {
         let buf = self.buffer(Body::buffer_len(NEEDLE_DATA_MAX));
+        let volume = Rc::clone(&self.volume);
         let (body, read) = self.executor.run(async move {
-            let read = body.read(buf).await;
+            let read = volume.read_body(&mut body, buf).await;
             (body, read)
         });
         read.map(|(buf, data)| (body, buf, data))

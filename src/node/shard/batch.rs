@@ -28,7 +28,7 @@ use crate::http::reply::ReplyHead;
 use crate::http::status::Status;
 use crate::http::upload::is_form;
 use crate::runtime::buffer::Buf;
-use crate::volume::{Check, Draft, Existing, NewNeedle, Stored, Upload, Volume};
+use crate::volume::{Check, Draft, Existing, NewNeedle, Slot, Stored, Upload};
 
 /// Number of bytes of entries after which other tasks run.
 const YIELD_AFTER: u64 = 256 << 10;
@@ -50,7 +50,7 @@ pub async fn store(
     if owner != shard.id {
         return move_to_owner(shard, conn, owner);
     }
-    let volume = shard.volumes.local(number).map_err(|error| error_reply(shard, error))?;
+    let slot = shard.volumes.local(number).map_err(|error| error_reply(shard, error))?;
     let len = usize::try_from(parameters.len).expect("limited to batch_max");
     // Memory of the tar, and of the needles that are made of it while it is consumed.
     let memory = len + len / 4 + Draft::memory(NEEDLE_DATA_MAX);
@@ -77,7 +77,7 @@ pub async fn store(
     if let Err(plain) = receive::verify(verifier) {
         return Ok(reply_after_body(shard, conn, head, plain).await);
     }
-    Ok(match store_all(shard, &volume, number, tar, &parameters).await {
+    Ok(match store_all(shard, &slot, number, tar, &parameters).await {
         Ok(photos) => {
             let decided_at = shard.handle.now();
             let created: Vec<PhotoDescription> = photos.iter().map(BatchPhoto::describe).collect();
@@ -85,7 +85,7 @@ pub async fn store(
             let date = shard.date();
             let reply = ReplyHead {
                 content_type: Some(b"application/json"),
-                volume_writable: Some(volume.writable()),
+                volume_writable: Some(slot.volume().writable()),
                 ..ReplyHead::new(Status::CREATED, &date)
             };
             let answered = reply_with_body(shard, conn, head, reply, &body).await;
@@ -156,17 +156,17 @@ impl Read for TarBuffers {
 
 async fn store_all(
     shard: &Rc<Shard>,
-    volume: &Rc<Volume>,
+    slot: &Rc<Slot>,
     number: VolumeId,
     tar: TarBuffers,
     parameters: &UploadParameters,
 ) -> Result<Vec<BatchPhoto>, PlainReply> {
-    let UnpackedBatch { needles, sizes, uploads } = unpack(shard, volume, tar).await?;
+    let UnpackedBatch { needles, sizes, uploads } = unpack(shard, slot, tar).await?;
     let names: Vec<(NeedleId, Cookie)> = needles.iter().map(|n| (n.id, n.cookie)).collect();
     let holds = |existing: Option<&Existing>| hold(parameters.conditions.as_ref(), existing);
     let check: Check<'_> = parameters.conditions.as_ref().map(|_| &holds as _);
-    let stored = volume.put_batch(needles, check).await;
-    let stored = shard.volumes.publish_after_write(volume, stored)?;
+    let stored = slot.put_batch(needles, check).await;
+    let stored = shard.volumes.publish_after_write(slot, stored)?;
     drop(uploads);
     let photos = names.into_iter().zip(sizes).zip(stored);
     let photos = photos.map(|(((id, cookie), size), stored)| {
@@ -192,7 +192,7 @@ struct UnpackedBatch {
 
 async fn unpack(
     shard: &Rc<Shard>,
-    volume: &Rc<Volume>,
+    slot: &Rc<Slot>,
     tar: TarBuffers,
 ) -> Result<UnpackedBatch, PlainReply> {
     let len = tar.left as u64;
@@ -214,8 +214,8 @@ async fn unpack(
         let size = photo.size;
         let content_type = photo.content_type.as_ref().map(|text| text.as_bytes());
         let draft = if size > NEEDLE_DATA_MAX {
-            let upload = volume.upload(id, cookie, size);
-            let mut upload = shard.volumes.publish_after_write(volume, upload)?;
+            let upload = slot.upload(id, cookie, size);
+            let mut upload = shard.volumes.publish_after_write(slot, upload)?;
             store_parts(shard, &mut upload, &mut tar, &photo).await?;
             let manifest = upload::manifest(shard, &upload, content_type).await?;
             unpacked.uploads.push(upload);
@@ -253,7 +253,7 @@ async fn store_parts(
         let part = upload.part(shard.handle.pool(), upload.next_len(u64::MAX));
         let mut part = part.ok_or_else(no_buffer)?;
         fill(tar, photo, &mut part)?;
-        upload.add(part)?;
+        upload.add(part).await?;
         upload.settle().await?;
     }
     Ok(())

@@ -19,7 +19,7 @@ use crate::http::status::Status;
 use crate::node::metrics::GetPhase;
 use crate::runtime::buffer::Buf;
 use crate::runtime::join;
-use crate::volume::{Body, Needle};
+use crate::volume::{Body, Needle, Slot};
 
 /// Answers a GET or HEAD.
 pub async fn read(
@@ -101,10 +101,10 @@ async fn stream(
     selected: &SelectedPart,
     (head, permit): (Box<ObjectHead>, Rc<TransferPermit>),
 ) -> Result<bool, PlainReply> {
-    let volume = shard.volumes.local(object.volume).map_err(|error| error_reply(shard, error))?;
-    let mut body = volume.body(object.id, manifest, selected.range())?;
+    let slot = &shard.volumes.local(object.volume).map_err(|error| error_reply(shard, error))?;
+    let mut body = slot.body((object.id, object.cookie), manifest, selected.range()).await?;
     let grant = permit.grant(body.remaining()).ok_or_else(no_buffer)?;
-    let mut piece = read_piece(shard, &mut body, grant).await?;
+    let mut piece = read_piece(shard, slot, &mut body, grant).await?;
     let metrics = shard.metrics();
     count_reply(shard, selected.status);
     let mut start = head.put_before(&mut piece.buf, piece.range.start);
@@ -114,7 +114,7 @@ async fn stream(
         let second = if body.remaining() > 0 { permit.grant(body.remaining()) } else { None };
         let (sent, ahead) = match second {
             Some(grant) => {
-                let (sent, ahead) = join(sending, read_piece(shard, &mut body, grant)).await;
+                let (sent, ahead) = join(sending, read_piece(shard, slot, &mut body, grant)).await;
                 (sent, Some(ahead))
             }
             None => (sending.await, None),
@@ -126,7 +126,7 @@ async fn stream(
         let next = match ahead {
             Some(ahead) => ahead,
             None if body.remaining() == 0 => return Ok(true),
-            None => read_piece(shard, &mut body, grant).await,
+            None => read_piece(shard, slot, &mut body, grant).await,
         };
         piece = match next {
             Ok(piece) => piece,
@@ -146,9 +146,14 @@ async fn stream(
     }
 }
 
-async fn read_piece(shard: &Shard, body: &mut Body, grant: Grant) -> Result<BodyPiece, PlainReply> {
+async fn read_piece(
+    shard: &Shard,
+    slot: &Slot,
+    body: &mut Body,
+    grant: Grant,
+) -> Result<BodyPiece, PlainReply> {
     let alloc = |len| shard.admission.buffer(Body::buffer_len(len));
     let buf = shard.admission.wait_for_buffer(grant.len, alloc).await.ok_or_else(no_buffer)?;
-    let (buf, range) = body.read(buf).await?;
+    let (buf, range) = slot.read_body(body, buf).await?;
     Ok(BodyPiece { buf, range, grant })
 }

@@ -22,13 +22,13 @@ impl Volumes {
         request: ReadNeedle,
         mut alloc: impl FnMut(usize) -> Option<Buf>,
     ) -> Result<FoundNeedle, RequestError> {
-        let volume = self.local(volume)?;
+        let slot = self.local(volume)?;
         let ReadNeedle { id, cookie, extent } = request;
         let needle = match extent {
-            ReadExtent::Whole => volume.get(id, cookie, &mut alloc).await?,
-            ReadExtent::Head => volume.head(id, cookie, &mut alloc).await?,
+            ReadExtent::Whole => slot.get(id, cookie, &mut alloc).await?,
+            ReadExtent::Head => slot.head(id, cookie, &mut alloc).await?,
         };
-        Ok(FoundNeedle { needle, is_writable: volume.writable() })
+        Ok(FoundNeedle { needle, is_writable: slot.volume().writable() })
     }
 
     /// Stores a needle.
@@ -40,13 +40,13 @@ impl Volumes {
         volume: VolumeId,
         request: PutNeedle,
     ) -> Result<StoredNeedle, RequestError> {
-        let volume = self.local(volume)?;
+        let slot = self.local(volume)?;
         let PutNeedle { id, cookie, draft, conditions } = request;
         let holds = |existing: Option<&_>| hold(conditions.as_ref(), existing);
         let check: Check<'_> = conditions.as_ref().map(|_| &holds as _);
-        let stored = volume.put(id, cookie, draft, check).await;
-        let stored = self.publish_after_write(&volume, stored)?;
-        Ok(StoredNeedle { id, cookie, stored, is_writable: volume.writable() })
+        let stored = slot.put(id, cookie, draft, check).await;
+        let stored = self.publish_after_write(&slot, stored)?;
+        Ok(StoredNeedle { id, cookie, stored, is_writable: slot.volume().writable() })
     }
 
     /// Stores a needle under a name that the volume picks.
@@ -58,10 +58,10 @@ impl Volumes {
         volume: VolumeId,
         request: PostNeedle,
     ) -> Result<StoredNeedle, RequestError> {
-        let volume = self.local(volume)?;
-        let stored = volume.put_new(request.draft).await;
-        let (id, cookie, stored) = self.publish_after_write(&volume, stored)?;
-        Ok(StoredNeedle { id, cookie, stored, is_writable: volume.writable() })
+        let slot = self.local(volume)?;
+        let stored = slot.put_new(request.draft).await;
+        let (id, cookie, stored) = self.publish_after_write(&slot, stored)?;
+        Ok(StoredNeedle { id, cookie, stored, is_writable: slot.volume().writable() })
     }
 
     /// Checks whether a needle could be stored. Returns the preconditions of the request.
@@ -73,11 +73,11 @@ impl Volumes {
         volume: VolumeId,
         request: CheckPut,
     ) -> Result<Option<WriteConditions>, RequestError> {
-        let volume = self.local(volume)?;
+        let slot = self.local(volume)?;
         let CheckPut { id, cookie, conditions } = request;
         let holds = |existing: Option<&_>| hold(conditions.as_ref(), existing);
         let check: Check<'_> = conditions.as_ref().map(|_| &holds as _);
-        volume.may_put(id, cookie, check).await?;
+        slot.may_put(id, cookie, check).await?;
         Ok(conditions)
     }
 
@@ -90,11 +90,11 @@ impl Volumes {
         volume: VolumeId,
         request: DeleteNeedle,
     ) -> Result<(), RequestError> {
-        let volume = self.local(volume)?;
+        let slot = self.local(volume)?;
         let DeleteNeedle { id, cookie, conditions } = request;
         let holds = |existing: Option<&_>| hold(conditions.as_ref(), existing);
         let check: Check<'_> = conditions.as_ref().map(|_| &holds as _);
-        let deleted = volume.delete(id, cookie, check).await;
-        Ok(self.publish_after_write(&volume, deleted)?)
+        let deleted = slot.delete(id, cookie, check).await;
+        Ok(self.publish_after_write(&slot, deleted)?)
     }
 }

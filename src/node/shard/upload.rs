@@ -33,19 +33,19 @@ pub async fn receive(
     parameters: UploadParameters,
 ) -> Result<StoredPhoto, NotStored> {
     let UploadParameters { len, content_type, modified_ns, conditions, mut verifier } = parameters;
-    let volume = shard.volumes.local(number).map_err(|error| error_reply(shard, error))?;
+    let slot = shard.volumes.local(number).map_err(|error| error_reply(shard, error))?;
     let absent = |existing: Option<&Existing>| existing.is_none();
     let holds = |existing: Option<&Existing>| hold(conditions.as_ref(), existing);
     let ((id, cookie), check): (_, Check<'_>) = match object {
         Some(ObjectName { id, cookie, .. }) => {
             ((id, cookie), conditions.as_ref().map(|_| &holds as _))
         }
-        None => (volume.fresh_name(), Some(&absent)),
+        None => (slot.volume().fresh_name(), Some(&absent)),
     };
     // Check now, so that no body is received only to be refused at the end.
-    volume.may_put(id, cookie, check).await?;
-    if !volume.has_space_for(len) {
-        return Err(shard.volumes.refused_for_room(&volume).into());
+    slot.may_put(id, cookie, check).await?;
+    if !slot.volume().has_space_for(len) {
+        return Err(shard.volumes.refused_for_room(&slot).into());
     }
     drop(shard.admission.admit_large_transfer().ok_or_else(no_buffer)?);
     send_continue(shard, conn, head).await?;
@@ -54,7 +54,7 @@ pub async fn receive(
         return Err(answer_incomplete_body(shard, conn, error).await.into());
     }
     let permit = shard.admission.admit_large_transfer().ok_or_else(no_buffer)?;
-    let mut upload = shard.volumes.publish_after_write(&volume, volume.upload(id, cookie, len))?;
+    let mut upload = shard.volumes.publish_after_write(&slot, slot.upload(id, cookie, len))?;
     match receive_parts(shard, conn, &permit, &mut upload, verifier.as_deref_mut()).await {
         Ok(()) => {}
         Err(ReceiveError::Missing(error)) => {
@@ -67,11 +67,11 @@ pub async fn receive(
     // If a digest does not match, the parts remain in the volume as dead bytes.
     receive::verify(verifier).map_err(NotStored::RefusedAfterBody)?;
     let stored = match manifest(shard, &upload, content_type.as_deref()).await {
-        Ok(manifest) => volume.put(id, cookie, manifest.modified(modified_ns), check).await,
+        Ok(manifest) => slot.put(id, cookie, manifest.modified(modified_ns), check).await,
         Err(refusal) => Err(refusal),
     };
-    let is_writable = volume.writable();
-    match shard.volumes.publish_after_write(&volume, stored) {
+    let is_writable = slot.volume().writable();
+    match shard.volumes.publish_after_write(&slot, stored) {
         Ok(stored) => {
             let needle = StoredNeedle { id, cookie, stored, is_writable };
             Ok(StoredPhoto { volume: number, needle })
@@ -166,7 +166,7 @@ async fn receive_parts(
         shard.metrics().payload_bytes_in.add(part.data_len() as u64);
         // Wait for the previous part, so that at most two parts are in memory.
         upload.settle().await?;
-        upload.add(part)?;
+        upload.add(part).await?;
         writing = Some(grant);
     }
     Ok(())

@@ -8,7 +8,7 @@ use crate::base::limits::TRAILER;
 use crate::node::board::{ShownWriteState, VolumeState};
 use crate::node::metrics::VolumeMetrics;
 use crate::runtime::op::DirId;
-use crate::volume::{Volume, WriteState};
+use crate::volume::{Slot, Volume, WriteState};
 
 /// State of a volume of this shard.
 #[derive(Clone)]
@@ -16,9 +16,9 @@ pub enum EntryState {
     /// The log is being read.
     Recovering,
     /// It serves.
-    Open(Rc<Volume>),
+    Open(Rc<Slot>),
     /// The file is being removed.
-    Deleting(Rc<Volume>),
+    Deleting(Rc<Slot>),
     /// It could not be opened, for this reason.
     Failed(String),
     /// It could not be opened, for this reason, and its file has lost its name since.
@@ -46,7 +46,7 @@ impl VolumeEntry {
     pub fn publish(&self) {
         let (metrics, board) = (&self.metrics, &self.metrics.board);
         let volume = match &self.state {
-            EntryState::Open(volume) => volume,
+            EntryState::Open(slot) => slot.volume(),
             EntryState::Failed(_) | EntryState::FailedAndLost(_) => {
                 board.state.set(VolumeState::Failed);
                 return;
@@ -92,7 +92,7 @@ impl VolumeEntry {
         let is_full = volume.is_full();
         board.full.set(u64::from(is_full));
         if is_full && volume.writable() {
-            self.log_full(volume, "the volume is full");
+            self.log_full(&volume, "the volume is full");
         }
     }
 
@@ -100,8 +100,8 @@ impl VolumeEntry {
     #[must_use]
     pub fn is_lost(&self) -> bool {
         match &self.state {
-            EntryState::Open(volume) | EntryState::Deleting(volume) => {
-                matches!(volume.write_state(), WriteState::Fenced(_))
+            EntryState::Open(slot) | EntryState::Deleting(slot) => {
+                matches!(slot.volume().write_state(), WriteState::Fenced(_))
             }
             EntryState::FailedAndLost(_) => true,
             EntryState::Recovering | EntryState::Failed(_) => false,

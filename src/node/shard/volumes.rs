@@ -16,7 +16,7 @@ use crate::base::types::VolumeId;
 use crate::runtime::background::BackgroundQueue;
 use crate::runtime::op::{DirId, Op};
 use crate::runtime::{Handle, join};
-use crate::volume::{self, NotRemoved, OpenContext, OpenError, Progress, Refusal, Volume};
+use crate::volume::{self, NotRemoved, OpenContext, OpenError, Progress, Refusal, Slot, Volume};
 
 /// Pause between two attempts to open a volume while no buffer is free (nanoseconds).
 const RETRY_NS: u64 = 100_000_000;
@@ -61,8 +61,8 @@ impl Volumes {
     ) -> Result<VolumeSummary, OrderError> {
         self.insert_recovering(&assignment);
         self.open(handle, &assignment).await;
-        let volume = self.volume_to_change(assignment.expected.volume)?;
-        Ok(VolumeSummary::of(&volume))
+        let slot = self.slot_to_change(assignment.expected.volume)?;
+        Ok(VolumeSummary::of(&slot.volume()))
     }
 
     fn insert_recovering(&self, assignment: &Assignment) {
@@ -116,7 +116,7 @@ impl Volumes {
         let state = match &opened {
             Ok(volume) => {
                 metrics.open_ms.set(ms);
-                EntryState::Open(Rc::clone(volume))
+                EntryState::Open(Slot::new(Rc::clone(volume)))
             }
             Err(error) => EntryState::Failed(error.to_string()),
         };
@@ -148,9 +148,9 @@ impl Volumes {
     }
 
     /// Returns an open volume that is to be changed.
-    fn volume_to_change(&self, id: VolumeId) -> Result<Rc<Volume>, OrderError> {
+    fn slot_to_change(&self, id: VolumeId) -> Result<Rc<Slot>, OrderError> {
         match self.state(id)? {
-            EntryState::Open(volume) => Ok(volume),
+            EntryState::Open(slot) => Ok(slot),
             EntryState::Recovering => Err(OrderError::Recovering),
             EntryState::Failed(error) | EntryState::FailedAndLost(error) => {
                 Err(OrderError::NotOpened(error))
@@ -168,10 +168,10 @@ impl Volumes {
         id: VolumeId,
         read_only: bool,
     ) -> Result<VolumeSummary, OrderError> {
-        let volume = self.volume_to_change(id)?;
-        let result = volume.set_read_only(read_only).await.map_err(OrderError::State);
+        let slot = self.slot_to_change(id)?;
+        let result = slot.set_read_only(read_only).await.map_err(OrderError::State);
         self.publish();
-        result.map(|()| VolumeSummary::of(&volume))
+        result.map(|()| VolumeSummary::of(&slot.volume()))
     }
 
     /// Fences a volume whose file is no longer at its path: nothing more is written to it. Returns a summary
@@ -180,7 +180,7 @@ impl Volumes {
     /// # Errors
     /// See [`OrderError`].
     pub fn fence(&self, id: VolumeId) -> Result<VolumeSummary, OrderError> {
-        let volume = self.volume_to_change(id)?;
+        let volume = self.slot_to_change(id)?.volume();
         volume.fence();
         self.publish();
         let summary = VolumeSummary::of(&volume);
@@ -204,7 +204,7 @@ impl Volumes {
         }
         let before = self.state(id)?;
         match &before {
-            EntryState::Open(volume) => self.set_state(id, EntryState::Deleting(Rc::clone(volume))),
+            EntryState::Open(slot) => self.set_state(id, EntryState::Deleting(Rc::clone(slot))),
             EntryState::Failed(_) => {}
             EntryState::FailedAndLost(_) => return Err(OrderError::Lost),
             EntryState::Recovering => return Err(OrderError::Recovering),
@@ -215,21 +215,21 @@ impl Volumes {
             let entry = &entries[&id];
             (entry.dir, entry.generation)
         };
-        if let EntryState::Open(volume) = &before
+        if let EntryState::Open(slot) = &before
             && !chosen(Sabotage::CheckpointAfterRemoval)
         {
             // A checkpoint that ends later would leave its file behind.
-            volume.stop_checkpoints().await;
+            slot.stop_background().await;
         }
         if let Err(error) = volume::remove(handle, dir, id, generation).await {
             self.restore(id, before, error);
             return Err(OrderError::NotRemoved(error));
         }
         let mut summary = None;
-        if let EntryState::Open(volume) = before {
-            summary = Some(VolumeSummary::of(&volume));
-            volume.retire().await;
-            self.deleted_stats.add(volume.stats());
+        if let EntryState::Open(slot) = before {
+            summary = Some(VolumeSummary::of(&slot.volume()));
+            slot.retire().await;
+            self.deleted_stats.add(slot.volume().stats());
         }
         self.entries.borrow_mut().remove(&id);
         Ok(summary)
@@ -243,20 +243,20 @@ impl Volumes {
             EntryState::Failed(error) if is_lost => EntryState::FailedAndLost(error),
             state => state,
         };
-        if let EntryState::Open(volume) = &state {
+        if let EntryState::Open(slot) = &state {
             match is_lost {
-                true => volume.fence(),
-                false => volume.resume_checkpoints(),
+                true => slot.volume().fence(),
+                false => slot.resume_background(),
             }
         }
         self.set_state(id, state);
         self.publish();
     }
 
-    fn opened(&self) -> Vec<Rc<Volume>> {
+    fn opened(&self) -> Vec<Rc<Slot>> {
         let entries = self.entries.borrow();
         let open = entries.values().filter_map(|entry| match &entry.state {
-            EntryState::Open(volume) => Some(Rc::clone(volume)),
+            EntryState::Open(slot) => Some(Rc::clone(slot)),
             _ => None,
         });
         open.collect()
@@ -266,8 +266,8 @@ impl Volumes {
     pub async fn close_all(&self) {
         // Begin to close all before waiting for any: otherwise checkpoints under way would delay the others.
         let opened = self.opened();
-        opened.iter().for_each(|volume| volume.begin_to_close());
-        let close = async |volume: Rc<Volume>| volume.close().await;
+        opened.iter().for_each(|slot| slot.begin_to_close());
+        let close = async |slot: Rc<Slot>| slot.close().await;
         four_at_a_time(opened, close).await;
         self.publish();
     }
@@ -276,9 +276,9 @@ impl Volumes {
     ///
     /// # Errors
     /// The reason why the volume is not available.
-    pub fn local(&self, id: VolumeId) -> Result<Rc<Volume>, RequestError> {
+    pub fn local(&self, id: VolumeId) -> Result<Rc<Slot>, RequestError> {
         match self.entries.borrow().get(&id).map(|entry| &entry.state) {
-            Some(EntryState::Open(volume)) => Ok(Rc::clone(volume)),
+            Some(EntryState::Open(slot)) => Ok(Rc::clone(slot)),
             Some(EntryState::Recovering) => Err(RequestError::Recovering),
             Some(EntryState::Deleting(_)) => Err(RequestError::Refused(Refusal::Closing)),
             Some(EntryState::Failed(_) | EntryState::FailedAndLost(_)) => {
@@ -291,7 +291,7 @@ impl Volumes {
     /// Returns the writable volume of this shard with the most free space, among those into which a body of
     /// `len` bytes fits.
     pub fn most_free(&self, len: u64) -> Option<VolumeId> {
-        let open = self.opened();
+        let open: Vec<_> = self.opened().iter().map(|slot| slot.volume()).collect();
         let fitting = open.iter().filter(|volume| volume.writable() && volume.has_space_for(len));
         let most_free = fitting.max_by_key(|volume| {
             let figures = volume.figures();
@@ -305,23 +305,24 @@ impl Volumes {
     /// has published them already. Returns `result`.
     pub fn publish_after_write<T>(
         &self,
-        volume: &Volume,
+        slot: &Slot,
         result: Result<T, Refusal>,
     ) -> Result<T, Refusal> {
         let entries = self.entries.borrow();
+        let volume = slot.volume();
         let Some(entry) = entries.get(&volume.id()) else { return result };
         if volume.stats().commits.get() != entry.published_commits.get() {
             entry.publish();
         }
         if matches!(result, Err(Refusal::Full)) {
-            entry.log_full(volume, "an upload did not fit");
+            entry.log_full(&volume, "an upload did not fit");
         }
         result
     }
 
     /// Logs an upload that does not fit and returns its refusal.
-    pub fn refused_for_room(&self, volume: &Volume) -> Refusal {
-        let refused: Result<(), Refusal> = self.publish_after_write(volume, Err(Refusal::Full));
+    pub fn refused_for_room(&self, slot: &Slot) -> Refusal {
+        let refused: Result<(), Refusal> = self.publish_after_write(slot, Err(Refusal::Full));
         refused.expect_err("publish_after_write returns the result unchanged")
     }
 
@@ -335,7 +336,7 @@ impl Volumes {
     /// # Panics
     /// When there is one.
     pub fn expect_no_uploads(&self) {
-        self.each_open(Volume::expect_no_uploads);
+        self.each_open(Slot::expect_no_uploads);
     }
 
     /// Compares the counts of the open volumes with a recount. To be called only while no task uses them.
@@ -343,20 +344,20 @@ impl Volumes {
     /// # Panics
     /// When a count is wrong.
     pub fn expect_rest(&self) {
-        self.each_open(Volume::expect_rest);
+        self.each_open(Slot::expect_rest);
     }
 
-    fn each_open(&self, check: impl Fn(&Volume)) {
+    fn each_open(&self, check: impl Fn(&Slot)) {
         for entry in self.entries.borrow().values() {
-            if let EntryState::Open(volume) = &entry.state {
-                check(volume);
+            if let EntryState::Open(slot) = &entry.state {
+                check(slot);
             }
         }
     }
 
     /// Size of the buffers that volumes keep while they are open, and of those for checkpoints (bytes).
     pub fn buffer_bytes(&self) -> usize {
-        let volumes = self.opened().iter().map(|volume| volume.buffer_bytes()).sum::<usize>();
+        let volumes = self.opened().iter().map(|slot| slot.volume().buffer_bytes()).sum::<usize>();
         volumes + self.checkpoint_queue.get().map_or(0, |queue| queue.buffer_bytes())
     }
 
@@ -365,8 +366,8 @@ impl Volumes {
     pub fn sum(&self, counter: impl Fn(&volume::Stats) -> u64) -> u64 {
         let entries = self.entries.borrow();
         let open = entries.values().filter_map(|entry| match &entry.state {
-            EntryState::Open(volume) | EntryState::Deleting(volume) => {
-                Some(counter(volume.stats()))
+            EntryState::Open(slot) | EntryState::Deleting(slot) => {
+                Some(counter(slot.volume().stats()))
             }
             EntryState::Recovering | EntryState::Failed(_) | EntryState::FailedAndLost(_) => None,
         });

@@ -11,9 +11,9 @@ use super::superblock_copies::{check, read_superblock, repair_superblock};
 use super::write_state::{ReadOnlyReason, WriteState};
 use crate::base::limits::BLOCK;
 use crate::base::sabotage::{Sabotage, chosen};
+use crate::runtime::Handle;
 use crate::runtime::buffer::Buf;
 use crate::runtime::op::{DirId, FileId, Op};
-use crate::runtime::{Handle, KeyLocks};
 use crate::volume::checkpoint::CheckpointFigures;
 use crate::volume::checkpoint::checkpoints::Checkpoints;
 use crate::volume::checkpoint::load::{Loaded, load};
@@ -178,7 +178,6 @@ async fn open_file(
         superblock,
         hasher,
         contents: RefCell::new(recovered.contents),
-        locks: KeyLocks::new(handle),
         log,
         extents,
         damage: recovered.damage,

@@ -92,8 +92,6 @@ impl Volume {
 
 #[cfg(test)]
 mod tests {
-    use std::rc::Rc;
-
     use super::*;
     use crate::base::types::{Cookie, NeedleId, VolumeId};
     use crate::runtime::buffer::{Pool, Region};
@@ -101,7 +99,7 @@ mod tests {
     use crate::runtime::sim::World;
     use crate::runtime::sim::disk::Image;
     use crate::runtime::{Runtime, split_mix};
-    use crate::volume::{self, Draft, Expected, Preallocation, Refusal};
+    use crate::volume::{self, Draft, Expected, Preallocation, Refusal, Slot};
 
     const STORE: [u8; 16] = [1; 16];
 
@@ -146,13 +144,13 @@ mod tests {
             handle.submit(Op::OpenDir { path: "data".into() }).await;
             let how = Preallocation::Reserve;
             volume::create(&handle, DirId(0), &superblock(), how, |_| ()).await.unwrap();
-            let volume: Rc<Volume> = volume::open(&handle, DirId(0), &expected).await.unwrap();
-            volume.fence();
+            let slot = Slot::new(volume::open(&handle, DirId(0), &expected).await.unwrap());
+            slot.volume().fence();
             for read_only in [true, false, true] {
-                let ordered = volume.set_read_only(read_only).await;
+                let ordered = slot.set_read_only(read_only).await;
                 assert_eq!(ordered, Err(StateError::Poisoned), "read-only: {read_only}");
                 let draft = Draft::new(&pool, None, 4).unwrap();
-                let put = volume.put(NeedleId::new(1, 0), Cookie(1), draft, None).await;
+                let put = slot.put(NeedleId::new(1, 0), Cookie(1), draft, None).await;
                 assert_eq!(put, Err(Refusal::Poisoned), "read-only: {read_only}");
             }
         });

@@ -1,11 +1,11 @@
-//! An open volume: one file, one log, one index.
+//! An open generation of a volume: one file, one log, one index.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::base::limits::{ATTRIBUTES_MAX, LOG_START, NEEDLE_DATA_MAX, TRAILER};
-use crate::base::types::{NeedleId, VolumeId};
-use crate::runtime::{Handle, KeyLocks};
+use crate::base::types::VolumeId;
+use crate::runtime::Handle;
 use crate::volume::checkpoint::checkpoints::Checkpoints;
 use crate::volume::format::{NeedleLayout, Superblock, SuperblockState};
 use crate::volume::generation::figures::Figures;
@@ -18,7 +18,8 @@ use crate::volume::log::append_log::AppendLog;
 use crate::volume::log::contents::Contents;
 use crate::volume::object::cost::body_cost;
 
-/// An open volume. It belongs to one shard, and only tasks of that shard use it.
+/// An open generation of a volume. It belongs to one shard, and only tasks of that shard use it. What outlives
+/// a generation is in [`Slot`](crate::volume::Slot).
 pub struct Volume {
     pub(in crate::volume) handle: Handle,
     pub(in crate::volume) file: Rc<VolumeFile>,
@@ -32,8 +33,6 @@ pub struct Volume {
     pub(in crate::volume) write_state: Cell<WriteState>,
     pub(in crate::volume) hasher: Hasher,
     pub(in crate::volume) contents: RefCell<Contents>,
-    /// Serialises writes to one id, in the order in which they were admitted.
-    pub(in crate::volume) locks: KeyLocks<NeedleId>,
     pub(in crate::volume) log: AppendLog,
     pub(in crate::volume) extents: u64,
     pub(in crate::volume) damage: Vec<DamagedRange>,
@@ -146,22 +145,13 @@ impl Volume {
         self.log.buffer_bytes()
     }
 
-    /// Checks, in a test build, that no upload holds a reservation.
-    ///
-    /// # Panics
-    /// If a reservation exists.
-    pub fn expect_no_uploads(&self) {
-        self.log.expect_no_reservations();
-    }
-
-    /// Recounts all accounts while the volume is idle: nothing is claimed, no id is locked, and the live
-    /// bytes are those of the index. Takes time proportional to the size of the index.
+    /// Recounts all accounts while the volume is idle: nothing is claimed, and the live bytes are those of the
+    /// index. Takes time proportional to the size of the index.
     ///
     /// # Panics
     /// If a count is wrong.
     pub fn expect_rest(&self) {
         self.log.expect_rest();
-        assert_eq!(self.locks.held(), 0, "ids are locked although nothing is written");
         self.contents.borrow().audit();
     }
 }

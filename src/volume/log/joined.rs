@@ -9,6 +9,7 @@ use crate::volume::error::{IoError, Refusal};
 pub type Outcome = Result<u64, IoError>;
 
 /// Needles that have joined a commit.
+#[derive(Clone)]
 pub struct Joined {
     pub(super) outcome: Rc<Event<Outcome>>,
     pub(super) within: u64,
@@ -22,5 +23,11 @@ impl Joined {
     /// [`Refusal::Failed`].
     pub async fn settled(&self) -> Result<u64, Refusal> {
         self.outcome.wait().await.map(|commit| commit + self.within).map_err(Refusal::Failed)
+    }
+
+    /// Returns the same if the commit has ended.
+    pub fn outcome(&self) -> Option<Result<u64, Refusal>> {
+        let outcome = self.outcome.get()?;
+        Some(outcome.map(|commit| commit + self.within).map_err(Refusal::Failed))
     }
 }

@@ -6,20 +6,21 @@ use std::rc::Rc;
 
 use crate::base::limits::{CHUNK, REPLY_HEADROOM, UNIT};
 use crate::base::sabotage::{Sabotage, chosen};
-use crate::base::types::NeedleId;
+use crate::base::types::{Cookie, NeedleId};
 use crate::runtime::buffer::Buf;
 use crate::volume::Volume;
 use crate::volume::error::{Damage, GetError};
 use crate::volume::format::{Manifest, NeedleLayout, PartEntry, Unreadable, data_checksum};
-use crate::volume::io::{VolumeFile, count};
+use crate::volume::io::count;
 use crate::volume::object::read::Needle;
 
-/// A multipart object that is being read. It holds the manifest, and a lease on the file that holds its
-/// parts.
+/// A multipart object that is being read: its manifest, and how far the reader is. Between two pieces it holds
+/// no lease on the file, so that a slow reader does not keep the file of an earlier generation.
 pub struct Body {
-    file: Rc<VolumeFile>,
     id: NeedleId,
-    manifest: Needle,
+    cookie: Cookie,
+    /// `None` only while it is read again in another generation.
+    manifest: Option<Needle>,
     /// Bytes of the body still to be read.
     rest: Range<u64>,
     part: usize,
@@ -48,34 +49,121 @@ impl Volume {
     ///
     /// # Errors
     /// [`GetError::Unreadable`].
+    ///
+    /// # Panics
+    /// If the manifest is of another generation.
     pub fn body(
         &self,
         id: NeedleId,
+        cookie: Cookie,
         manifest: Needle,
         range: Range<u64>,
     ) -> Result<Body, GetError> {
+        self.expect_own(&manifest);
         let sound = Manifest::decode(&manifest.buf[manifest.data.clone()])
             .is_some_and(|parts| parts.is_sound(manifest.body_len, self.superblock.log_end()));
         if !sound || range.end > manifest.body_len {
             count(&self.stats().damaged_reads, 1);
             return Err(GetError::Unreadable(id, Damage::Checksum(Unreadable::Meta)));
         }
+        let manifest = Some(manifest);
+        Ok(Body { id, cookie, manifest, rest: range, part: 0, part_start: 0, part_chunk: 0 })
+    }
+
+    /// Checks that a manifest names parts in the file of this generation.
+    fn expect_own(&self, manifest: &Needle) {
+        let own = self.superblock.incarnation;
+        assert_eq!(
+            manifest.incarnation, own,
+            "a manifest names parts in the file of its generation"
+        );
+    }
+
+    /// Reads the next bytes of `body` into `buf`, after the space for a response head. Returns their range in the
+    /// buffer. After an error the rest of the body cannot be read.
+    ///
+    /// # Errors
+    /// [`GetError::Unreadable`].
+    ///
+    /// # Panics
+    /// If nothing remains, `buf` is shorter than [`Body::buffer_len`] of a chunk, or the manifest is of another
+    /// generation.
+    pub async fn read_body(
+        &self,
+        body: &mut Body,
+        buf: Buf,
+    ) -> Result<(Buf, Range<usize>), GetError> {
+        assert!(body.remaining() > 0 && buf.len() >= Body::buffer_len(CHUNK));
+        self.expect_own(body.manifest());
+        let section = body.next_section(buf.len());
         let file = Rc::clone(&self.file);
-        Ok(Body { file, id, manifest, rest: range, part: 0, part_start: 0, part_chunk: 0 })
+        let stats = &file.stats;
+        count(&stats.get_read_bytes, section.len as u64);
+        let read = file.read(buf, REPLY_HEADROOM, section.len, section.offset, &stats.get_reads);
+        let (buf, result) = read.await;
+        let failed = |what| {
+            count(&stats.damaged_reads, 1);
+            GetError::Unreadable(body.id, what)
+        };
+        result.map_err(|error| failed(Damage::Io(error)))?;
+        let start = REPLY_HEADROOM + section.skew;
+        let len = usize::try_from(section.data.end - section.data.start).expect("inside a buffer");
+        let parts = body.parts();
+        for (n, chunk) in buf[start..start + len].chunks(CHUNK as usize).enumerate() {
+            if data_checksum(chunk) != parts.sum(section.chunk + n)
+                && !chosen(Sabotage::SkipChunkChecksum)
+            {
+                return Err(failed(Damage::Checksum(Unreadable::Chunk(section.chunk + n))));
+            }
+        }
+        let within = |at: u64| {
+            start + usize::try_from(at - body.part_start - section.data.start).expect("in `buf`")
+        };
+        let end = body.rest.end.min(body.part_start + section.data.end);
+        let missing = usize::from(end == body.rest.end && chosen(Sabotage::RangeOffByOne));
+        let wanted = within(body.rest.start)..within(end) - missing;
+        body.rest.start = end;
+        Ok((buf, wanted))
     }
 }
 
 impl Body {
     /// Returns the needle of the manifest.
+    ///
+    /// # Panics
+    /// While the manifest is taken.
     #[must_use]
     pub fn manifest(&self) -> &Needle {
-        &self.manifest
+        self.manifest.as_ref().expect("the manifest is read again before it is used")
     }
 
     /// Returns the needle of the manifest and ends the reading.
+    ///
+    /// # Panics
+    /// While the manifest is taken.
     #[must_use]
-    pub fn into_manifest(self) -> Needle {
-        self.manifest
+    pub fn into_manifest(mut self) -> Needle {
+        self.take_manifest()
+    }
+
+    /// Id and cookie of the object.
+    pub(in crate::volume) fn name(&self) -> (NeedleId, Cookie) {
+        (self.id, self.cookie)
+    }
+
+    /// Incarnation of the file that holds the parts.
+    pub(in crate::volume) fn incarnation(&self) -> u64 {
+        self.manifest().incarnation
+    }
+
+    /// Takes the manifest, which must be replaced before the next piece is read.
+    pub(in crate::volume) fn take_manifest(&mut self) -> Needle {
+        self.manifest.take().expect("the manifest is read again before it is used")
+    }
+
+    /// Continues with the manifest of the same object in another generation.
+    pub(in crate::volume) fn replace_manifest(&mut self, manifest: Needle) {
+        self.manifest = Some(manifest);
     }
 
     /// Number of bytes still to be read.
@@ -92,8 +180,9 @@ impl Body {
     }
 
     fn parts(&self) -> Manifest<'_> {
-        let data = &self.manifest.buf[self.manifest.data.clone()];
-        Manifest::decode(data).expect("verified when the body was opened")
+        let manifest = self.manifest();
+        Manifest::decode(&manifest.buf[manifest.data.clone()])
+            .expect("verified when the body was opened")
     }
 
     /// Returns the part that holds the next byte.
@@ -123,46 +212,5 @@ impl Body {
         let to_usize = |len: u64| usize::try_from(len).expect("inside a buffer");
         let chunk = self.part_chunk + to_usize(first);
         Section { data, chunk, offset, len: to_usize(len), skew: to_usize(begin - offset) }
-    }
-
-    /// Reads the next bytes into `buf`, after the space for a response head. Returns their range in the
-    /// buffer. After an error the rest of the body cannot be read.
-    ///
-    /// # Errors
-    /// [`GetError::Unreadable`].
-    ///
-    /// # Panics
-    /// If nothing remains, or `buf` is shorter than [`Self::buffer_len`] of a chunk.
-    pub async fn read(&mut self, buf: Buf) -> Result<(Buf, Range<usize>), GetError> {
-        assert!(self.remaining() > 0 && buf.len() >= Self::buffer_len(CHUNK));
-        let section = self.next_section(buf.len());
-        let file = Rc::clone(&self.file);
-        let stats = &file.stats;
-        count(&stats.get_read_bytes, section.len as u64);
-        let read = file.read(buf, REPLY_HEADROOM, section.len, section.offset, &stats.get_reads);
-        let (buf, result) = read.await;
-        let failed = |what| {
-            count(&stats.damaged_reads, 1);
-            GetError::Unreadable(self.id, what)
-        };
-        result.map_err(|error| failed(Damage::Io(error)))?;
-        let start = REPLY_HEADROOM + section.skew;
-        let len = usize::try_from(section.data.end - section.data.start).expect("inside a buffer");
-        let parts = self.parts();
-        for (n, chunk) in buf[start..start + len].chunks(CHUNK as usize).enumerate() {
-            if data_checksum(chunk) != parts.sum(section.chunk + n)
-                && !chosen(Sabotage::SkipChunkChecksum)
-            {
-                return Err(failed(Damage::Checksum(Unreadable::Chunk(section.chunk + n))));
-            }
-        }
-        let within = |at: u64| {
-            start + usize::try_from(at - self.part_start - section.data.start).expect("in `buf`")
-        };
-        let end = self.rest.end.min(self.part_start + section.data.end);
-        let missing = usize::from(end == self.rest.end && chosen(Sabotage::RangeOffByOne));
-        let wanted = within(self.rest.start)..within(end) - missing;
-        self.rest.start = end;
-        Ok((buf, wanted))
     }
 }

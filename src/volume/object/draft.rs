@@ -5,7 +5,7 @@ use crate::runtime::buffer::{Buf, PAGE, Pool};
 use crate::volume::format::{
     Attribute, HEADER_LEN, NeedleLayout, attribute_bytes, encode_chunk_table, put_chunk_table,
 };
-use crate::volume::log::reservations::ReservationKey;
+use crate::volume::object::upload_key::UploadKey;
 
 /// A needle that is being received. Its data is in the buffer from which it will be written.
 pub struct Draft {
@@ -26,8 +26,8 @@ pub struct MultipartBody {
     pub etag: u64,
     /// Length of the parts on disk (units).
     pub parts_units: u32,
-    /// Reservation that has space for the manifest.
-    pub reservation: ReservationKey,
+    /// The upload, which knows where the parts are and has reserved space for the manifest.
+    pub upload: UploadKey,
 }
 
 impl Draft {

@@ -33,7 +33,7 @@ enum Identity {
 impl Volume {
     /// Looks up `id` in the index and confirms it by reading the needle: a matching hash does not prove
     /// identity.
-    pub(super) async fn look_up(&self, id: NeedleId) -> Result<Present, Refusal> {
+    pub(in crate::volume) async fn look_up(&self, id: NeedleId) -> Result<Present, Refusal> {
         let hash = self.hasher.hash(id);
         let (mut below, mut result) = (u64::MAX, Present::No);
         loop {

@@ -30,6 +30,8 @@ pub struct Needle {
     /// Whether the needle is a manifest: `data` is then what a [`Body`](crate::volume::Body) needs, and not
     /// the body.
     pub is_large: bool,
+    /// Incarnation of the file that it was read from.
+    pub(in crate::volume) incarnation: u64,
     content_type: Option<Range<usize>>,
 }
 
@@ -146,7 +148,7 @@ impl Volume {
                 Verdict::Found(header)
                     if header.cookie.matches(cookie) || chosen(Sabotage::IgnoreCookie) =>
                 {
-                    return Ok(needle(buf, &header, extent));
+                    return Ok(needle(buf, &header, self.superblock.incarnation, extent));
                 }
                 Verdict::Found(_) => return Err(GetError::NotFound),
                 Verdict::Other => count(&file.stats.false_candidates, 1),
@@ -203,11 +205,11 @@ impl Volume {
 }
 
 /// Returns the needle of `header`, whose verified bytes are in `buf` after the space for a response head.
-pub(in crate::volume) fn whole(buf: Buf, header: &NeedleHeader) -> Needle {
-    needle(buf, header, ReadExtent::Whole)
+pub(in crate::volume) fn whole(buf: Buf, header: &NeedleHeader, incarnation: u64) -> Needle {
+    needle(buf, header, incarnation, ReadExtent::Whole)
 }
 
-fn needle(buf: Buf, header: &NeedleHeader, extent: ReadExtent) -> Needle {
+fn needle(buf: Buf, header: &NeedleHeader, incarnation: u64, extent: ReadExtent) -> Needle {
     let layout = header.layout();
     let shift = |range: Range<usize>| range.start + REPLY_HEADROOM..range.end + REPLY_HEADROOM;
     let stored = &buf[shift(layout.attributes())];
@@ -227,6 +229,7 @@ fn needle(buf: Buf, header: &NeedleHeader, extent: ReadExtent) -> Needle {
         etag: header.data_checksum,
         modified_ns: header.modified_ns,
         is_large: header.kind == Kind::Manifest,
+        incarnation,
         content_type,
         buf,
     }

@@ -116,7 +116,7 @@ impl Walk {
         }
         let header = examined?;
         buf[REPLY_HEADROOM..REPLY_HEADROOM + bytes.len()].copy_from_slice(bytes);
-        let needle = whole(buf, &header);
+        let needle = whole(buf, &header, self.volume.superblock.incarnation);
         Ok(LiveNeedle { at, id: header.id, cookie: header.cookie, version: header.version, needle })
     }
 

@@ -4,7 +4,9 @@ use crate::runtime::op::{DirId, Op};
 use crate::runtime::sim::World;
 use crate::runtime::sim::disk::Image;
 use crate::runtime::{Runtime, split_mix};
-use crate::volume::{self, Draft, Expected, Preallocation, Refusal, Superblock, SuperblockState};
+use crate::volume::{
+    self, Draft, Expected, Preallocation, Refusal, Slot, Superblock, SuperblockState,
+};
 
 /// Regression, found by the simulation: while the device could not read a needle that had the hash of
 /// every id, the search for a free id did not end.
@@ -44,11 +46,11 @@ fn search_for_a_free_id_ends_when_a_needle_is_unreadable() {
         handle.submit(Op::OpenDir { path: "data".into() }).await;
         let how = Preallocation::Reserve;
         volume::create(&handle, DirId(0), &superblock, how, |_| ()).await.unwrap();
-        let volume = volume::open(&handle, DirId(0), &expected).await.unwrap();
+        let slot = Slot::new(volume::open(&handle, DirId(0), &expected).await.unwrap());
         let draft = || Draft::new(&pool, None, 4).unwrap();
-        volume.put_new(draft()).await.unwrap();
+        slot.put_new(draft()).await.unwrap();
         world.unplug("1.");
-        let refused = volume.put_new(draft()).await;
+        let refused = slot.put_new(draft()).await;
         assert!(matches!(refused, Err(Refusal::Unreadable(_))), "{refused:?}");
     });
 }

@@ -6,44 +6,40 @@ use std::rc::Rc;
 
 use xxhash_rust::xxh3::Xxh3Default;
 
+use super::slot::Slot;
+use super::uploads::{OpenUpload, PartPlace, UploadedPart};
 use crate::base::limits::{CHUNK, NEEDLE_DATA_MAX, UNIT};
 use crate::base::types::{Cookie, NeedleId};
 use crate::runtime::buffer::Pool;
-use crate::volume::Volume;
 use crate::volume::error::Refusal;
-use crate::volume::format::{
-    Kind, NeedleHeader, PartEntry, data_checksum, encode_manifest, manifest_len,
-};
-use crate::volume::log::joined::Joined;
+use crate::volume::format::{Kind, NeedleHeader, data_checksum, manifest_len};
 use crate::volume::log::pending::Pending;
 use crate::volume::log::reservation::Reservation;
 use crate::volume::object::cost::{body_cost, part_cost};
 use crate::volume::object::draft::{Draft, MultipartBody};
+use crate::volume::object::upload_key::UploadKey;
 
 const CHUNK_LEN: usize = CHUNK as usize;
 
-/// A multipart object that is being received.
+/// A multipart object that is being received. It holds no generation of its volume, so that a slow client does
+/// not keep the file of an earlier one.
 pub struct Upload {
-    volume: Rc<Volume>,
-    id: NeedleId,
-    cookie: Cookie,
+    slot: Rc<Slot>,
+    key: UploadKey,
     body_len: u64,
     added: u64,
-    /// Reservation for what is still to be appended.
-    reservation: Reservation,
     /// Hash of the body.
     hash: Box<Xxh3Default>,
     /// Hash of the current part.
     part_hash: Box<Xxh3Default>,
     /// Bytes of the current part that were absorbed.
     absorbed: usize,
-    parts: Vec<(Joined, u32)>,
-    /// Checksums of all chunks so far.
+    /// Checksums of the chunks of the current part.
     sums: Vec<u64>,
     parts_len: u64,
 }
 
-impl Volume {
+impl Slot {
     /// Begins to receive a body of `body_len` bytes (above 0, at most 1 GiB), and reserves space for it.
     ///
     /// # Errors
@@ -58,19 +54,19 @@ impl Volume {
         body_len: u64,
     ) -> Result<Upload, Refusal> {
         assert!(body_len > 0, "an empty body has no parts");
-        self.admit()?;
-        let reservation = Reservation::new(self, body_cost(body_len)).ok_or(Refusal::Full)?;
+        let volume = self.volume();
+        volume.admit()?;
+        let reservation = Reservation::new(&volume, body_cost(body_len)).ok_or(Refusal::Full)?;
+        let (parts, sums) = (Vec::new(), Vec::new());
+        let key = self.uploads.add(OpenUpload { id, cookie, parts, sums, reservation });
         Ok(Upload {
-            volume: Rc::clone(self),
-            id,
-            cookie,
+            slot: Rc::clone(self),
+            key,
             body_len,
             added: 0,
-            reservation,
             hash: Box::default(),
             part_hash: Box::default(),
             absorbed: 0,
-            parts: Vec::new(),
             sums: Vec::new(),
             parts_len: 0,
         })
@@ -108,14 +104,13 @@ impl Upload {
     ///
     /// # Panics
     /// If the absorbed chunks are not the first ones of this part, or the parts are longer than the body.
-    pub fn add(&mut self, mut part: Draft) -> Result<(), Refusal> {
+    pub async fn add(&mut self, mut part: Draft) -> Result<(), Refusal> {
         let absorbed = self.absorbed;
         for chunk in part.data_mut()[absorbed..].chunks(CHUNK_LEN) {
             self.absorb(chunk);
         }
         assert_eq!(self.absorbed, part.data_len(), "the absorbed chunks belong to another part");
-        let first = self.sums.len() - part.data_len().div_ceil(CHUNK_LEN);
-        let (buf, layout) = part.finished_with(&self.sums[first..]);
+        let (buf, layout) = part.finished_with(&self.sums);
         let checksum = self.part_hash.digest();
         self.part_hash.reset();
         self.absorbed = 0;
@@ -123,18 +118,24 @@ impl Upload {
         self.added += u64::from(data_len);
         assert!(self.added <= self.body_len, "parts of {} bytes, longer than the body", self.added);
         self.parts_len += layout.len as u64;
-        let reserved =
-            self.volume.log.take_reserved(self.reservation.key(), part_cost(layout.data_len));
-        let header = NeedleHeader {
-            data_len,
-            body_len: u64::from(data_len),
-            data_checksum: checksum,
-            ..self.volume.header(Kind::Part, self.id, self.cookie, self.volume.handle.wall())
-        };
-        let hash = self.volume.hasher.hash(self.id);
-        let joined = self.volume.append(vec![Pending { buf, header, hash, reserved }])?;
-        self.parts.push((joined, data_len));
-        Ok(())
+        let entered = self.slot.enter().await;
+        let volume = &entered.volume;
+        let sums = std::mem::take(&mut self.sums);
+        self.slot.uploads.with(self.key, |upload| {
+            let header = NeedleHeader {
+                data_len,
+                body_len: u64::from(data_len),
+                data_checksum: checksum,
+                ..volume.header(Kind::Part, upload.id, upload.cookie, volume.handle.wall())
+            };
+            let key = upload.reservation.key();
+            let reserved = volume.log.take_reserved(key, part_cost(layout.data_len));
+            let hash = volume.hasher.hash(upload.id);
+            let joined = volume.append(vec![Pending { buf, header, hash, reserved }])?;
+            upload.parts.push(UploadedPart { place: PartPlace::Joined(joined), len: data_len });
+            upload.sums.extend(sums);
+            Ok(())
+        })
     }
 
     /// Waits until all parts added so far are durable.
@@ -142,15 +143,17 @@ impl Upload {
     /// # Errors
     /// [`Refusal::Failed`].
     pub async fn settle(&self) -> Result<(), Refusal> {
-        match self.parts.last() {
+        let last = self.slot.uploads.with(self.key, |upload| upload.parts.last().cloned());
+        match last.map(|part| part.place) {
             // Commits are written one after the other.
-            Some((last, _)) => last.settled().await.map(drop),
-            None => Ok(()),
+            Some(PartPlace::Joined(joined)) => joined.settled().await.map(drop),
+            Some(PartPlace::At(_)) | None => Ok(()),
         }
     }
 
-    /// Waits until all parts are durable, and returns the manifest, which is stored like any other
-    /// needle. The reservation covers it as long as this upload is not dropped. May be called again.
+    /// Waits until all parts are durable, and returns the manifest, which is stored like any other needle. Its
+    /// entries are filled in then, and the reservation covers it, as long as this upload is not dropped. May be
+    /// called again.
     ///
     /// # Errors
     /// [`Refusal::NoBuffer`], [`Refusal::Failed`].
@@ -159,21 +162,22 @@ impl Upload {
     /// If parts are missing.
     pub async fn finish(&self, pool: &Pool, content_type: Option<&[u8]>) -> Result<Draft, Refusal> {
         assert_eq!(self.added, self.body_len, "all parts have been added");
-        let mut entries = Vec::with_capacity(self.parts.len());
-        for (joined, len) in &self.parts {
-            entries.push(PartEntry { offset: joined.settled().await?, len: *len });
-        }
+        self.settle().await?;
         let body = MultipartBody {
             len: self.body_len,
             etag: self.hash.digest(),
             parts_units: u32::try_from(self.parts_len / UNIT).expect("a little above 1 GiB"),
-            reservation: self.reservation.key(),
+            upload: self.key,
         };
-        let len = manifest_len(entries.len(), self.sums.len());
-        let draft = Draft::manifest(pool, content_type, len, body);
-        let mut draft = draft.ok_or(Refusal::NoBuffer)?;
-        let log_end = self.volume.superblock.log_end();
-        encode_manifest(&entries, &self.sums, self.body_len, log_end, draft.data_mut());
-        Ok(draft)
+        let counts = |upload: &mut OpenUpload| (upload.parts.len(), upload.sums.len());
+        let (parts, chunks) = self.slot.uploads.with(self.key, counts);
+        let len = manifest_len(parts, chunks);
+        Draft::manifest(pool, content_type, len, body).ok_or(Refusal::NoBuffer)
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.slot.uploads.remove(self.key);
     }
 }

@@ -1,0 +1,117 @@
+//! GET and HEAD. Reads never wait for an exchange of the generation: a read in flight ends on the file that
+//! it began on.
+
+use std::ops::Range;
+
+use super::slot::Slot;
+use crate::base::types::{Cookie, NeedleId};
+use crate::runtime::buffer::Buf;
+use crate::volume::error::GetError;
+use crate::volume::object::body::Body;
+use crate::volume::object::read::Needle;
+
+impl Slot {
+    /// Reads a whole needle. `buffer` returns a buffer of at least the requested length (bytes), or `None`.
+    ///
+    /// # Errors
+    /// See [`GetError`].
+    pub async fn get(
+        &self,
+        id: NeedleId,
+        cookie: Cookie,
+        mut buffer: impl FnMut(usize) -> Option<Buf>,
+    ) -> Result<Needle, GetError> {
+        loop {
+            let volume = self.volume();
+            let found = volume.get(id, cookie, &mut buffer).await;
+            // An index that was replaced during the read no longer tells what exists.
+            if found.is_ok() || self.is_current(&volume) {
+                return found;
+            }
+        }
+    }
+
+    /// Reads the part of a needle that a HEAD needs.
+    ///
+    /// # Errors
+    /// See [`GetError`].
+    pub async fn head(
+        &self,
+        id: NeedleId,
+        cookie: Cookie,
+        mut buffer: impl FnMut(usize) -> Option<Buf>,
+    ) -> Result<Needle, GetError> {
+        loop {
+            let volume = self.volume();
+            let found = volume.head(id, cookie, &mut buffer).await;
+            if found.is_ok() || self.is_current(&volume) {
+                return found;
+            }
+        }
+    }
+
+    /// Opens bytes `range` of the body of `id`, which `manifest` represents. The manifest may be of an
+    /// earlier generation.
+    ///
+    /// # Errors
+    /// As [`Self::read_body`].
+    pub async fn body(
+        &self,
+        (id, cookie): (NeedleId, Cookie),
+        manifest: Needle,
+        range: Range<u64>,
+    ) -> Result<Body, GetError> {
+        let mut manifest = manifest;
+        loop {
+            let volume = self.volume();
+            if manifest.incarnation == volume.superblock.incarnation {
+                return volume.body(id, cookie, manifest, range);
+            }
+            manifest = self.read_again(id, cookie, manifest).await?;
+        }
+    }
+
+    /// Reads the next bytes of a body, as [`Volume::read_body`] does. If the generation was exchanged since the
+    /// last piece, the body continues in the current one.
+    ///
+    /// # Errors
+    /// [`GetError::Unreadable`]. [`GetError::NotFound`] if the generation was exchanged and the object has been
+    /// replaced or deleted since the body was opened.
+    ///
+    /// # Panics
+    /// As [`Volume::read_body`].
+    ///
+    /// [`Volume::read_body`]: crate::volume::Volume::read_body
+    pub async fn read_body(
+        &self,
+        body: &mut Body,
+        buf: Buf,
+    ) -> Result<(Buf, Range<usize>), GetError> {
+        loop {
+            let volume = self.volume();
+            if body.incarnation() == volume.superblock.incarnation {
+                return volume.read_body(body, buf).await;
+            }
+            let (id, cookie) = body.name();
+            let manifest = self.read_again(id, cookie, body.take_manifest()).await?;
+            body.replace_manifest(manifest);
+        }
+    }
+
+    /// Reads the manifest of an object in the current generation, into the buffer of the one of an earlier
+    /// generation.
+    async fn read_again(
+        &self,
+        id: NeedleId,
+        cookie: Cookie,
+        earlier: Needle,
+    ) -> Result<Needle, GetError> {
+        let Needle { buf, etag, .. } = earlier;
+        // It has the same length in every generation.
+        let mut buf = Some(buf);
+        let buffer = |len: usize| buf.take().filter(|buf| buf.len() >= len);
+        let manifest = self.get(id, cookie, buffer).await?;
+        let is_same = manifest.is_large && manifest.etag == etag;
+        if is_same { Ok(manifest) } else { Err(GetError::NotFound) }
+    }
+}

@@ -1,0 +1,47 @@
+//! Changes of the state of a volume, and its end.
+
+use std::rc::Rc;
+
+use super::slot::Slot;
+use crate::volume::error::StateError;
+
+impl Slot {
+    /// Makes the volume read-only or writable, as [`Volume::set_read_only`] does for a generation.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    ///
+    /// [`Volume::set_read_only`]: crate::volume::Volume::set_read_only
+    pub async fn set_read_only(&self, read_only: bool) -> Result<(), StateError> {
+        let _change = self.changes.lock(()).await;
+        self.volume().set_read_only(read_only).await
+    }
+
+    /// Closes the volume: see [`Volume::close`](crate::volume::Volume::close).
+    pub async fn close(&self) {
+        let _change = self.changes.lock(()).await;
+        self.volume().close().await;
+    }
+
+    /// Asks the background work of the volume to stop. [`Self::close`] waits for it.
+    pub fn begin_to_close(&self) {
+        self.volume().begin_to_close();
+    }
+
+    /// Stops the background work of the volume, until [`Self::resume_background`].
+    pub async fn stop_background(&self) {
+        self.volume().stop_checkpoints().await;
+    }
+
+    /// Resumes the background work after an attempt to remove the file failed. The checkpoint may have been
+    /// removed by that attempt.
+    pub fn resume_background(&self) {
+        self.volume().resume_checkpoints();
+    }
+
+    /// Ends the append side of a volume whose file was removed: see
+    /// [`Volume::retire`](crate::volume::Volume::retire).
+    pub async fn retire(self: &Rc<Self>) {
+        self.volume().retire().await;
+    }
+}

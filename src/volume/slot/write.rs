@@ -1,0 +1,243 @@
+//! PUT, DELETE and batch puts: lock the id, enter the gate, find what would be superseded, decide whether the
+//! write is permitted, join a commit, and wait for it outside the gate.
+
+use super::slot::Slot;
+use crate::base::sabotage::{Sabotage, chosen};
+use crate::base::types::{Cookie, NeedleId};
+use crate::runtime::Locked;
+use crate::volume::Volume;
+use crate::volume::error::Refusal;
+use crate::volume::log::joined::Joined;
+use crate::volume::log::pending::Pending;
+use crate::volume::object::draft::Draft;
+use crate::volume::object::look_up::Present;
+use crate::volume::object::precondition::Check;
+use crate::volume::object::write::{Batch, NewNeedle, Stored};
+
+#[cfg(test)]
+mod tests;
+
+/// Number of random ids tried before the lack of a free one is treated as an error.
+const NAMES_TRIED: u32 = 16;
+
+impl Slot {
+    /// Stores a needle under `id` if `check` holds. When this returns, the needle is durable and in the
+    /// index.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub async fn put(
+        &self,
+        id: NeedleId,
+        cookie: Cookie,
+        draft: Draft,
+        check: Check<'_>,
+    ) -> Result<Stored, Refusal> {
+        self.volume().admit()?;
+        let _held = self.lock_id(id).await;
+        let needle = NewNeedle { id, cookie, draft };
+        let (joined, stored) = self.join_put(needle, check).await?;
+        joined.settled().await?;
+        Ok(stored)
+    }
+
+    async fn join_put(
+        &self,
+        needle: NewNeedle,
+        check: Check<'_>,
+    ) -> Result<(Joined, Stored), Refusal> {
+        let entered = self.enter().await;
+        let volume = &entered.volume;
+        let previous = match volume.decide(needle.id, needle.cookie, check).await {
+            Err(Refusal::Precondition) if chosen(Sabotage::LeakLock) => {
+                std::mem::forget(self.lock_id(volume.fresh_name().0).await);
+                return Err(Refusal::Precondition);
+            }
+            decided => decided?,
+        };
+        // A multipart object was admitted when its upload began.
+        if previous == 0 && needle.draft.multipart.is_none() {
+            volume.admit_new()?;
+        }
+        let (pending, stored) = self.pending(volume, needle, previous, Batch::default())?;
+        Ok((volume.append(vec![pending])?, stored))
+    }
+
+    /// Stores a needle under an id that the volume chooses.
+    ///
+    /// # Errors
+    /// See [`Refusal`]. [`Refusal::Unreadable`] if each of the tried ids is taken, or the device cannot
+    /// read what would show whether an id is free.
+    pub async fn put_new(&self, draft: Draft) -> Result<(NeedleId, Cookie, Stored), Refusal> {
+        let mut tries = 0;
+        loop {
+            let (id, cookie) = self.volume().fresh_name();
+            self.volume().admit()?;
+            let _held = self.lock_id(id).await;
+            let entered = self.enter().await;
+            let volume = &entered.volume;
+            if !matches!(volume.look_up(id).await?, Present::No) {
+                tries += 1;
+                if tries == NAMES_TRIED {
+                    return Err(Refusal::Unreadable(id));
+                }
+                continue;
+            }
+            if draft.multipart.is_none() {
+                volume.admit_new()?;
+            }
+            let needle = NewNeedle { id, cookie, draft };
+            let (pending, stored) = self.pending(volume, needle, 0, Batch::default())?;
+            let joined = volume.append(vec![pending])?;
+            drop(entered);
+            joined.settled().await?;
+            return Ok((id, cookie, stored));
+        }
+    }
+
+    /// Stores all of `needles`, whose ids must differ, in one commit, or none of them. `check` must hold
+    /// for each.
+    ///
+    /// # Errors
+    /// See [`Refusal`]. The refused needle is known only if the refusal contains an id.
+    ///
+    /// # Panics
+    /// If two needles have the same id, or if they are too many or too long for one commit.
+    pub async fn put_batch(
+        &self,
+        needles: Vec<NewNeedle>,
+        check: Check<'_>,
+    ) -> Result<Vec<Stored>, Refusal> {
+        self.volume().admit()?;
+        let mut names: Vec<NeedleId> = needles.iter().map(|needle| needle.id).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "an id twice in a batch put");
+        // Locked in the order of ids, so that two batch puts never wait for each other.
+        let mut held = Vec::with_capacity(names.len());
+        for name in names {
+            held.push(self.lock_id(name).await);
+        }
+        let (joined, stored) = self.join_batch(needles, check).await?;
+        if let Some(joined) = joined {
+            joined.settled().await?;
+        }
+        Ok(stored)
+    }
+
+    async fn join_batch(
+        &self,
+        needles: Vec<NewNeedle>,
+        check: Check<'_>,
+    ) -> Result<(Option<Joined>, Vec<Stored>), Refusal> {
+        let entered = self.enter().await;
+        let volume = &entered.volume;
+        let mut previous = Vec::with_capacity(needles.len());
+        let mut precondition = Ok(());
+        for needle in &needles {
+            match volume.decide(needle.id, needle.cookie, check).await {
+                Ok(old) => previous.push(old),
+                // A conflict of a later needle takes precedence.
+                Err(Refusal::Precondition) => precondition = Err(Refusal::Precondition),
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        precondition?;
+        if previous.contains(&0) {
+            volume.admit_new()?;
+        }
+        let count = u16::try_from(needles.len()).expect("a commit has at most 1000 needles");
+        let id = volume.handle.random().max(1);
+        let (mut pending, mut stored) = (Vec::new(), Vec::new());
+        for (ordinal, (needle, old)) in (0..count).zip(needles.into_iter().zip(previous)) {
+            let (needle, told) = self.pending(volume, needle, old, Batch { id, ordinal, count })?;
+            pending.push(needle);
+            stored.push(told);
+        }
+        if chosen(Sabotage::AckHalfABatch) {
+            pending.truncate(stored.len().div_ceil(2));
+        }
+        let joined = if pending.is_empty() { None } else { Some(volume.append(pending)?) };
+        Ok((joined, stored))
+    }
+
+    /// Checks whether a needle could be stored under `id` now.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub async fn may_put(
+        &self,
+        id: NeedleId,
+        cookie: Cookie,
+        check: Check<'_>,
+    ) -> Result<(), Refusal> {
+        self.volume().admit()?;
+        let _held = self.lock_id(id).await;
+        let entered = self.enter().await;
+        let volume = &entered.volume;
+        match volume.decide(id, cookie, check).await? {
+            0 => volume.admit_new(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Deletes the needle `id` if `check` holds. When this returns, its tombstone is durable.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub async fn delete(
+        &self,
+        id: NeedleId,
+        cookie: Cookie,
+        check: Check<'_>,
+    ) -> Result<(), Refusal> {
+        self.volume().admit()?;
+        let _held = self.lock_id(id).await;
+        match self.join_delete(id, cookie, check).await? {
+            Some(joined) => joined.settled().await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    async fn join_delete(
+        &self,
+        id: NeedleId,
+        cookie: Cookie,
+        check: Check<'_>,
+    ) -> Result<Option<Joined>, Refusal> {
+        let entered = self.enter().await;
+        let volume = &entered.volume;
+        let at = volume.decide_delete(id, cookie, check).await?;
+        if chosen(Sabotage::ForgetTombstone) {
+            volume.contents.borrow_mut().remove(volume.hasher.hash(id), at.offset);
+            return Ok(None);
+        }
+        let tombstone = volume.tombstone(id, cookie, at)?;
+        Ok(Some(volume.append(vec![tombstone])?))
+    }
+
+    /// Waits until no other write holds the lock of `id`.
+    async fn lock_id(&self, id: NeedleId) -> Locked<NeedleId> {
+        let id = if chosen(Sabotage::NoLocks) { self.volume().fresh_name().0 } else { id };
+        self.locks.lock(id).await
+    }
+
+    /// Returns a needle as it joins a commit of `volume`, and what its writer is told. A manifest is encoded
+    /// here and not earlier: it names offsets in the file of this generation.
+    fn pending(
+        &self,
+        volume: &Volume,
+        mut needle: NewNeedle,
+        previous: u64,
+        batch: Batch,
+    ) -> Result<(Pending, Stored), Refusal> {
+        let mut reserved = 0;
+        if let Some(body) = needle.draft.multipart {
+            let out = needle.draft.data_mut();
+            reserved = self.uploads.with(body.upload, |upload| {
+                upload.encode_manifest(body.len, volume.superblock.log_end(), out)?;
+                Ok(volume.log.take_reserved(upload.reservation.key(), u64::MAX))
+            })?;
+        }
+        Ok(volume.pending(needle, previous, batch, reserved))
+    }
+}
