@@ -241,9 +241,16 @@ impl Ring {
             }
             Op::FileLen { file } => self.end_with(token, self.files.len_of(file)),
             Op::Extents { file } => self.end_with(token, self.files.extents_of(file)),
-            Op::Allocate { file, len } => {
-                self.files.hint_extent_size(file, len);
-                self.launch(token, encode::allocate(file, len));
+            Op::Allocate { file, offset, len } => {
+                // The hint can be set only as long as the file has no extents.
+                if offset == 0 {
+                    self.files.hint_extent_size(file, len);
+                }
+                self.launch(token, encode::allocate(file, offset, len));
+            }
+            Op::SetLen { file, len } => {
+                let set = self.files.set_len(file, len);
+                self.end_with(token, set);
             }
             Op::Sync { file } => self.launch(token, encode::sync(file)),
             Op::CloseFile { file } => {

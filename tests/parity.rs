@@ -24,7 +24,8 @@ const NAMES: [&str; 3] = ["a.vol", "b.vol", "c.vol"];
 enum Step {
     Create(usize),
     Open(usize, bool),
-    Allocate(usize, u64),
+    Allocate(usize, u64, u64),
+    SetLen(usize, u64),
     Len(usize),
     Write { file: usize, offset: u64, lens: Vec<u32>, seed: u64, durable: bool },
     Read { file: usize, offset: u64, len: u32 },
@@ -38,13 +39,14 @@ enum Step {
 fn script(seed: u64) -> Vec<Step> {
     let mut state = seed;
     let mut draw = move |below: u64| split_mix(&mut state) % below;
-    let mut steps = vec![Step::Create(0), Step::Allocate(0, 1 << 20)];
+    let mut steps = vec![Step::Create(0), Step::Allocate(0, 0, 1 << 20)];
     for _ in 0..STEPS {
         let (file, name) = (draw(4) as usize, draw(3) as usize);
         steps.push(match draw(16) {
             0 => Step::Create(name),
             1 => Step::Open(name, draw(3) > 0),
-            2 => Step::Allocate(file, (1 + draw(4)) << 18),
+            2 if draw(2) == 0 => Step::SetLen(file, draw(400) * 4096),
+            2 => Step::Allocate(file, draw(4) << 18, draw(5) << 18),
             3 => Step::Len(file),
             4..=7 => Step::Write {
                 file,
@@ -94,7 +96,8 @@ async fn play(handle: Handle, dir: PathBuf, steps: Vec<Step>) -> Vec<Outcome> {
                 (Op::Rename { dir, from: name(*from), to: name(*to), replace: *replace }, false)
             }
             Step::Unlink(n) => (Op::Unlink { dir, name: name(*n) }, false),
-            Step::Allocate(n, _)
+            Step::Allocate(n, ..)
+            | Step::SetLen(n, _)
             | Step::Len(n)
             | Step::Sync(n)
             | Step::Close(n)
@@ -131,7 +134,8 @@ async fn play(handle: Handle, dir: PathBuf, steps: Vec<Step>) -> Vec<Outcome> {
 
 fn on_file(handle: &Handle, file: FileId, step: &Step) -> Op {
     match step {
-        Step::Allocate(_, len) => Op::Allocate { file, len: *len },
+        Step::Allocate(_, offset, len) => Op::Allocate { file, offset: *offset, len: *len },
+        Step::SetLen(_, len) => Op::SetLen { file, len: *len },
         Step::Len(_) => Op::FileLen { file },
         Step::Sync(_) => Op::Sync { file },
         Step::Close(_) => Op::CloseFile { file },
@@ -195,7 +199,7 @@ fn simulated_disk_and_ring_return_the_same_results() {
     }
     println!("{SCRIPTS} scripts, {steps} steps, {differences} differences");
     assert_eq!(differences, 0);
-    for errno in [2, 9, 17] {
+    for errno in [2, 9, 17, 22] {
         assert!(
             seen.contains(&-errno),
             "no step returned errno {errno}: the scripts do not cover it"

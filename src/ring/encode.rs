@@ -123,9 +123,9 @@ pub fn open(dir: Fd, name: CString, flags: i32) -> Encoded {
     Encoded { held: Held::Opening { _name: name }, entry }
 }
 
-/// The allocation of the first `len` bytes of a file.
-pub fn allocate(file: FileId, len: u64) -> Encoded {
-    Encoded::without_data(opcode::Fallocate::new(fixed(file), len).build())
+/// The allocation of `len` bytes of a file at `offset`.
+pub fn allocate(file: FileId, offset: u64, len: u64) -> Encoded {
+    Encoded::without_data(opcode::Fallocate::new(fixed(file), len).offset(offset).build())
 }
 
 /// A sync of the data of a file.

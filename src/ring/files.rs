@@ -98,12 +98,19 @@ impl OpenFiles {
         Ok(self.file(file)?.file.metadata()?.len())
     }
 
+    /// Sets the length of a file (bytes). io_uring can do that from Linux 6.9 on only; the call changes
+    /// metadata in memory, and the log of the file system if that is short of space.
+    pub fn set_len(&self, file: FileId, len: u64) -> io::Result<u64> {
+        self.file(file)?.file.set_len(len).map(|()| 0)
+    }
+
     /// Number of extents of a file.
     pub fn extents_of(&self, file: FileId) -> io::Result<u64> {
         sys::extents(self.file(file)?.file.as_fd())
     }
 
-    /// Hints the file system to allocate large extents, before `len` bytes of a file are allocated.
+    /// Hints the file system to allocate large extents, before the first `len` bytes of a file are allocated.
+    /// XFS then rounds every allocation in the file to such extents.
     pub fn hint_extent_size(&self, file: FileId, len: u64) {
         // Only XFS supports the hint. A small file would be allocated far too much space.
         if len >= u64::from(EXTENT_SIZE)

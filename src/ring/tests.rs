@@ -10,6 +10,7 @@ use crate::runtime::buffer::Region;
 use crate::runtime::op::Op;
 
 const PHOTO: u32 = 64 << 10;
+const MIB: u64 = 1 << 20;
 
 struct Bench {
     ring: Ring,
@@ -207,6 +208,36 @@ fn file_id_is_not_reused_after_close() {
     assert_eq!(reap(&mut bench.ring)[0].result, -i64::from(libc::EBADF));
     bench.read(0, PHOTO);
     assert_eq!(reap(&mut bench.ring)[0].result, i64::from(PHOTO));
+}
+
+/// Blocks of 512 bytes that a file has, and its length (bytes).
+fn blocks_and_len(bench: &Bench, name: &str) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = std::fs::metadata(bench.dir.path().join(name)).unwrap();
+    (metadata.blocks(), metadata.len())
+}
+
+#[test]
+fn length_takes_no_blocks_and_ranges_are_reserved_in_any_order() {
+    let mut bench = bench(1, 96);
+    let name = c"new".to_owned();
+    bench.ring.submit(token(0), Op::Create { dir: DirId(0), name });
+    let file = FileId(u32::try_from(reap(&mut bench.ring)[0].result).unwrap());
+    let read_only = bench.file;
+    let mut run = |op| {
+        bench.ring.submit(token(0), op);
+        reap(&mut bench.ring)[0].result
+    };
+    assert_eq!(run(Op::SetLen { file, len: 64 * MIB }), 0);
+    assert_eq!(run(Op::FileLen { file }), 64 << 20);
+    assert_eq!(run(Op::Allocate { file, offset: 0, len: MIB }), 0);
+    assert_eq!(run(Op::Allocate { file, offset: 63 * MIB, len: MIB }), 0);
+    assert_eq!(run(Op::Allocate { file, offset: 0, len: 2 * MIB }), 0, "some blocks are there");
+    assert_eq!(run(Op::Allocate { file, offset: 0, len: 0 }), -i64::from(libc::EINVAL));
+    assert_eq!(run(Op::SetLen { file: read_only, len: 1 }), -i64::from(libc::EINVAL));
+    let (blocks, len) = blocks_and_len(&bench, "new");
+    assert_eq!(len, 64 * MIB);
+    assert!((3 * MIB..4 * MIB).contains(&(blocks * 512)), "{blocks} blocks of 512 bytes");
 }
 
 #[test]

@@ -79,8 +79,20 @@ pub enum Op {
         /// Open file.
         file: FileId,
     },
-    /// Reserves space for the whole file and sets its length; new space reads as zeros.
+    /// Reserves the blocks of a range (fallocate(2)), and extends the file if the range ends beyond its end.
+    /// New space reads as zeros. Blocks that the file has are kept with their content. If it fails, the file
+    /// may have got some of the blocks.
     Allocate {
+        /// Open file.
+        file: FileId,
+        /// Beginning of the range (bytes).
+        offset: u64,
+        /// Length of the range (bytes), above 0.
+        len: u64,
+    },
+    /// Sets the length of a file (ftruncate(2)). New space reads as zeros and has no blocks; what is beyond a
+    /// smaller length is discarded.
+    SetLen {
         /// Open file.
         file: FileId,
         /// New length (bytes).

@@ -76,6 +76,7 @@ impl BlockingReader {
             Op::Open { write: true, .. }
             | Op::Create { .. }
             | Op::Allocate { .. }
+            | Op::SetLen { .. }
             | Op::Sync { .. }
             | Op::Rename { .. }
             | Op::Unlink { .. }

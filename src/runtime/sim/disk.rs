@@ -11,6 +11,14 @@
 //! conversion of the extent was synced, or happened to be logged. Each write into such space survives or is
 //! lost as a whole.
 //!
+//! Space is counted in blocks of 4096 bytes. A block of a file is allocated when it is written or reserved, and
+//! is free again when the file has no name and is not open. Setting the length of a file allocates nothing. A
+//! reserved block behaves as on XFS, where the reservation is in a log in memory: it certainly survives a
+//! power cut only after the file was synced. A durable write keeps the blocks that it writes, and no others.
+//! XFS would keep the blocks reserved before it too; nothing may rely on that. The number of blocks is
+//! unlimited, unless [`Disk::set_capacity`] limits it. A file of an [`Image`] that was made from bytes has all
+//! its blocks.
+//!
 //! Faults other than power cuts are in [`super::fault`].
 
 mod image;
@@ -23,6 +31,7 @@ use std::ops::Range;
 
 use nix::libc;
 
+use super::blocks::touched;
 use super::pages::{PAGE, Pages};
 use wreck::{Change, apply, bad_sectors};
 
@@ -54,6 +63,10 @@ pub struct Disk {
     flushes_all: bool,
     /// Whether there are unwritten extents.
     unwritten: bool,
+    /// Number of blocks of the device; `None` for no limit.
+    capacity: Option<usize>,
+    /// Number of blocks that other programs use.
+    foreign: usize,
 }
 
 impl Disk {
@@ -86,6 +99,10 @@ impl Disk {
         };
         for change in &wreck.changes {
             disk.change(change.clone());
+        }
+        for (inode, (len, allocated)) in disk.inodes.iter_mut().zip(&wreck.known) {
+            inode.present.resize(*len);
+            inode.present.set_allocated(allocated.clone());
         }
         for loose in &wreck.loose {
             disk.inodes[loose.inode].present.write(loose.at, &loose.bytes);
@@ -180,10 +197,55 @@ impl Disk {
         self.inodes[inode].present.len()
     }
 
-    /// Extends a file to at least `len` bytes of zeros. The length becomes durable with the next sync.
-    pub fn allocate(&mut self, inode: usize, len: usize) {
-        let file = &mut self.inodes[inode].present;
-        file.resize(file.len().max(len));
+    /// Reserves the blocks of `len` bytes at `at`, and extends the file to their end if necessary. Both become
+    /// durable with the next sync.
+    pub fn allocate(&mut self, inode: usize, at: usize, len: usize) {
+        self.inodes[inode].present.allocate(at, len);
+    }
+
+    /// Sets the length of a file (bytes). A larger length becomes durable with the next sync. What is beyond
+    /// a smaller length is discarded at once, on the media too.
+    pub fn set_len(&mut self, inode: usize, len: usize) {
+        let Inode { present, durable } = &mut self.inodes[inode];
+        present.resize(len);
+        durable.resize(durable.len().min(len));
+        self.loose.retain(|loose| loose.inode != inode || loose.at < len);
+        for loose in self.loose.iter_mut().filter(|loose| loose.inode == inode) {
+            let kept = loose.bytes.len().min(len - loose.at);
+            loose.bytes = loose.bytes[..kept].into();
+        }
+    }
+
+    /// Limits the number of blocks of the device.
+    pub fn set_capacity(&mut self, blocks: usize) {
+        self.capacity = Some(blocks);
+    }
+
+    /// Gives `blocks` free blocks to other programs.
+    pub fn occupy(&mut self, blocks: usize) {
+        self.foreign += blocks;
+    }
+
+    /// Takes up to `blocks` blocks back from other programs.
+    pub fn vacate(&mut self, blocks: usize) {
+        self.foreign = self.foreign.saturating_sub(blocks);
+    }
+
+    /// Number of free blocks, where `is_open` says which files without a name still have their blocks.
+    #[must_use]
+    pub fn free_blocks(&self, is_open: impl Fn(usize) -> bool) -> usize {
+        let Some(capacity) = self.capacity else { return usize::MAX };
+        let named: BTreeSet<usize> = self.names.values().copied().collect();
+        let exists = |inode: &usize| named.contains(inode) || is_open(*inode);
+        let inodes = self.inodes.iter().enumerate().filter(|(inode, _)| exists(inode));
+        let used: usize = inodes.map(|(_, file)| file.present.allocated().count()).sum();
+        capacity.saturating_sub(used + self.foreign)
+    }
+
+    /// Number of blocks that `len` bytes at `at` touch and that are not allocated.
+    #[must_use]
+    pub fn missing_blocks(&self, inode: usize, at: usize, len: usize) -> usize {
+        self.inodes[inode].present.allocated().missing(&touched(at, len))
     }
 
     /// Reads at `at` into `out`. Returns the number of bytes read, fewer at the end of the file.
@@ -236,11 +298,12 @@ impl Disk {
         }
     }
 
-    /// Makes a file's completed writes and its length durable.
+    /// Makes a file's completed writes, its length and its allocated blocks durable.
     pub fn sync(&mut self, inode: usize) {
         let len = self.len(inode);
-        let durable = &mut self.inodes[inode].durable;
+        let Inode { present, durable } = &mut self.inodes[inode];
         durable.resize(durable.len().max(len));
+        durable.set_allocated(present.allocated().clone());
         for loose in self.loose.extract_if(.., |loose| loose.inode == inode) {
             durable.write(loose.at, &loose.bytes);
         }
@@ -318,6 +381,7 @@ impl Disk {
         }
         Wreck {
             durable: self.inodes.iter().map(|inode| inode.durable.clone()).collect(),
+            known: self.inodes.iter().map(|inode| inode.present.known()).collect(),
             names: self.durable_names.clone(),
             changes: self.changes.clone(),
             loose: all,

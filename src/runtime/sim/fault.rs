@@ -62,6 +62,10 @@ pub struct Met {
 pub const BAD_SECTOR: &str = "bad sector";
 /// Name of the counter of flipped bits.
 pub const BIT_ROT: &str = "bit rot";
+/// Name of the counter of reservations for which there were too few free blocks.
+pub const NO_SPACE: &str = "no space";
+/// Name of the counter of writes for which there were too few free blocks.
+pub const WRITE_WITHOUT_SPACE: &str = "write without space";
 /// Name of the counter of writes and syncs of a file after one that failed or was short, by the same process.
 pub const WRITE_AFTER_FAILURE: &str = "write after failure";
 

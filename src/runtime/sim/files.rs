@@ -3,11 +3,11 @@
 use nix::libc;
 
 use super::disk::SECTOR;
-use super::fault::{BAD_SECTOR, Fault, WRITE_AFTER_FAILURE};
+use super::fault::{BAD_SECTOR, Fault, NO_SPACE, WRITE_AFTER_FAILURE, WRITE_WITHOUT_SPACE};
 use super::flight::gather;
 use super::state::State;
 use crate::base::limits::UNIT;
-use crate::runtime::op::{Op, Returned};
+use crate::runtime::op::{FileId, Op, Returned};
 
 /// Whether a read has the alignment that direct I/O requires.
 fn is_aligned(start: u32, len: u32, offset: u64) -> bool {
@@ -80,9 +80,14 @@ impl State {
             }
             Op::Extents { .. } => 0,
             Op::Allocate { file, .. } if !self.may_write(file) => -i64::from(libc::EBADF),
-            Op::Allocate { file, len } => {
+            Op::Allocate { len: 0, .. } => -i64::from(libc::EINVAL),
+            Op::Allocate { file, offset, len } => self.allocate(file, offset, len),
+            Op::SetLen { file, .. } if !self.is_open(file) => -i64::from(libc::EBADF),
+            // As ftruncate(2) of a file that is open for reading only.
+            Op::SetLen { file, .. } if !self.may_write(file) => -i64::from(libc::EINVAL),
+            Op::SetLen { file, len } => {
                 let inode = self.inode(file);
-                self.disk.allocate(inode, usize::try_from(len).expect("small files"));
+                self.disk.set_len(inode, usize::try_from(len).expect("small files"));
                 0
             }
             Op::Rename { from, to, replace, .. } => self
@@ -102,6 +107,25 @@ impl State {
             }
             other => unreachable!("{other:?} is carried out elsewhere"),
         }
+    }
+
+    /// Reserves blocks, all or none.
+    fn allocate(&mut self, file: FileId, offset: u64, len: u64) -> i64 {
+        let (at, len) = (usize::try_from(offset), usize::try_from(len));
+        let (at, len) = (at.expect("small files"), len.expect("small files"));
+        let inode = self.inode(file);
+        if !self.has_space(inode, at, len) {
+            self.faults.count(NO_SPACE);
+            return -i64::from(libc::ENOSPC);
+        }
+        self.disk.allocate(inode, at, len);
+        0
+    }
+
+    /// Whether there are enough free blocks for `len` bytes at `at`.
+    fn has_space(&self, inode: usize, at: usize, len: usize) -> bool {
+        let missing = self.disk.missing_blocks(inode, at, len);
+        missing == 0 || missing <= self.free_blocks()
     }
 
     fn open_file(&mut self, inode: usize, write: bool) -> i64 {
@@ -191,6 +215,11 @@ impl State {
             self.faults.count(BAD_SECTOR);
             self.faults.add_failed(inode);
             return failed;
+        }
+        if !self.has_space(inode, at, bytes.len()) {
+            self.faults.count(WRITE_WITHOUT_SPACE);
+            self.faults.add_failed(inode);
+            return -i64::from(libc::ENOSPC);
         }
         let done = |bytes: &[u8]| i64::try_from(bytes.len()).expect("small files");
         match fault {

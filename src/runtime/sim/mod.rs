@@ -15,9 +15,11 @@
 //! | `schedule` | when operations end, and in which order |
 //! | `files`, `sockets` | what operations on files and on connections do |
 //! | `state`, `flight` | what is true of the world between two events; an operation in flight |
-//! | [`disk`], [`pages`], [`fault`], [`net`] | the disk, contents of files, faults, connections |
+//! | [`disk`], [`fault`], [`net`] | the disk, faults, connections |
+//! | [`pages`], [`blocks`] | contents of files, and which of their blocks are allocated |
 //! | [`history`] | checks the answers that clients received |
 
+pub mod blocks;
 pub mod disk;
 mod driver;
 pub mod fault;

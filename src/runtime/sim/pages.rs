@@ -3,17 +3,21 @@
 
 use std::rc::Rc;
 
+use super::blocks::{Blocks, touched};
+
 /// Length of a page (bytes).
 pub const PAGE: usize = 4096;
 
 type Page = Rc<[u8; PAGE]>;
 
-/// Bytes of a file. An absent page reads as zeros: it was never written, or contained only zeros when the
-/// value was created.
+/// Bytes of a file, and its allocated blocks. An absent page reads as zeros: it was never written, or
+/// contained only zeros when the value was created. Its block may be allocated all the same. Two values are
+/// equal if their bytes are.
 #[derive(Clone, Debug, Default)]
 pub struct Pages {
     pages: Vec<Option<Page>>,
     len: usize,
+    allocated: Blocks,
 }
 
 static ZEROS: [u8; PAGE] = [0; PAGE];
@@ -31,7 +35,31 @@ impl Pages {
         self.len == 0
     }
 
-    /// Sets the length (bytes). New space reads as zeros; bytes beyond a smaller length are discarded.
+    /// Allocated blocks.
+    #[must_use]
+    pub fn allocated(&self) -> &Blocks {
+        &self.allocated
+    }
+
+    /// Length (bytes) and allocated blocks.
+    #[must_use]
+    pub fn known(&self) -> (usize, Blocks) {
+        (self.len, self.allocated.clone())
+    }
+
+    /// Allocates the blocks of `len` bytes at `at`, and extends the length if necessary.
+    pub fn allocate(&mut self, at: usize, len: usize) {
+        self.resize(self.len.max(at + len));
+        self.allocated.insert(touched(at, len));
+    }
+
+    /// Replaces the set of allocated blocks.
+    pub fn set_allocated(&mut self, allocated: Blocks) {
+        self.allocated = allocated;
+    }
+
+    /// Sets the length (bytes). New space reads as zeros and is not allocated; what is beyond a smaller
+    /// length is discarded.
     pub fn resize(&mut self, len: usize) {
         self.pages.resize(len.div_ceil(PAGE), None);
         let within = len % PAGE;
@@ -40,6 +68,9 @@ impl Pages {
             && let Some(page) = self.pages.last_mut().expect("it has bytes")
         {
             Rc::make_mut(page)[within..].fill(0);
+        }
+        if len < self.len {
+            self.allocated.truncate(len.div_ceil(PAGE));
         }
         self.len = len;
     }
@@ -82,11 +113,9 @@ impl Pages {
         }
     }
 
-    /// Writes `bytes` at `at`, and extends the length if necessary.
+    /// Writes `bytes` at `at`, and extends the length if necessary. The blocks are allocated.
     pub fn write(&mut self, at: usize, bytes: &[u8]) {
-        if at + bytes.len() > self.len {
-            self.resize(at + bytes.len());
-        }
+        self.allocate(at, bytes.len());
         let mut done = 0;
         while done < bytes.len() {
             let (number, within) = ((at + done) / PAGE, (at + done) % PAGE);
@@ -139,7 +168,9 @@ impl From<&[u8]> for Pages {
             page[..piece.len()].copy_from_slice(piece);
             (page != ZEROS).then(|| Rc::new(page))
         };
-        Self { pages: bytes.chunks(PAGE).map(page).collect(), len: bytes.len() }
+        let mut pages = Self { pages: bytes.chunks(PAGE).map(page).collect(), ..Self::default() };
+        pages.allocate(0, bytes.len());
+        pages
     }
 }
 
@@ -186,6 +217,19 @@ mod tests {
         assert_eq!(shared, [true, false, true, true]);
         one.flip(PAGE + 5, 7);
         assert!(one == two, "equal again, although no longer the same memory");
+    }
+
+    #[test]
+    fn blocks_are_allocated_by_writes_and_allocation_but_not_by_length() {
+        let mut pages = Pages::default();
+        pages.resize(8 * PAGE);
+        assert_eq!(pages.allocated().count(), 0);
+        pages.write(PAGE + 512, &[1; 512]);
+        pages.allocate(6 * PAGE, 3 * PAGE);
+        assert_eq!((pages.allocated().count(), pages.len()), (4, 9 * PAGE));
+        pages.resize(7 * PAGE);
+        assert_eq!(pages.allocated().count(), 2);
+        assert_eq!(Pages::from(&[0; 2 * PAGE + 1][..]).allocated().count(), 3);
     }
 
     #[test]

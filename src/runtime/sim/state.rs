@@ -86,6 +86,12 @@ impl State {
         self.open.get(&file.0).is_some_and(|(_, write)| *write)
     }
 
+    /// Number of free blocks of the disk.
+    pub fn free_blocks(&self) -> usize {
+        let open: BTreeSet<usize> = self.open.values().map(|(inode, _)| *inode).collect();
+        self.disk.free_blocks(|inode| open.contains(&inode))
+    }
+
     /// Name of the file of an operation; empty without one.
     pub fn name_of(&self, op: &Op) -> String {
         let text = |name: &std::ffi::CString| name.to_string_lossy().into_owned();
@@ -97,7 +103,8 @@ impl State {
             | Op::Sync { file }
             | Op::FileLen { file }
             | Op::Extents { file }
-            | Op::Allocate { file, .. } => match self.open.get(&file.0) {
+            | Op::Allocate { file, .. }
+            | Op::SetLen { file, .. } => match self.open.get(&file.0) {
                 Some((inode, _)) => self.disk.name_of(*inode),
                 None => String::new(),
             },

@@ -143,6 +143,30 @@ impl World {
         self.0.borrow_mut().disk.sync_names();
     }
 
+    /// Limits the disk to this number of blocks of 4096 bytes. Without a limit there is always space.
+    pub fn set_capacity(&self, blocks: usize) {
+        self.0.borrow_mut().disk.set_capacity(blocks);
+    }
+
+    /// Number of free blocks of the disk (4096 bytes each).
+    #[must_use]
+    pub fn free_blocks(&self) -> usize {
+        self.0.borrow().free_blocks()
+    }
+
+    /// Lets another program take up to `blocks` of the free blocks of the disk. Returns how many it got.
+    pub fn occupy(&self, blocks: usize) -> usize {
+        let mut state = self.0.borrow_mut();
+        let got = blocks.min(state.free_blocks());
+        state.disk.occupy(got);
+        got
+    }
+
+    /// Lets another program free up to `blocks` of the blocks that it took.
+    pub fn vacate(&self, blocks: usize) {
+        self.0.borrow_mut().disk.vacate(blocks);
+    }
+
     /// Number of accepted connections that are not closed.
     #[must_use]
     pub fn accepted(&self) -> usize {

@@ -149,7 +149,7 @@ impl Volume {
         // Allocated at once, so that the file has few extents and a full disk is noticed before anything
         // is written.
         let expected = self.contents.borrow().saved_len() as u64;
-        let op = Op::Allocate { file: id, len: padded_len(expected) };
+        let op = Op::Allocate { file: id, offset: 0, len: padded_len(expected) };
         outcome(&self.handle.submit(op).await).map_err(failed("reserve space for the file"))?;
         run.begin(expected);
         let mut writer = PieceWriter {

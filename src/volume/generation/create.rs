@@ -72,7 +72,7 @@ async fn fill(
     preallocation: Preallocation,
     progress: impl Fn(u64),
 ) -> Result<(), (&'static str, IoError)> {
-    let op = Op::Allocate { file: id, len: superblock.size };
+    let op = Op::Allocate { file: id, offset: 0, len: superblock.size };
     outcome(&handle.submit(op).await).map_err(|error| ("reserve space for the file", error))?;
     if preallocation == Preallocation::Zeroed {
         zero(handle, file, superblock.size, progress)

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::runtime::sim::blocks::touched;
 use crate::runtime::sim::pages::Pages;
 
 /// Contents of stable media: files by name.
@@ -37,14 +38,18 @@ impl Image {
         self.files.get_mut(name).expect("a file of that name")
     }
 
-    /// Changes a file's bytes.
+    /// Changes a file's bytes. Its allocated blocks stay the same, up to its new length.
     ///
     /// # Panics
     /// When there is no such file.
     pub fn edit<T>(&mut self, name: &str, change: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let mut bytes = self.bytes(name);
         let result = change(&mut bytes);
-        *self.file(name) = Pages::from(&bytes[..]);
+        let mut edited = Pages::from(&bytes[..]);
+        let mut allocated = self.files[name].allocated().clone();
+        allocated.truncate(touched(0, bytes.len()).end);
+        edited.set_allocated(allocated);
+        *self.file(name) = edited;
         result
     }
 }

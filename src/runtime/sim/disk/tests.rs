@@ -4,7 +4,9 @@ use super::*;
 use crate::runtime::Runtime;
 use crate::runtime::buffer::{Pool, Region};
 use crate::runtime::op::{DirId, FileId, Op, Piece, Returned};
-use crate::runtime::sim::fault::{BAD_SECTOR, BIT_ROT, WRITE_AFTER_FAILURE};
+use crate::runtime::sim::fault::{
+    BAD_SECTOR, BIT_ROT, NO_SPACE, WRITE_AFTER_FAILURE, WRITE_WITHOUT_SPACE,
+};
 use crate::runtime::sim::{Fault, SimDriver, World};
 
 const FILE: &str = "file";
@@ -243,4 +245,117 @@ fn stall_delays_an_operation_without_other_effect() {
     assert_eq!(process.write(0, 2, true), WHOLE);
     assert!(process.runtime.handle().now() - before > 7_000_000_000);
     assert_eq!((process.after_a_cut(0), process.world.count("stall")), (2, 1));
+}
+
+const ENOSPC: i64 = -28;
+
+impl Process {
+    /// Reserves `blocks` blocks from block `first` on and returns the result.
+    fn reserve(&mut self, first: u64, blocks: u64) -> i64 {
+        let (offset, len) = (first * PAGE as u64, blocks * PAGE as u64);
+        self.run(Op::Allocate { file: FileId(0), offset, len }).0
+    }
+
+    fn set_len(&mut self, blocks: u64) -> i64 {
+        self.run(Op::SetLen { file: FileId(0), len: blocks * PAGE as u64 }).0
+    }
+
+    fn len(&mut self) -> i64 {
+        self.run(Op::FileLen { file: FileId(0) }).0 / PAGE as i64
+    }
+
+    /// Number of allocated blocks after a power cut that loses all loose pieces, and after a kill.
+    fn allocated_after(&self) -> [usize; 2] {
+        let wreck = self.world.look(|snapshot| snapshot.wreck());
+        let count = |image: Image| image.files[FILE].allocated().count();
+        [count(wreck.image(|_| false, 0)), count(Disk::after_kill(&wreck).image())]
+    }
+}
+
+#[test]
+fn reservation_takes_all_its_blocks_or_none() {
+    let mut process = Process::start();
+    assert_eq!(process.world.free_blocks(), usize::MAX, "no limit by default");
+    process.world.set_capacity(10);
+    assert_eq!(process.world.free_blocks(), 8, "the file has two blocks");
+    assert_eq!(process.reserve(1, 4), 0);
+    assert_eq!((process.world.free_blocks(), process.len()), (5, 5));
+    assert_eq!(process.reserve(4, 7), ENOSPC);
+    assert_eq!((process.world.free_blocks(), process.len()), (5, 5));
+    assert_eq!(process.reserve(100, 5), 0, "a hole takes no blocks");
+    assert_eq!((process.world.free_blocks(), process.len()), (0, 105));
+    assert_eq!(process.reserve(0, 5), 0, "all of it is allocated");
+    assert_eq!(process.world.count(NO_SPACE), 1);
+    assert_eq!(process.run(Op::Allocate { file: FileId(0), offset: 0, len: 0 }).0, -22);
+}
+
+#[test]
+fn write_into_a_hole_fails_when_no_block_is_free() {
+    let mut process = Process::start();
+    assert_eq!((process.set_len(6), process.reserve(2, 1)), (0, 0));
+    process.world.set_capacity(4);
+    assert_eq!(process.write(8 * 3, 9, true), WHOLE, "into the last free block");
+    assert_eq!((process.write(8 * 4, 9, true), process.read(8 * 4)), (ENOSPC, (2 * WHOLE, 0)));
+    assert_eq!(process.world.count(WRITE_WITHOUT_SPACE), 1);
+    assert_eq!([0, 8, 16, 24].map(|sector| process.write(sector, 9, false)), [WHOLE; 4]);
+    assert_eq!(process.world.count(WRITE_AFTER_FAILURE), 4);
+}
+
+#[test]
+fn other_programs_take_and_free_blocks() {
+    let mut process = Process::start();
+    process.world.set_capacity(10);
+    assert_eq!((process.world.occupy(5), process.world.occupy(9)), (5, 3));
+    assert_eq!((process.world.free_blocks(), process.reserve(2, 1)), (0, ENOSPC));
+    process.world.vacate(2);
+    assert_eq!((process.reserve(2, 1), process.world.free_blocks()), (0, 1));
+    process.world.vacate(100);
+    assert_eq!(process.world.free_blocks(), 7);
+}
+
+#[test]
+fn blocks_are_free_when_the_file_has_no_name_and_is_closed() {
+    let mut process = Process::start();
+    process.world.set_capacity(10);
+    process.reserve(0, 6);
+    process.world.remove(FILE);
+    assert_eq!(process.world.free_blocks(), 4);
+    process.run(Op::CloseFile { file: FileId(0) });
+    assert_eq!(process.world.free_blocks(), 10);
+}
+
+#[test]
+fn reservation_survives_a_power_cut_only_after_a_sync() {
+    let mut process = Process::start();
+    process.set_len(12);
+    process.reserve(4, 4);
+    assert_eq!(process.allocated_after(), [2, 6]);
+    process.write(8 * 5, 9, true);
+    assert_eq!(process.allocated_after(), [3, 6], "a durable write keeps its own block");
+    process.write(8 * 10, 9, false);
+    process.sync();
+    assert_eq!(process.allocated_after(), [7, 7]);
+    process.set_len(5);
+    assert_eq!((process.allocated_after(), process.len()), ([3, 3], 5));
+}
+
+#[test]
+fn length_extends_at_the_next_sync_and_shrinks_at_once() {
+    let mut process = Process::start();
+    let lens = |process: &mut Process| {
+        let cut = process.world.look(|snapshot| snapshot.wreck().image(|_| true, 0));
+        [process.len(), (cut.bytes(FILE).len() / PAGE) as i64]
+    };
+    assert_eq!((process.set_len(4), lens(&mut process)), (0, [4, 2]));
+    process.sync();
+    assert_eq!(lens(&mut process), [4, 4]);
+    process.write(8 * 2, 9, false);
+    assert_eq!((process.set_len(1), lens(&mut process)), (0, [1, 1]));
+    assert_eq!((process.set_len(3), process.read(8 * 2)), (0, (2 * WHOLE, 0)), "zeros again");
+    let name = std::ffi::CString::new(FILE).unwrap();
+    let read_only = process.run(Op::Open { dir: DirId(0), name, write: false }).0;
+    let file = FileId(u32::try_from(read_only).unwrap());
+    assert_eq!(process.run(Op::SetLen { file, len: 0 }).0, -22);
+    assert_eq!(process.run(Op::Allocate { file, offset: 0, len: 1 }).0, -9);
+    assert_eq!(process.run(Op::SetLen { file: FileId(99), len: 0 }).0, -9);
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::image::Image;
+use crate::runtime::sim::blocks::Blocks;
 use crate::runtime::sim::pages::Pages;
 
 /// Bytes that a power cut may keep or lose, all or none: a sector, or the part of one write that is in
@@ -27,6 +28,8 @@ pub enum Change {
 #[derive(Clone, Debug)]
 pub struct Wreck {
     pub(in crate::runtime::sim) durable: Vec<Pages>,
+    /// Length and allocated blocks of each file as the kernel has them, which a kill leaves.
+    pub(in crate::runtime::sim) known: Vec<(usize, Blocks)>,
     pub(in crate::runtime::sim) names: BTreeMap<String, usize>,
     pub(in crate::runtime::sim) changes: Vec<Change>,
     pub(in crate::runtime::sim) loose: Vec<Loose>,
