@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use common::{COOKIE, ON_DEMAND, Process, bytes, draft, pool, superblock, upload};
+use common::{COOKIE, ON_DEMAND, Process, bytes, draft, pool, upload};
 use error_scenarios::{BODIES, Base, CHECKPOINT, FILE, SCENARIOS, Step};
 use hayloft::base::types::{NeedleId, VolumeId};
 use hayloft::runtime::Handle;
@@ -171,7 +171,8 @@ impl Run {
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::Create => self.create(),
+            Step::Create => self.create(Preallocation::Reserve),
+            Step::CreateInSteps => self.create(Preallocation::InSteps),
             Step::Open => self.open(),
             Step::Get => self.get(),
             Step::Idle => self.sleep(3_000_000_000),
@@ -195,12 +196,8 @@ impl Run {
         self.process.run(async move { handle.sleep_until(handle.now() + ns).await });
     }
 
-    fn create(&mut self) {
-        let handle = self.process.runtime.handle().clone();
-        let superblock = superblock(self.base.size());
-        let created = self.process.run(async move {
-            volume::create(&handle, DirId(0), &superblock, Preallocation::Reserve, |_| ()).await
-        });
+    fn create(&mut self, how: Preallocation) {
+        let created = self.process.create_as(self.base.size(), how);
         let unknown = |what: &str| ["name the file", "sync the directory"].contains(&what);
         self.settle(
             Step::Create,

@@ -137,6 +137,16 @@ sabotages! {
     LeakLock = "leak-lock",
     /// Superseded needles count as live.
     ReplacedIsAlive = "replaced-is-alive",
+    /// Needles are admitted up to the end of the log, whether its blocks are reserved or not.
+    AdmitWithoutBlocks = "admit-without-blocks",
+    /// A partial file counts as whole before its last step is taken.
+    WholeTooEarly = "whole-too-early",
+    /// Needles are admitted into blocks whose reservation is not durable.
+    SkipStepSync = "skip-step-sync",
+    /// A step that failed is not tried again.
+    GiveUpReserving = "give-up-reserving",
+    /// Two changes of a superblock are written at the same time.
+    InterleavedSuperblocks = "interleaved-superblocks",
     /// A read-only volume that is made writable still refuses writes.
     StayReadOnly = "stay-read-only",
 }

@@ -239,6 +239,8 @@ pub struct VolumeBoard {
     pub size_bytes: Level,
     /// Bytes of the file that hold commits, dead needles included.
     pub used_bytes: Level,
+    /// Bytes of the file that cannot be used now, because the file system has no space for them.
+    pub unavailable_bytes: Level,
 }
 
 impl VolumeBoard {
@@ -252,13 +254,15 @@ impl VolumeBoard {
             full: Level::default(),
             size_bytes: Level::default(),
             used_bytes: Level::default(),
+            unavailable_bytes: Level::default(),
         }
     }
 
     /// Bytes of the file that are left for commits.
     #[must_use]
     pub fn room(&self) -> u64 {
-        self.size_bytes.get().saturating_sub(self.used_bytes.get())
+        let taken = self.used_bytes.get() + self.unavailable_bytes.get();
+        self.size_bytes.get().saturating_sub(taken)
     }
 }
 
@@ -395,7 +399,10 @@ mod tests {
         three.used_bytes.set(20);
         let ids = || board.volumes().iter().map(|v| v.info.id.0).collect::<Vec<_>>();
         assert_eq!(ids(), [3, 7], "sorted by id");
-        assert_eq!(board.volume(VolumeId(3)).map(|v| v.room()), Some(30), "the same numbers");
+        let room = || board.volume(VolumeId(3)).map(|v| v.room());
+        assert_eq!(room(), Some(30), "the same numbers");
+        three.unavailable_bytes.set(29);
+        assert_eq!(room(), Some(1), "without what the disk has no space for");
         board.remove_volume(VolumeId(3));
         assert!(board.volume(VolumeId(3)).is_none());
         assert_eq!(ids(), [7]);

@@ -266,6 +266,25 @@ impl VolumeFile {
         outcome(&completion).map(drop).inspect_err(|error| self.failed.set(Some(*error)))
     }
 
+    /// Reserves the blocks of `len` bytes at `offset`. A failure does not end writing: what was reserved before
+    /// stays, and it may be tried again.
+    ///
+    /// # Errors
+    /// The error of the operation. Some of the blocks may be reserved.
+    pub async fn allocate(&self, offset: u64, len: u64) -> Result<(), IoError> {
+        let op = Op::Allocate { file: self.file, offset, len };
+        outcome(&self.handle.submit(op).await).map(drop)
+    }
+
+    /// Sets the length of the file (bytes).
+    ///
+    /// # Errors
+    /// The error of the operation.
+    pub async fn set_len(&self, len: u64) -> Result<(), IoError> {
+        let op = Op::SetLen { file: self.file, len };
+        outcome(&self.handle.submit(op).await).map(drop)
+    }
+
     /// Returns the number of extents of the file; 0 when the file system does not report it.
     pub async fn extents(&self) -> u64 {
         let completion = self.handle.submit(Op::Extents { file: self.file }).await;

@@ -5,6 +5,7 @@
 //!
 //! - `format`: the bytes on disk. `index`: locations of the needles. Both are pure.
 //! - `log`: group commit, and the way back from the file to the index.
+//! - `blocks`: the blocks of a file that are reserved in steps ahead of the log.
 //! - `checkpoint`: the index in a file of its own, so that a start reads little of the log.
 //! - `object`: the decisions of a write, reads, multipart objects, and all live needles in file order.
 //! - `generation`: an open generation of a volume ([`Volume`]) and its file: create, open, state, remove.
@@ -12,6 +13,7 @@
 //! - `io`: the policy for short and failed transfers. `names`, `sync_dir`: names of files, and making them
 //!   durable. `error`: everything that can go wrong.
 
+mod blocks;
 mod checkpoint;
 mod error;
 pub mod format;

@@ -17,8 +17,8 @@ use hayloft::runtime::sim::{SimDriver, World};
 use hayloft::runtime::{Runtime, split_mix};
 use hayloft::volume::format::decode_header;
 use hayloft::volume::{
-    self, Body, Checkpointing, Draft, Expected, GetError, Needle, OpenError, Preallocation,
-    Refusal, Slot, Stored, Superblock, SuperblockState, Upload,
+    self, Body, Checkpointing, Draft, Expected, GetError, IoError, Needle, OpenError,
+    Preallocation, Refusal, Slot, Stored, Superblock, SuperblockState, Upload,
 };
 
 pub const STORE: [u8; 16] = *b"a store of tests";
@@ -88,12 +88,18 @@ impl Process {
     }
 
     pub fn create(&mut self, size: u64) {
+        self.create_as(size, Preallocation::Reserve).unwrap();
+    }
+
+    pub fn create_as(
+        &mut self,
+        size: u64,
+        how: Preallocation,
+    ) -> Result<(), (&'static str, IoError)> {
         let handle = self.runtime.handle().clone();
-        let created = self.run(async move {
-            volume::create(&handle, DirId(0), &superblock(size), Preallocation::Reserve, |_| ())
-                .await
-        });
-        created.unwrap();
+        self.run(
+            async move { volume::create(&handle, DirId(0), &superblock(size), how, |_| ()).await },
+        )
     }
 
     pub fn open(&mut self) -> Result<Rc<Slot>, OpenError> {

@@ -2,6 +2,7 @@
 
 use hayloft::runtime::buffer::Pool;
 use hayloft::runtime::sim::disk::Image;
+use hayloft::volume::Preallocation;
 
 use crate::common::{ON_DEMAND, Process, tear};
 use crate::{Held, IDS, data, set_read_only};
@@ -18,6 +19,8 @@ pub const BODIES: u64 = 100;
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
     Create,
+    /// A partial file.
+    CreateInSteps,
     Open,
     Put(usize, u64),
     Delete(usize),
@@ -42,6 +45,12 @@ pub enum Base {
     /// A new volume.
     New,
     NewLarge,
+    /// A new partial file.
+    Partial,
+    /// The same; ids 0 and 1 hold 1 and 2, then a kill.
+    PartialKilled,
+    /// As [`Base::Torn`], in a partial file.
+    PartialTorn,
     /// Ids 0 and 1 hold 1 and 2; closed cleanly.
     Filled,
     /// The same with a checkpoint.
@@ -66,12 +75,12 @@ pub enum Base {
 }
 
 use Base::{
-    BadCopy, BadHints, Bodies, Filled, Full, Killed, New, NewLarge, Nothing, Saved, Torn,
-    TornRecord, TornToNothing,
+    BadCopy, BadHints, Bodies, Filled, Full, Killed, New, NewLarge, Nothing, Partial,
+    PartialKilled, PartialTorn, Saved, Torn, TornRecord, TornToNothing,
 };
 use Step::{
-    Batch, Checkpoint, Close, Concurrent, Create, Delete, Get, Idle, Open, Put, ReadOnly,
-    ReadOnlyAtHint, Remove,
+    Batch, Checkpoint, Close, Concurrent, Create, CreateInSteps, Delete, Get, Idle, Open, Put,
+    ReadOnly, ReadOnlyAtHint, Remove,
 };
 
 /// All scenarios.
@@ -127,12 +136,30 @@ pub const SCENARIOS: &[(Base, &[Step])] = &[
     (NewLarge, &[Open, Put(0, 3), Concurrent(&[Put(0, 102), Put(1, 4)]), Get]),
     (Bodies, &[Open, Put(0, 103), Delete(1), Get, Close]),
     (Bodies, &[Open, Delete(0), Put(1, 4), Get, Close, Open, Get]),
+    (Nothing, &[CreateInSteps, Open, Put(0, 3), Get]),
+    (Partial, &[Open, Close]),
+    (Partial, &[Open, Put(0, 3), Put(1, 4), Put(2, 5), Delete(0), Put(1, 7), Put(2, 8), Idle, Get]),
+    (
+        Partial,
+        &[Open, Idle, Put(0, 3), Put(1, 4), Put(2, 5), Put(0, 6), Put(1, 7), Close, Open, Get],
+    ),
+    (Partial, &[Open, Put(0, 3), Concurrent(&[Put(1, 4), Put(2, 5), Put(3, 6)]), ReadOnly(true)]),
+    (PartialKilled, &[Open, Put(2, 3), Concurrent(&[Put(3, 4), ReadOnly(true)]), Idle, Get, Close]),
+    (PartialKilled, &[Open, ReadOnly(true), ReadOnly(false), Put(0, 3), Put(1, 4), Idle, Get]),
+    (PartialTorn, &[Open, Put(2, 3), Delete(0), Get, Close, Open, Get]),
 ];
 
 impl Base {
     /// Whether a PUT may find no space.
     pub fn is_full(self) -> bool {
         matches!(self, Full)
+    }
+
+    fn preallocation(self) -> Preallocation {
+        match self {
+            Partial | PartialKilled | PartialTorn => Preallocation::InSteps,
+            _ => Preallocation::Reserve,
+        }
     }
 
     pub fn size(self) -> u64 {
@@ -147,9 +174,9 @@ impl Base {
         }
         held.file = true;
         let mut process = Process::start(1, &Image::default(), pool);
-        process.create(self.size());
+        process.create_as(self.size(), self.preallocation()).unwrap();
         process.checkpoints = matches!(self, Saved).then_some(ON_DEMAND);
-        if matches!(self, New | NewLarge) {
+        if matches!(self, New | NewLarge | Partial) {
             return (process.image(), held);
         }
         let volume = process.open().unwrap();
@@ -170,7 +197,7 @@ impl Base {
             set_read_only(&mut process, &volume, true).unwrap();
             held.read_only = true;
         }
-        if !matches!(self, Killed) {
+        if !matches!(self, Killed | PartialKilled) {
             process.close(&volume);
         }
         let mut image = process.image();
@@ -182,7 +209,7 @@ impl Base {
         bits.iter().for_each(|byte| image.file(FILE).flip(*byte, 3));
         let left: &[usize] = match self {
             TornToNothing => &[0],
-            Torn => &[0, 1, 3, 4],
+            Torn | PartialTorn => &[0, 1, 3, 4],
             TornRecord => &[1, 3, 4],
             _ => return (image, held),
         };

@@ -268,6 +268,7 @@ pub const FORBIDDEN: &[Forbidden] = &[
             "nix::libc::EIO",
             "nix::libc::ENOBUFS",
             "nix::libc::ENOENT",
+            "nix::libc::ENOSPC",
             "nix::libc::EOVERFLOW",
             "nix::libc::EPIPE",
             // Memory of its own, for `src/volume/index/memory.rs`: no effect that anybody sees.

@@ -110,14 +110,41 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("leak-file", "simulation", "seeds"),
     ("leak-lock", "simulation", "seeds"),
     ("replaced-is-alive", "simulation", "seeds"),
+    (
+        "admit-without-blocks",
+        "reserved_space",
+        "failed_step_refuses_puts_accepts_deletes_and_is_tried_again",
+    ),
+    (
+        "whole-too-early",
+        "reserved_space_crash",
+        "every_step_and_the_cleared_flag_survive_kill_and_power_cut",
+    ),
+    (
+        "skip-step-sync",
+        "reserved_space_crash",
+        "blocks_that_needles_are_admitted_into_survive_a_power_cut",
+    ),
+    (
+        "give-up-reserving",
+        "reserved_space",
+        "failed_step_refuses_puts_accepts_deletes_and_is_tried_again",
+    ),
+    (
+        "interleaved-superblocks",
+        "reserved_space",
+        "state_change_and_end_of_the_steps_do_not_undo_each_other",
+    ),
     ("stay-read-only", "simulation", "seeds"),
 ];
 
 /// Test binaries, fast ones first; the last two start daemons. `lib` are the unit tests.
-const TESTS: [&str; 18] = [
+const TESTS: [&str; 20] = [
     "errors",
     "engine",
     "near_the_end",
+    "reserved_space",
+    "reserved_space_crash",
     "states",
     "no_buffer",
     "regressions",

@@ -214,6 +214,7 @@ async fn unpack(
         let size = photo.size;
         let content_type = photo.content_type.as_ref().map(|text| text.as_bytes());
         let draft = if size > NEEDLE_DATA_MAX {
+            slot.await_blocks_for(size).await;
             let upload = slot.upload(id, cookie, size);
             let mut upload = shard.volumes.publish_after_write(slot, upload)?;
             store_parts(shard, &mut upload, &mut tar, &photo).await?;

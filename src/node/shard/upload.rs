@@ -54,6 +54,7 @@ pub async fn receive(
         return Err(answer_incomplete_body(shard, conn, error).await.into());
     }
     let permit = shard.admission.admit_large_transfer().ok_or_else(no_buffer)?;
+    slot.await_blocks_for(len).await;
     let mut upload = shard.volumes.publish_after_write(&slot, slot.upload(id, cookie, len))?;
     match receive_parts(shard, conn, &permit, &mut upload, verifier.as_deref_mut()).await {
         Ok(()) => {}

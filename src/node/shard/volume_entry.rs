@@ -57,6 +57,7 @@ impl VolumeEntry {
         let figures = volume.figures();
         board.size_bytes.set(figures.size);
         board.used_bytes.set(figures.used);
+        board.unavailable_bytes.set(figures.unavailable);
         metrics.live_bytes.set(figures.live);
         metrics.dead_bytes.set(figures.dead);
         metrics.needles.set(figures.needles);
@@ -112,10 +113,13 @@ impl VolumeEntry {
     pub fn log_full(&self, volume: &Volume, what: &str) {
         if !self.is_full_logged.replace(true) {
             let figures = volume.figures();
+            let advice = match figures.unavailable {
+                0 => "Make another volume (hayloft volume create)",
+                _ => "The disk has no space for the rest of the file: free some",
+            };
             tracing::warn!(
                 volume = volume.id().0,
-                "{what}: {} of {} bytes are used; uploads that do not fit are answered with 507. Make \
-                 another volume (hayloft volume create)",
+                "{what}: {} of {} bytes are used; uploads that do not fit are answered with 507. {advice}",
                 figures.used,
                 figures.size
             );

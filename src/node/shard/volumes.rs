@@ -295,7 +295,7 @@ impl Volumes {
         let fitting = open.iter().filter(|volume| volume.writable() && volume.has_space_for(len));
         let most_free = fitting.max_by_key(|volume| {
             let figures = volume.figures();
-            figures.size - figures.used
+            figures.size - figures.used - figures.unavailable
         });
         most_free.map(|volume| volume.id())
     }

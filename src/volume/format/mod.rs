@@ -39,5 +39,5 @@ pub use needle::{
 };
 pub use rising::RISING_MAX;
 pub use superblock::{
-    FORMAT_VERSION, Superblock, SuperblockError, SuperblockState, superblock_offsets,
+    FORMAT_VERSION, PARTIAL, Superblock, SuperblockError, SuperblockState, superblock_offsets,
 };

@@ -12,6 +12,10 @@ use crate::base::types::VolumeId;
 /// The format version that this build writes, and the only one that it reads.
 pub const FORMAT_VERSION: u32 = 1;
 
+/// Ro-compat feature: the blocks of the log are reserved in steps. A writer must reserve the blocks of what it
+/// appends before it admits it, and clears the bit when all are reserved.
+pub const PARTIAL: u32 = 1;
+
 const MAGIC: [u8; 8] = *b"HAYLSUPR";
 const LEN: usize = 512;
 const CHECKSUM_AT: usize = LEN - 8;
@@ -112,7 +116,7 @@ pub enum SuperblockError {
 }
 
 fn check_features(incompat: u32, ro_compat: u32) -> Result<(), SuperblockError> {
-    match (incompat, ro_compat) {
+    match (incompat, ro_compat & !PARTIAL) {
         (0, 0) => Ok(()),
         _ => Err(SuperblockError::Features(incompat, ro_compat)),
     }
@@ -239,7 +243,7 @@ mod tests {
         #[test]
         fn superblock_is_encoded_exactly_if_it_would_be_decoded(
             (size, revision, created_ns) in (number(), number(), number()),
-            (compat, ro_compat, incompat) in (any::<u32>(), 0u32..2, 0u32..2),
+            (compat, ro_compat, incompat) in (any::<u32>(), 0u32..4, 0u32..2),
             (unit, chunk, state) in (0u32..2, 0u32..2, 0u32..4),
         ) {
             let superblock = Superblock {
@@ -265,6 +269,20 @@ mod tests {
             prop_assert!(read.as_ref().map_or(true, |read| *read == superblock));
             let mut again = [0; BLOCK as usize];
             prop_assert_eq!(accepts(|| superblock.encode(&mut again)), read.is_ok());
+        }
+    }
+
+    #[test]
+    fn partial_is_the_only_known_feature() {
+        assert_eq!(check_features(0, PARTIAL), Ok(()));
+        let bits = (0..32).map(|bit| 1 << bit);
+        for other in bits.clone().filter(|bit| *bit != PARTIAL) {
+            let both = other | PARTIAL;
+            assert_eq!(check_features(0, both), Err(SuperblockError::Features(0, both)));
+        }
+        for incompat in bits {
+            let refused = SuperblockError::Features(incompat, PARTIAL);
+            assert_eq!(check_features(incompat, PARTIAL), Err(refused));
         }
     }
 }

@@ -11,6 +11,7 @@ impl Volume {
     /// checkpoint. Nothing may be read or written afterwards.
     pub async fn close(&self) {
         self.checkpoints.stop().await;
+        self.steps.stop().await;
         if self.write_state.get() != WriteState::ReadOnly(ReadOnlyReason::Inspection) {
             self.close_log().await;
             if AUDITED {
@@ -28,9 +29,10 @@ impl Volume {
         self.checkpoints.stop().await;
     }
 
-    /// Asks the checkpoint writer to stop. [`Self::close`] waits for it.
+    /// Asks the background tasks of the volume to stop. [`Self::close`] waits for them.
     pub fn begin_to_close(&self) {
         self.checkpoints.begin_to_stop();
+        self.steps.begin_to_stop();
     }
 
     /// Resumes checkpoints after an attempt to remove the file failed. The checkpoint may have been
@@ -44,6 +46,7 @@ impl Volume {
     /// closed when the last of them ends.
     pub async fn retire(&self) {
         self.checkpoints.stop().await;
+        self.steps.stop().await;
         self.close_log().await;
     }
 }

@@ -1,10 +1,11 @@
 //! Creating a volume file atomically: after a crash it exists completely or not at all.
 
-use crate::base::limits::BLOCK;
+use crate::base::limits::{BLOCK, LOG_START, TRAILER};
 use crate::runtime::Handle;
 use crate::runtime::op::{DirId, FileId, Op, Piece};
+use crate::volume::blocks::step::step_len;
 use crate::volume::error::IoError;
-use crate::volume::format::{Superblock, superblock_offsets};
+use crate::volume::format::{PARTIAL, Superblock, superblock_offsets};
 use crate::volume::io::{VolumeFile, outcome};
 use crate::volume::names::{unfinished_volume_name, volume_name};
 use crate::volume::sync_dir::sync_dir;
@@ -18,6 +19,10 @@ pub enum Preallocation {
     Reserve,
     /// Every block is written once with zeros.
     Zeroed,
+    /// The file gets its whole length, and the blocks before the log, of a first step of the log and after
+    /// the log are reserved. The open volume reserves the others in steps. A file that the first step covers
+    /// is reserved as a whole.
+    InSteps,
 }
 
 /// Length of one write while zeroing (bytes).
@@ -44,7 +49,7 @@ pub async fn create(
     let created = created.map_err(|error| ("create the file", error))?;
     let id = FileId(u32::try_from(created).expect("a file number"));
     let file = VolumeFile::new(handle, id);
-    let result = fill(handle, (id, &file), superblock, preallocation, progress).await;
+    let result = fill(handle, &file, superblock, preallocation, progress).await;
     file.close().await;
     if let Err(error) = result {
         handle.submit(Op::Unlink { dir, name: unfinished }).await;
@@ -67,13 +72,12 @@ pub async fn create(
 
 async fn fill(
     handle: &Handle,
-    (id, file): (FileId, &VolumeFile),
+    file: &VolumeFile,
     superblock: &Superblock,
     preallocation: Preallocation,
     progress: impl Fn(u64),
 ) -> Result<(), (&'static str, IoError)> {
-    let op = Op::Allocate { file: id, offset: 0, len: superblock.size };
-    outcome(&handle.submit(op).await).map_err(|error| ("reserve space for the file", error))?;
+    let superblock = &reserve(file, superblock, preallocation).await?;
     if preallocation == Preallocation::Zeroed {
         zero(handle, file, superblock.size, progress)
             .await
@@ -87,6 +91,26 @@ async fn fill(
         written.map_err(|error| ("write the superblock", error))?;
     }
     file.sync().await.map_err(|error| ("sync the file", error))
+}
+
+/// Reserves the blocks of a new file. Returns its superblock, which says whether all are reserved.
+async fn reserve(
+    file: &VolumeFile,
+    superblock: &Superblock,
+    preallocation: Preallocation,
+) -> Result<Superblock, (&'static str, IoError)> {
+    let (size, log_end) = (superblock.size, superblock.log_end());
+    let first_end = LOG_START + step_len(size);
+    let is_partial = preallocation == Preallocation::InSteps && first_end < log_end;
+    let failed = |error| ("reserve space for the file", error);
+    if !is_partial {
+        file.allocate(0, size).await.map_err(failed)?;
+        return Ok(superblock.clone());
+    }
+    file.set_len(size).await.map_err(|error| ("set the length of the file", error))?;
+    file.allocate(0, first_end).await.map_err(failed)?;
+    file.allocate(log_end, TRAILER).await.map_err(failed)?;
+    Ok(Superblock { ro_compat: superblock.ro_compat | PARTIAL, ..superblock.clone() })
 }
 
 async fn zero(

@@ -9,6 +9,10 @@ pub struct Figures {
     pub size: u64,
     /// Header area, log and trailer that are in use.
     pub used: u64,
+    /// Part of the log whose blocks are not reserved yet; 0 unless they are reserved in steps.
+    pub unreserved: u64,
+    /// Part of the log that cannot be used now, because the file system had no space for its blocks.
+    pub unavailable: u64,
     /// Indexed needles and their parts.
     pub live: u64,
     /// Bytes of the log that are not live.

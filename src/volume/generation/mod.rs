@@ -5,8 +5,10 @@
 //! - `open`: from the file to the volume. `expected`, `open_context`: what it needs. `open_report`: what
 //!   it found. `read_block`, `superblock_copies`, `hints`: the blocks before the log.
 //! - `write_state`: whether a volume may be written. `set_read_only`: what the operator changes about it.
+//!   `change_superblock`: changes of the superblock.
 //! - `close`: the end of a volume.
 
+mod change_superblock;
 mod close;
 mod create;
 mod expected;

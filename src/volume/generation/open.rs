@@ -11,15 +11,19 @@ use super::superblock_copies::{check, read_superblock, repair_superblock};
 use super::write_state::{ReadOnlyReason, WriteState};
 use crate::base::limits::BLOCK;
 use crate::base::sabotage::{Sabotage, chosen};
-use crate::runtime::Handle;
+use crate::runtime::{Handle, KeyLocks};
 use crate::runtime::buffer::Buf;
 use crate::runtime::op::{DirId, FileId, Op};
+use crate::volume::blocks;
+use crate::volume::blocks::block_steps::BlockSteps;
+use crate::volume::blocks::first_step::reserve_first;
+use crate::volume::blocks::step::step_len;
 use crate::volume::checkpoint::CheckpointFigures;
 use crate::volume::checkpoint::checkpoints::Checkpoints;
 use crate::volume::checkpoint::load::{Loaded, load};
 use crate::volume::checkpoint::task::start;
 use crate::volume::error::{IoError, OpenError};
-use crate::volume::format::{Superblock, TailHint};
+use crate::volume::format::{PARTIAL, Superblock, TailHint};
 use crate::volume::io::{VolumeFile, outcome};
 use crate::volume::log::append_log::AppendLog;
 use crate::volume::log::committer;
@@ -154,13 +158,20 @@ async fn open_file(
     let readable = unread == 0 || chosen(Sabotage::UnreadIsEmpty);
     let epoch = if mode == OpenMode::Serve { handle.random() } else { 0 };
     let log = continued_log(handle, block, &superblock, hint, &recovered, epoch);
+    let mut step_error = None;
     let write_state = match mode {
         OpenMode::Serve => {
             let begin = if readable { repaired } else { Err(IoError::Errno(nix::libc::EIO)) };
+            let begin = match begin {
+                Ok(()) => first_step(&log, &file, &superblock, &recovered).await,
+                failed => failed.map(|()| None),
+            };
+            let begin = begin.map(|error| step_error = error);
             begin_epoch(&log, &file, &superblock, &recovered, begin).await
         }
         OpenMode::Inspect => WriteState::ReadOnly(ReadOnlyReason::Inspection),
     };
+    let steps = BlockSteps::new(handle, superblock.size, step_error);
     let open_report = OpenReport {
         superblock: bad_copies,
         hint_damaged,
@@ -174,6 +185,8 @@ async fn open_file(
         file,
         superblock_state: Cell::new(superblock.state),
         revision: Cell::new(superblock.revision),
+        ro_compat: Cell::new(superblock.ro_compat),
+        superblock_turn: KeyLocks::new(handle),
         write_state: Cell::new(write_state),
         superblock,
         hasher,
@@ -184,10 +197,12 @@ async fn open_file(
         open_report,
         index_is_incomplete: !readable,
         checkpoints,
+        steps,
     });
     if mode == OpenMode::Serve {
         handle.spawn(committer::run(Rc::clone(&volume)));
         start(&volume);
+        blocks::task::start(&volume);
     }
     Ok(volume)
 }
@@ -255,7 +270,36 @@ fn continued_log(
     let (incarnation, log_end) = (superblock.incarnation, superblock.log_end());
     let mut end = recovered.end;
     end.sequence -= u64::from(end.sequence > 0 && chosen(Sabotage::ReuseSequence));
-    AppendLog::new(handle, block, incarnation, superblock.size, log_end, end, last)
+    let log = AppendLog::new(handle, block, incarnation, superblock.size, log_end, end, last);
+    if superblock.ro_compat & PARTIAL != 0 {
+        log.begin_partial();
+    }
+    log
+}
+
+/// Reserves the first step of a partial file, so that the volume takes writes when it is open. Returns the
+/// error of the step, with which the volume serves all the same.
+async fn first_step(
+    log: &AppendLog,
+    file: &VolumeFile,
+    superblock: &Superblock,
+    recovered: &Recovered,
+) -> Result<Option<IoError>, IoError> {
+    if superblock.ro_compat & PARTIAL == 0 {
+        return Ok(None);
+    }
+    let (step, seals) = (step_len(superblock.size), recovered.torn.is_some());
+    let failed = reserve_first(log, file, step, seals).await?;
+    if let Some(error) = failed {
+        let reserved = log.reserved_end() - log.tail();
+        tracing::warn!(
+            volume = superblock.volume.0,
+            "cannot reserve more blocks of the volume file: {error}; {reserved} bytes are reserved, and \
+             uploads that do not fit into them are answered with 507; this is tried again; free space on the \
+             disk"
+        );
+    }
+    Ok(failed)
 }
 
 /// Writes the seal of a torn tail and a hint with the recovered end of the log, before anything else is

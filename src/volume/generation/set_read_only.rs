@@ -1,9 +1,8 @@
 //! The state that the operator sets for a volume: writable or read-only.
 
-use crate::base::limits::BLOCK;
 use crate::base::sabotage::{Sabotage, chosen};
-use crate::volume::error::{IoError, StateError};
-use crate::volume::format::{RISING_MAX, Superblock, SuperblockState, superblock_offsets};
+use crate::volume::error::StateError;
+use crate::volume::format::SuperblockState;
 use crate::volume::{Volume, WriteState};
 
 impl Volume {
@@ -56,37 +55,13 @@ impl Volume {
         if !is_early && !chosen(Sabotage::StayReadOnly) {
             self.write_state.update(WriteState::make_writable);
         }
+        // No blocks were reserved while the volume was read-only.
+        self.note_demand();
         Ok(())
     }
 
     async fn write_superblock_state(&self, state: SuperblockState) -> Result<(), StateError> {
-        if self.poisoned() {
-            return Err(StateError::Poisoned);
-        }
-        let revision = self.revision.get() + 1;
-        if revision >= RISING_MAX {
-            return Err(StateError::Failed(IoError::Errno(nix::libc::EOVERFLOW)));
-        }
-        let superblock = Superblock { state, revision, ..self.superblock.clone() };
-        let mut buf = self.handle.pool().alloc(BLOCK as usize).ok_or(StateError::NoBuffer)?;
-        // One valid copy is enough, and the newest counts. The copies are written one after the other, so
-        // that one is always valid.
-        for offset in superblock_offsets(superblock.size) {
-            if chosen(Sabotage::ForgetState) {
-                break;
-            }
-            superblock.encode(&mut buf);
-            buf = match self.file.write_block(buf, offset).await {
-                Ok(buf) => buf,
-                Err(error) => {
-                    self.lose_state(error);
-                    return Err(StateError::Failed(error));
-                }
-            };
-        }
-        self.revision.set(revision);
-        self.superblock_state.set(state);
-        Ok(())
+        self.change_superblock(|superblock| superblock.state = state).await
     }
 }
 
@@ -99,7 +74,7 @@ mod tests {
     use crate::runtime::sim::World;
     use crate::runtime::sim::disk::Image;
     use crate::runtime::{Runtime, split_mix};
-    use crate::volume::{self, Draft, Expected, Preallocation, Refusal, Slot};
+    use crate::volume::{self, Draft, Expected, Preallocation, Refusal, Slot, Superblock};
 
     const STORE: [u8; 16] = [1; 16];
 

@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use crate::base::limits::{ATTRIBUTES_MAX, LOG_START, NEEDLE_DATA_MAX, TRAILER};
 use crate::base::types::VolumeId;
-use crate::runtime::Handle;
+use crate::runtime::{Handle, KeyLocks};
+use crate::volume::blocks::block_steps::BlockSteps;
 use crate::volume::checkpoint::checkpoints::Checkpoints;
 use crate::volume::format::{NeedleLayout, Superblock, SuperblockState};
 use crate::volume::generation::figures::Figures;
@@ -29,6 +30,10 @@ pub struct Volume {
     /// The state that the operator set last, as it is stored in the superblock.
     pub(in crate::volume) superblock_state: Cell<SuperblockState>,
     pub(in crate::volume) revision: Cell<u64>,
+    /// Features that a reader may ignore, as they are in the superblock now.
+    pub(in crate::volume) ro_compat: Cell<u32>,
+    /// Serialises changes of the superblock.
+    pub(in crate::volume) superblock_turn: KeyLocks<()>,
     /// Whether the volume may be written; never [`WriteState::Full`], which is derived.
     pub(in crate::volume) write_state: Cell<WriteState>,
     pub(in crate::volume) hasher: Hasher,
@@ -41,6 +46,7 @@ pub struct Volume {
     /// all the same.
     pub(in crate::volume) index_is_incomplete: bool,
     pub(in crate::volume) checkpoints: Checkpoints,
+    pub(in crate::volume) steps: BlockSteps,
 }
 
 impl Volume {
@@ -77,6 +83,7 @@ impl Volume {
     }
 
     /// Returns whether a body of this length (bytes) still fits, with attributes of any permitted length.
+    /// Blocks that are not reserved yet count as long as the file system has had space for them.
     #[must_use]
     pub fn has_space_for(&self, body_len: u64) -> bool {
         let cost = match usize::try_from(body_len) {
@@ -85,16 +92,18 @@ impl Volume {
             }
             _ => body_cost(body_len),
         };
-        self.log.has_space(cost) && !self.contents.borrow_mut().is_starved()
+        let has_space = self.log.end_with(cost, true) <= self.reachable_end();
+        has_space && !self.contents.borrow_mut().is_starved()
     }
 
     /// Returns whether the volume is full: a body of 1 MiB, the longest that one needle holds, does not
-    /// fit after the committed end of the log, or the index has no memory for more needles.
+    /// fit after the committed end of the log, or the index has no memory for more needles. If the file
+    /// system had no space for more blocks of the file, only those count that are reserved.
     #[must_use]
     pub fn is_full(&self) -> bool {
         let len = usize::try_from(NEEDLE_DATA_MAX).expect("1 MiB");
         let cost = NeedleLayout::data(ATTRIBUTES_MAX, len).len as u64;
-        self.log.is_full(cost) || self.contents.borrow_mut().is_starved()
+        self.log.is_full(cost, self.reachable_end()) || self.contents.borrow_mut().is_starved()
     }
 
     /// Returns the counters of the volume.
@@ -124,6 +133,8 @@ impl Volume {
         Figures {
             size: self.superblock.size,
             used: tail + TRAILER,
+            unreserved: self.log.unreserved(),
+            unavailable: if self.steps.has_failed() { self.log.unreserved() } else { 0 },
             live,
             // A forged manifest may claim more parts than the log holds.
             dead: (tail - LOG_START).saturating_sub(live),

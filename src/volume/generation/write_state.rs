@@ -29,7 +29,8 @@ use crate::volume::format::SuperblockState;
 pub enum WriteState {
     /// Takes all writes.
     Writable,
-    /// Has no space for a body of 1 MiB, or no memory for the index. Shorter bodies may still fit. Derived
+    /// Has no space for a body of 1 MiB, or no memory for the index. Shorter bodies may still fit. If the
+    /// blocks of the file are reserved in steps, only reserved blocks are space once a step has failed. Derived
     /// when it is asked for ([`Volume::write_state`](crate::volume::Volume::write_state)), never held.
     Full,
     /// Takes no writes by intention.

@@ -22,7 +22,29 @@ impl Volume {
             true => Ok(()),
             false => Err(state.refusal(self.superblock_state.get())),
         };
-        self.log.join(needles, permitted)
+        let joined = self.log.join(needles, permitted);
+        self.note_demand();
+        joined
+    }
+
+    /// Adds needles as [`Self::append`] does. If the blocks of the file are reserved in steps, waits until
+    /// those that the needles need are reserved, as long as the file system has them.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    ///
+    /// # Panics
+    /// As [`Self::append`].
+    pub(in crate::volume) async fn append_with_blocks(
+        &self,
+        needles: Vec<Pending>,
+    ) -> Result<Joined, Refusal> {
+        // What belongs to an upload has its reservation, whose blocks are reserved.
+        if needles.iter().all(|needle| needle.reserved == 0) {
+            let deletes = needles.iter().all(Pending::is_tombstone);
+            self.await_blocks(needles.iter().map(Pending::len).sum(), !deletes).await;
+        }
+        self.append(needles)
     }
 
     /// Poisons the volume: ends the append side for the life of the process and fails all waiting

@@ -29,6 +29,9 @@ pub struct AppendLog {
     pub(super) handle: Handle,
     pub(super) incarnation: u64,
     pub(super) log_end: u64,
+    /// End of the part of the log whose blocks are reserved (bytes): `log_end`, unless they are reserved in
+    /// steps. Needles are admitted up to here.
+    reserved_end: Cell<u64>,
     pub(super) reserve: u64,
     pub(super) epoch: u64,
     pub(super) end: Cell<LogEnd>,
@@ -70,6 +73,7 @@ impl AppendLog {
             handle: handle.clone(),
             incarnation,
             log_end,
+            reserved_end: Cell::new(log_end),
             reserve,
             epoch: hint.epoch,
             end: Cell::new(end),
@@ -109,21 +113,58 @@ impl AppendLog {
         self.end.get().tail
     }
 
-    fn has_space_up_to(&self, limit: u64, len: u64) -> bool {
+    /// Returns the end of the part of the log whose blocks are reserved (bytes).
+    pub fn reserved_end(&self) -> u64 {
+        self.reserved_end.get()
+    }
+
+    /// Returns the length of the part of the log whose blocks are not reserved (bytes).
+    pub fn unreserved(&self) -> u64 {
+        self.log_end - self.reserved_end.get()
+    }
+
+    /// Takes no block after the end of the log for reserved, because the file is partial.
+    pub fn begin_partial(&self) {
+        self.claimed.expect(0);
+        self.reserved_end.set(self.tail());
+    }
+
+    /// Records that blocks are reserved up to `end`, on stable media.
+    ///
+    /// # Panics
+    /// If that is before the present end, after the end of the log, or inside a block.
+    pub fn extend_reserved(&self, end: u64) {
+        let before = self.reserved_end.replace(end);
+        assert!(
+            before <= end && end <= self.log_end && end.is_multiple_of(BLOCK),
+            "blocks are reserved from byte {before} to {end} of {}",
+            self.log_end
+        );
+    }
+
+    /// Returns the end of the space that is admitted into (bytes).
+    pub(super) fn space_end(&self) -> u64 {
+        if chosen(Sabotage::AdmitWithoutBlocks) { self.log_end } else { self.reserved_end.get() }
+    }
+
+    /// Returns where the log would end at most with everything claimed, `len` more bytes of needles and a
+    /// seal (bytes); with `spare`, also the space reserved for tombstones.
+    pub fn end_with(&self, len: u64, spare: bool) -> u64 {
         let overhead = if chosen(Sabotage::NoRoomForTheSeal) { UNIT } else { COMMIT_OVERHEAD };
-        self.end.get().tail + self.claimed.held() + len + overhead <= limit
+        let spare = if spare { self.reserve } else { 0 };
+        self.end.get().tail + self.claimed.held() + len + overhead + spare
     }
 
     /// Returns whether a needle of this length (bytes) fits without using the space reserved for
     /// tombstones.
     pub fn has_space(&self, len: u64) -> bool {
-        self.has_space_up_to(self.log_end - self.reserve, len)
+        self.end_with(len, true) <= self.space_end()
     }
 
-    /// Returns whether a needle of this length (bytes) does not fit after the committed end of the log.
-    /// Reservations of uploads in progress count as free, because the uploads may be abandoned.
-    pub fn is_full(&self, len: u64) -> bool {
-        self.end.get().tail + len + COMMIT_OVERHEAD > self.log_end - self.reserve
+    /// Returns whether a needle of this length (bytes) does not fit between the committed end of the log and
+    /// `end`. Reservations of uploads in progress count as free, because the uploads may be abandoned.
+    pub fn is_full(&self, len: u64, end: u64) -> bool {
+        self.end.get().tail + len + COMMIT_OVERHEAD + self.reserve > end
     }
 
     /// Takes up to `most` bytes out of a reservation, for a needle that joins a commit at once. Returns
@@ -187,7 +228,7 @@ impl AppendLog {
         assert!((1..=COMMIT_NEEDLES_MAX).contains(&count), "{count} needles are not one commit");
         assert!(len + COMMIT_OVERHEAD <= COMMIT_LEN_MAX, "{len} bytes are too long for one commit");
         let fits = if needles.iter().all(Pending::is_tombstone) {
-            self.has_space_up_to(self.log_end, len)
+            self.end_with(len, false) <= self.space_end()
         } else {
             // Reserved space is free even when deletes have used the reserve for tombstones since.
             len + COMMIT_OVERHEAD <= reserved || self.has_space(len)
@@ -226,7 +267,7 @@ impl AppendLog {
             to.record_at == from.tail && to.tail > from.tail && to.tail.is_multiple_of(BLOCK),
             "the log continues in whole blocks, from {from:?} to {to:?}"
         );
-        assert!(to.tail <= self.log_end, "the log would end at {}, in the trailer", to.tail);
+        assert!(to.tail <= self.space_end(), "the log would end at {}, without blocks", to.tail);
         assert!(
             to.sequence == from.sequence + 1 && to.version >= from.version,
             "sequences and versions rise, from {from:?} to {to:?}"
@@ -241,8 +282,8 @@ impl AppendLog {
     /// If it does not.
     pub(super) fn expect_space(&self) {
         let (tail, claimed) = (self.tail(), self.claimed.held());
-        let is_free = chosen(Sabotage::NoRoomForTheSeal) || tail + claimed <= self.log_end;
-        assert!(is_free, "{claimed} bytes are claimed behind byte {tail} of {}", self.log_end);
+        let is_free = chosen(Sabotage::NoRoomForTheSeal) || tail + claimed <= self.space_end();
+        assert!(is_free, "{claimed} bytes are claimed behind byte {tail} of {}", self.space_end());
         let (reserved, written) = (self.reservations.total(), self.writing_len.get());
         assert!(
             reserved + written <= claimed,

@@ -44,7 +44,7 @@ impl AppendLog {
         let end = self.end.get();
         // It always fits: no commit takes the last block, because its largest possible padding is
         // claimed.
-        assert!(end.tail + BLOCK <= self.log_end, "no space for a seal at byte {}", end.tail);
+        assert!(end.tail + BLOCK <= self.space_end(), "no space for a seal at byte {}", end.tail);
         if chosen(Sabotage::SkipSeal) {
             return Ok(());
         }

@@ -21,6 +21,7 @@ impl Reservation {
         }
         log.claimed.take(len);
         let key = log.reservations.add(len);
+        volume.note_demand();
         Some(Self { volume: Rc::clone(volume), key })
     }
 

@@ -40,7 +40,14 @@ pub struct Upload {
 }
 
 impl Slot {
-    /// Begins to receive a body of `body_len` bytes (above 0, at most 1 GiB), and reserves space for it.
+    /// Waits until the blocks for a body of `body_len` bytes are reserved, if the blocks of the file are
+    /// reserved in steps and the file system has them.
+    pub async fn await_blocks_for(&self, body_len: u64) {
+        self.volume().await_blocks(body_cost(body_len), true).await;
+    }
+
+    /// Begins to receive a body of `body_len` bytes (above 0, at most 1 GiB), and reserves space for it. The
+    /// caller should have called [`Self::await_blocks_for`] right before.
     ///
     /// # Errors
     /// See [`Refusal`].

@@ -60,7 +60,7 @@ impl Slot {
             volume.admit_new()?;
         }
         let (pending, stored) = self.pending(volume, needle, previous, Batch::default())?;
-        Ok((volume.append(vec![pending])?, stored))
+        Ok((volume.append_with_blocks(vec![pending]).await?, stored))
     }
 
     /// Stores a needle under an id that the volume chooses.
@@ -88,7 +88,7 @@ impl Slot {
             }
             let needle = NewNeedle { id, cookie, draft };
             let (pending, stored) = self.pending(volume, needle, 0, Batch::default())?;
-            let joined = volume.append(vec![pending])?;
+            let joined = volume.append_with_blocks(vec![pending]).await?;
             drop(entered);
             joined.settled().await?;
             return Ok((id, cookie, stored));
@@ -156,7 +156,7 @@ impl Slot {
         if chosen(Sabotage::AckHalfABatch) {
             pending.truncate(stored.len().div_ceil(2));
         }
-        let joined = if pending.is_empty() { None } else { Some(volume.append(pending)?) };
+        let joined = if pending.is_empty() { None } else { Some(volume.append_with_blocks(pending).await?) };
         Ok((joined, stored))
     }
 
@@ -212,7 +212,7 @@ impl Slot {
             return Ok(None);
         }
         let tombstone = volume.tombstone(id, cookie, at)?;
-        Ok(Some(volume.append(vec![tombstone])?))
+        Ok(Some(volume.append_with_blocks(vec![tombstone]).await?))
     }
 
     /// Waits until no other write holds the lock of `id`.

@@ -1,0 +1,70 @@
+//! Changes of the superblock while the volume is open.
+
+use crate::base::limits::BLOCK;
+use crate::base::sabotage::{Sabotage, chosen};
+use crate::volume::Volume;
+use crate::volume::error::{IoError, StateError};
+use crate::volume::format::{RISING_MAX, Superblock, superblock_offsets};
+
+impl Volume {
+    /// Returns the superblock as it is on stable media now.
+    fn current_superblock(&self) -> Superblock {
+        Superblock {
+            state: self.superblock_state.get(),
+            ro_compat: self.ro_compat.get(),
+            revision: self.revision.get(),
+            ..self.superblock.clone()
+        }
+    }
+
+    /// Changes the state or the ro-compat features in the superblock. When this returns, the change is on
+    /// stable media, in all copies. Changes are made one after the other, each of what the one before it has
+    /// left.
+    ///
+    /// # Errors
+    /// See [`StateError`], except [`StateError::Sealed`]. After a failed write the volume is poisoned.
+    pub(in crate::volume) async fn change_superblock(
+        &self,
+        change: impl FnOnce(&mut Superblock),
+    ) -> Result<(), StateError> {
+        let turn = self.superblock_turn.lock(()).await;
+        if chosen(Sabotage::InterleavedSuperblocks) {
+            drop(turn);
+        }
+        if self.poisoned() {
+            return Err(StateError::Poisoned);
+        }
+        let mut superblock = self.current_superblock();
+        change(&mut superblock);
+        superblock.revision += 1;
+        if superblock.revision >= RISING_MAX {
+            return Err(StateError::Failed(IoError::Errno(nix::libc::EOVERFLOW)));
+        }
+        self.write_copies(&superblock).await?;
+        self.revision.set(superblock.revision);
+        self.superblock_state.set(superblock.state);
+        self.ro_compat.set(superblock.ro_compat);
+        Ok(())
+    }
+
+    /// Writes all copies of the superblock.
+    async fn write_copies(&self, superblock: &Superblock) -> Result<(), StateError> {
+        let mut buf = self.handle.pool().alloc(BLOCK as usize).ok_or(StateError::NoBuffer)?;
+        // One valid copy is enough, and the newest counts. The copies are written one after the other, so
+        // that one is always valid.
+        for offset in superblock_offsets(superblock.size) {
+            if chosen(Sabotage::ForgetState) {
+                break;
+            }
+            superblock.encode(&mut buf);
+            buf = match self.file.write_block(buf, offset).await {
+                Ok(buf) => buf,
+                Err(error) => {
+                    self.lose_state(error);
+                    return Err(StateError::Failed(error));
+                }
+            };
+        }
+        Ok(())
+    }
+}
