@@ -71,6 +71,7 @@ fn superblock(id: u32) -> Superblock {
         store: STORE,
         created_ns: 1,
         revision: 1,
+        history_from: 0,
     }
 }
 

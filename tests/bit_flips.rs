@@ -14,8 +14,8 @@ use hayloft::runtime::buffer::Pool;
 use hayloft::runtime::sim::disk::Image;
 use hayloft::runtime::sim::fault::BAD_SECTOR;
 use hayloft::runtime::split_mix;
-use hayloft::volume::format::decode_header;
-use hayloft::volume::{GetError, NewNeedle, Slot};
+use hayloft::volume::format::{HashPrefix, Loss, decode_header};
+use hayloft::volume::{Expected, GetError, Hasher, NewNeedle, Slot};
 
 const SIZE: u64 = 128 * 1024;
 /// Between head and log; never read.
@@ -321,6 +321,65 @@ fn multipart_bit_flip_after_kill_affects_at_most_one_object() {
     let places = sample(&build_large(&pool(8 << 20), false).0);
     let tally = flip_all(|pool| build_large(pool, false), places.into_iter());
     assert!(tally.undone > 0, "no flip hit the last manifest");
+}
+
+/// A volume with records of losses: of a needle that was there, of one that was not, and of one of which only
+/// bits of the hash are known; and what an intact volume answers. One of the lost needles was stored again.
+fn build_with_losses(pool: &Pool) -> (Image, BTreeMap<NeedleId, Result<Vec<u8>, GetError>>) {
+    let id = |n| NeedleId::new(n, 1);
+    let mut process = Process::start(3, &Image::default(), pool);
+    process.create_as(common::superblock_with_losses(SIZE));
+    let volume = process.open_as(with_all_hash_bits()).unwrap();
+    for n in 0..3 {
+        process.put(&volume, id(n), &bytes(n, 300)).unwrap();
+    }
+    let superseded = volume.volume().walk().unwrap().places()[1].offset;
+    let object = |n| Loss::Object { id: id(n), cookie: common::COOKIE, len: 1024 };
+    let leading = Hasher::new(42).hash(id(5)).bits() >> 22 << 22;
+    let hash = HashPrefix { leading, bits: 42 };
+    let losses = [
+        (object(1), superseded),
+        (object(3), 0),
+        (object(4), 0),
+        (Loss::Unidentified { hash, len: 1024 }, 0),
+    ];
+    process.record(&volume, &losses).unwrap();
+    process.put(&volume, id(4), &bytes(4, 300)).unwrap();
+    process.close(&volume);
+    let answers = (0..7).map(|n| (id(n), process.get(&volume, id(n)))).collect();
+    (process.image(), answers)
+}
+
+fn with_all_hash_bits() -> Expected {
+    Expected { hash_bits: None, ..common::expected() }
+}
+
+#[test]
+fn bit_flip_never_makes_a_lost_object_absent() {
+    let pool = pool(8 << 20);
+    let (image, answers) = build_with_losses(&pool);
+    let lost = answers.values().filter(|got| matches!(got, Err(GetError::Unreadable(..))));
+    assert_eq!(lost.count(), 3);
+    let (mut flips, mut unreadable) = (0, 0);
+    for byte in sample(&image) {
+        for bit in 0..8 {
+            let mut damaged = image.clone();
+            damaged.file(FILE).flip(byte, bit);
+            let mut process = Process::start(5, &damaged, &pool);
+            let volume = process.open_as(with_all_hash_bits()).unwrap();
+            flips += 1;
+            let got = answers.keys().map(|id| process.get(&volume, *id));
+            let changed = answers.values().zip(got).filter(|(answer, got)| *answer != got);
+            let changed: Vec<_> = changed.map(|(_, got)| got).collect();
+            let is_safe = changed.iter().all(|got| matches!(got, Err(GetError::Unreadable(..))));
+            assert!(is_safe && changed.len() <= 1, "byte {byte} bit {bit}: {changed:?}");
+            unreadable += changed.len();
+        }
+    }
+    println!(
+        "{flips} single bits flipped, {unreadable} answers changed to unreadable, none to absent"
+    );
+    assert!(flips > 4000 && unreadable > flips / 100);
 }
 
 /// Every version of every needle, tombstones included, in log order.

@@ -197,7 +197,7 @@ impl Run {
     }
 
     fn create(&mut self, how: Preallocation) {
-        let created = self.process.create_as(self.base.size(), how);
+        let created = self.process.create_how(self.base.size(), how);
         let unknown = |what: &str| ["name the file", "sync the directory"].contains(&what);
         self.settle(
             Step::Create,

@@ -148,10 +148,11 @@ fn superblock_matches_the_documented_layout() {
                 ("reserved", 0),
                 ("created", 1_700_000_000_000_000_000),
                 ("revision", 1),
+                ("history from", 0),
             ],
         );
         assert!(checksum_is_valid(copy, 0x4841_594c_4f46_5400));
-        assert!(is_zero(&copy[120..504]) && is_zero(&image[at + 512..at + 4096]));
+        assert!(is_zero(&copy[128..504]) && is_zero(&image[at + 512..at + 4096]));
     }
     assert!(is_zero(&image[16_384..65_536]));
 }

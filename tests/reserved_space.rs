@@ -31,7 +31,7 @@ use reserved_harness::{
 #[test]
 fn new_partial_file_has_the_blocks_around_the_log_and_of_one_step() {
     let mut process = Process::start(1, &Image::default(), &pool(16 << 20));
-    process.create_as(SIZE, Preallocation::InSteps).unwrap();
+    process.create_how(SIZE, Preallocation::InSteps).unwrap();
     let image = process.image();
     assert_eq!(allocated(&image), blocks(LOG_START + STEP + TRAILER));
     assert_eq!(image.bytes(reserved_harness::FILE).len() as u64, SIZE);
@@ -46,7 +46,7 @@ fn new_partial_file_has_the_blocks_around_the_log_and_of_one_step() {
 fn file_that_one_step_covers_is_reserved_whole() {
     let size = LOG_START + 2 * BLOCK + TRAILER;
     let mut process = Process::start(1, &Image::default(), &pool(16 << 20));
-    process.create_as(size, Preallocation::InSteps).unwrap();
+    process.create_how(size, Preallocation::InSteps).unwrap();
     assert_eq!(allocated(&process.image()), blocks(size));
     let bytes = process.image().bytes(reserved_harness::FILE);
     assert_eq!(Superblock::decode(&bytes), Ok(superblock(size)));
@@ -402,7 +402,7 @@ fn failed_creation_of_a_partial_file_leaves_none() {
     for n in 0..20 {
         let mut process = Process::start(1, &Image::default(), &pool);
         process.world.fail(n, Fault::Errno(ENOSPC));
-        if let Err((during, error)) = process.create_as(SIZE, Preallocation::InSteps) {
+        if let Err((during, error)) = process.create_how(SIZE, Preallocation::InSteps) {
             assert_eq!(error, IoError::Errno(ENOSPC), "{during}");
             assert_eq!(process.world.names(), [""; 0], "{during}");
             steps.push(during);
@@ -416,7 +416,7 @@ fn failed_creation_of_a_partial_file_leaves_none() {
     // Too little space for the first step.
     let mut process = Process::start(1, &Image::default(), &pool);
     process.world.set_capacity(blocks(LOG_START + STEP));
-    let created = process.create_as(SIZE, Preallocation::InSteps);
+    let created = process.create_how(SIZE, Preallocation::InSteps);
     assert_eq!(created, Err(("reserve space for the file", IoError::Errno(ENOSPC))));
     assert_eq!(process.world.free_blocks(), blocks(LOG_START + STEP));
 }

@@ -62,7 +62,7 @@ fn creation_of_a_partial_file_is_complete_or_absent() {
     let points = Rc::new(RefCell::new(Vec::new()));
     let sink = Rc::clone(&points);
     process.world.on_event(move |snapshot| sink.borrow_mut().push(snapshot.wreck()));
-    process.create_as(SIZE, Preallocation::InSteps).unwrap();
+    process.create_how(SIZE, Preallocation::InSteps).unwrap();
     let (mut whole, mut absent) = (0, 0);
     for wreck in points.take() {
         for image in images(&wreck) {

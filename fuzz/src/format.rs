@@ -5,16 +5,20 @@
 use hayloft::base::limits::{ATTRIBUTES_MAX, NEEDLE_DATA_MAX, UNIT};
 use hayloft::base::types::{Cookie, NeedleId};
 use hayloft::volume::format::{
-    Attribute, COMMIT_RECORD_LEN, CommitRecord, FOOTER_LEN, HEADER_LEN, HINT_OFFSETS, Kind,
-    Manifest, NeedleHeader, NeedleLayout, PartEntry, Superblock, TailHint, attribute_bytes,
-    attributes, checksum, decode_header, encode_chunk_table, encode_data_needle, encode_manifest,
-    encode_tombstone, footer_at, manifest_len, seed, verify_data, verify_meta, verify_range,
+    Attribute, COMMIT_RECORD_LEN, CommitRecord, FOOTER_LEN, HASH_PREFIX_BITS, HEADER_LEN,
+    HINT_OFFSETS, HashPrefix, INCOMPAT_LOSSES, Kind, Manifest, NeedleHeader, NeedleLayout,
+    PartEntry, Superblock, TailHint, attribute_bytes, attributes, checksum, decode_header,
+    encode_chunk_table, encode_data_needle, encode_loss, encode_manifest, encode_tombstone,
+    footer_at, manifest_len, reseal, seed, verify_data, verify_meta, verify_range,
 };
 
 use crate::input::Input;
 
 const INCARNATION: u64 = 0x1bad_b002_dead_beef;
 const PLACE: u64 = 65_536;
+/// File and offset of a needle that is sealed anew.
+const OTHER_INCARNATION: u64 = 0x0123_4567_89ab_cdef;
+const OTHER_PLACE: u64 = 1 << 31;
 const LOG_END: u64 = 1 << 40;
 /// Seed of superblock checksums, as docs/FORMAT.md has it.
 const SUPERBLOCK_SEED: u64 = 0x4841_594c_4f46_5400;
@@ -62,8 +66,10 @@ fn same(one: &[u8], other: &[u8], fields: &[std::ops::Range<usize>]) {
 fn superblock(mut input: Input<'_>, fix: bool) {
     let mut bytes = block(&mut input, b"HAYLSUPR\x01\0\0\0", 512, SUPERBLOCK_SEED, fix);
     if fix {
-        // What this build takes at all: no features, its unit, chunk and checksum.
-        bytes[16..24].fill(0);
+        // What this build takes at all: no features but its own, its unit, chunk and checksum.
+        bytes[16..20].fill(0);
+        bytes[21..24].fill(0);
+        bytes[20] &= INCOMPAT_LOSSES as u8;
         bytes[28..40].copy_from_slice(&[0, 2, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0]);
         put_right(&mut bytes, SUPERBLOCK_SEED);
     }
@@ -71,7 +77,7 @@ fn superblock(mut input: Input<'_>, fix: bool) {
     let mut again = vec![0xee; BLOCK];
     superblock.encode(&mut again);
     assert_eq!(Superblock::decode(&again).as_ref(), Ok(&superblock));
-    same(&bytes, &again, &[0..84, 88..120]);
+    same(&bytes, &again, &[0..84, 88..128]);
     assert!(superblock.log_end() < superblock.size);
 }
 
@@ -114,10 +120,12 @@ fn header(mut input: Input<'_>, fix: bool) {
     let end = PLACE + (units as u64) * UNIT;
     if let Some(footer) = footer_at(&footer, INCARNATION, end) {
         assert!((2..=2064).contains(&footer.units));
+        possible_owner(footer.kind, footer.id, footer.owner());
         assert!(footer.start <= end && footer.start + u64::from(footer.units) * UNIT == end);
     }
     let Some((header, back)) = decode_header(&bytes, INCARNATION, PLACE) else { return };
-    assert!(back == 0 || header.kind == Kind::Tombstone);
+    assert!(back == 0 || header.kind.is_header_only());
+    possible_owner(header.kind, header.id, header.owner());
     let layout = header.layout();
     assert!(layout.len >= HEADER_LEN + FOOTER_LEN && layout.len.is_multiple_of(UNIT as usize));
     assert!(layout.data_range().end + FOOTER_LEN <= layout.len);
@@ -127,10 +135,22 @@ fn header(mut input: Input<'_>, fix: bool) {
         let mut again = vec![0; layout.len];
         match header.kind {
             Kind::Tombstone => encode_tombstone(&header, INCARNATION, PLACE, &mut again),
+            kind if kind.is_header_only() => {
+                encode_loss(&header, INCARNATION, PLACE, &mut again);
+            }
             _ => encode_data_needle(&header, INCARNATION, PLACE, &mut again),
         }
         // All but flags, checksum of the attributes, and own checksum.
         same(&bytes, &again, &[0..5, 6..104, 112..120]);
+    }
+}
+
+/// Whoever has no id, or no known one, is taken for nobody's; and what is known of a hash is enough for an index.
+fn possible_owner(kind: Kind, id: NeedleId, owner: Option<NeedleId>) {
+    let has_none = matches!(kind, Kind::UnidentifiedLoss | Kind::DamagedRange);
+    assert_eq!(owner, (!has_none).then_some(id));
+    if kind == Kind::UnidentifiedLoss {
+        assert!(HASH_PREFIX_BITS.contains(&HashPrefix::of(id).bits));
     }
 }
 
@@ -192,6 +212,22 @@ fn needle(mut input: Input<'_>) {
         let by_footer = footer_at(&bytes, INCARNATION, end).is_none();
         assert!(by_footer || !accepted(&bytes, &intact), "byte {at} ^ {change:#x} went unnoticed");
     }
+    if at >= HEADER_LEN {
+        sealed_anew(&written, &bytes);
+    }
+}
+
+/// A copy in another place verifies as the needle did.
+fn sealed_anew(header: &NeedleHeader, bytes: &[u8]) {
+    let new = NeedleHeader { previous: 0, sequence: 1, epoch: 2, ordinal: 3, batch: 0, ..*header };
+    let mut copy = bytes.to_vec();
+    let places = [(INCARNATION, PLACE), (OTHER_INCARNATION, OTHER_PLACE)];
+    let [(old_file, _), (new_file, offset)] = places;
+    reseal(&mut copy, header, old_file, &new, new_file, offset);
+    let read = decode_header(&copy, new_file, offset).expect("it was just encoded").0;
+    assert_eq!(verify_meta(&copy, &read, new_file), verify_meta(bytes, header, old_file));
+    assert_eq!(verify_data(&copy, &read), verify_data(bytes, header));
+    assert!(footer_at(&copy, new_file, offset + copy.len() as u64).is_some());
 }
 
 /// Whether a reader would take it; then its content must be that of `intact`.

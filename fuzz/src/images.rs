@@ -7,10 +7,11 @@ use std::sync::OnceLock;
 use hayloft::base::types::NeedleId;
 use hayloft::runtime::buffer::Pool;
 use hayloft::runtime::sim::disk::Image;
-use hayloft::volume::{NewNeedle, Slot};
+use hayloft::volume::format::{EarlierRange, HashPrefix, Loss};
+use hayloft::volume::{Hasher, NewNeedle, Slot, Superblock};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::common::{COOKIE, Process, bytes, draft, tear};
+use crate::common::{COOKIE, Process, bytes, draft, superblock, superblock_with_losses, tear};
 
 /// The file.
 pub const FILE: &str = "1.0.vol";
@@ -34,7 +35,7 @@ pub const fn id(n: u64) -> NeedleId {
 }
 
 /// The images: an empty one, one that was closed, one whose process was killed, torn ones before and
-/// after recovery, one with a large body.
+/// after recovery, one with a large body, and one with records of losses.
 pub fn bases(pool: &Pool) -> &'static [Base] {
     static BASES: OnceLock<Vec<Base>> = OnceLock::new();
     BASES.get_or_init(|| {
@@ -45,6 +46,7 @@ pub fn bases(pool: &Pool) -> &'static [Base] {
             torn(pool, false),
             torn(pool, true),
             large(pool),
+            losses(pool),
         ]
     })
 }
@@ -58,8 +60,12 @@ struct Maker {
 
 impl Maker {
     fn new(pool: &Pool, size: u64) -> Self {
+        Self::with(pool, superblock(size))
+    }
+
+    fn with(pool: &Pool, superblock: Superblock) -> Self {
         let mut process = Process::start(1, &Image::default(), pool);
-        process.create(size);
+        process.create_as(superblock);
         let volume = process.open().expect("a new volume opens");
         Self { process, volume, stored: BTreeMap::new() }
     }
@@ -147,5 +153,30 @@ fn large(pool: &Pool) -> Base {
     let stored = maker.process.put_large(&maker.volume, id(1), &data, &[65_536]);
     stored.expect("there is room");
     maker.put(2, 2, 100);
+    maker.done(true)
+}
+
+/// One needle was lost after it was stored, one before; of a third only some bits of the hash are known, fewer
+/// than the index keeps. One of them was stored again.
+fn losses(pool: &Pool) -> Base {
+    let mut maker = Maker::with(pool, superblock_with_losses(SIZE));
+    maker.put(1, 1, 100);
+    maker.put(2, 2, 700);
+    let at = maker.volume.volume().walk().expect("there are buffers").places()[0].offset;
+    for n in [3, 4] {
+        maker.stored.entry(id(n)).or_default();
+    }
+    let object = |n| Loss::Object { id: id(n), cookie: COOKIE, len: 1024 };
+    let hash = HashPrefix { leading: Hasher::with_bits(42, 1).hash(id(4)).bits(), bits: 38 };
+    let range = EarlierRange { generation: 1, offset: 65_536, len: 4096 };
+    let losses = [
+        (object(1), at),
+        (object(3), 0),
+        (object(4), 0),
+        (Loss::Unidentified { hash, len: 1024 }, 0),
+        (Loss::Range(range), 0),
+    ];
+    maker.process.record(&maker.volume, &losses).expect("there is room");
+    maker.put(3, 3, 200);
     maker.done(true)
 }

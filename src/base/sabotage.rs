@@ -149,6 +149,18 @@ sabotages! {
     InterleavedSuperblocks = "interleaved-superblocks",
     /// A read-only volume that is made writable still refuses writes.
     StayReadOnly = "stay-read-only",
+    /// A needle whose attributes or chunk checksums are damaged counts as intact once it is sealed anew.
+    ResealRepairsMeta = "reseal-repairs-meta",
+    /// An object that a compaction could not carry over is answered as not found.
+    NotFoundForLost = "not-found-for-lost",
+    /// Recovery does not index records of lost objects.
+    ForgetLosses = "forget-losses",
+    /// The id of a lost object that is not known is taken to be another than the requested one.
+    UnknownIdIsOther = "unknown-id-is-other",
+    /// Opening does not report the damaged ranges of earlier generations.
+    ForgetEarlierDamage = "forget-earlier-damage",
+    /// A checkpoint holds no losses.
+    CheckpointWithoutLosses = "checkpoint-without-losses",
 }
 
 /// Whether this mistake is enabled by the environment variable [`VARIABLE`].

@@ -44,6 +44,10 @@ pub enum Damage {
     /// The device failed to read it.
     #[error("{0}")]
     Io(IoError),
+    /// A compaction could not carry it over: its header could not be read. The number is the length of its
+    /// needle (bytes).
+    #[error("its {0} bytes could not be read when the volume was compacted")]
+    Lost(u64),
 }
 
 /// Reason why a write was not acknowledged. After [`Refusal::Failed`] the needle may exist or not, also

@@ -36,7 +36,7 @@ pub use generation::{
 };
 pub use index::{Hasher, Location};
 pub use io::Stats;
-pub use log::{DamagedRange, Ending, LogEnd, Progress};
+pub use log::{DamageSource, DamagedRange, Ending, LogEnd, Progress};
 pub use names::file_name;
 pub use object::{
     Body, Check, DamagedNeedle, Draft, Existing, LiveNeedle, Needle, NewNeedle, Stored, Walk,

@@ -15,7 +15,7 @@ use hayloft::runtime::op::{DirId, Op};
 use hayloft::runtime::sim::disk::Image;
 use hayloft::runtime::sim::{SimDriver, World};
 use hayloft::runtime::{Runtime, split_mix};
-use hayloft::volume::format::decode_header;
+use hayloft::volume::format::{INCOMPAT_LOSSES, Loss, decode_header};
 use hayloft::volume::{
     self, Body, Checkpointing, Draft, Expected, GetError, IoError, Needle, OpenError,
     Preallocation, Refusal, Slot, Stored, Superblock, SuperblockState, Upload,
@@ -41,7 +41,13 @@ pub fn superblock(size: u64) -> Superblock {
         store: STORE,
         created_ns: 1_700_000_000_000_000_000,
         revision: 1,
+        history_from: 0,
     }
+}
+
+/// The superblock of a file that may hold records of losses.
+pub fn superblock_with_losses(size: u64) -> Superblock {
+    Superblock { incompat: INCOMPAT_LOSSES, ..superblock(size) }
 }
 
 pub fn expected() -> Expected {
@@ -88,18 +94,28 @@ impl Process {
     }
 
     pub fn create(&mut self, size: u64) {
-        self.create_as(size, Preallocation::Reserve).unwrap();
+        self.create_how(size, Preallocation::Reserve).unwrap();
     }
 
-    pub fn create_as(
+    pub fn create_as(&mut self, superblock: Superblock) {
+        self.create_with(superblock, Preallocation::Reserve).unwrap();
+    }
+
+    pub fn create_how(
         &mut self,
         size: u64,
         how: Preallocation,
     ) -> Result<(), (&'static str, IoError)> {
+        self.create_with(superblock(size), how)
+    }
+
+    fn create_with(
+        &mut self,
+        superblock: Superblock,
+        how: Preallocation,
+    ) -> Result<(), (&'static str, IoError)> {
         let handle = self.runtime.handle().clone();
-        self.run(
-            async move { volume::create(&handle, DirId(0), &superblock(size), how, |_| ()).await },
-        )
+        self.run(async move { volume::create(&handle, DirId(0), &superblock, how, |_| ()).await })
     }
 
     pub fn open(&mut self) -> Result<Rc<Slot>, OpenError> {
@@ -159,6 +175,12 @@ impl Process {
             let manifest = volume.get(id, COOKIE, |len| pool.alloc(len)).await?;
             read_large(&volume, &pool, id, manifest, range, buffer).await
         })
+    }
+
+    /// Records losses, each with the offset of what it supersedes (0 for nothing).
+    pub fn record(&mut self, volume: &Rc<Slot>, losses: &[(Loss, u64)]) -> Result<(), Refusal> {
+        let (volume, losses) = (volume.volume(), losses.to_vec());
+        self.run(async move { volume.record_losses(&losses).await })
     }
 
     pub fn delete(&mut self, volume: &Rc<Slot>, id: NeedleId) -> Result<(), Refusal> {

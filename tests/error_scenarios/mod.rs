@@ -174,7 +174,7 @@ impl Base {
         }
         held.file = true;
         let mut process = Process::start(1, &Image::default(), pool);
-        process.create_as(self.size(), self.preallocation()).unwrap();
+        process.create_how(self.size(), self.preallocation()).unwrap();
         process.checkpoints = matches!(self, Saved).then_some(ON_DEMAND);
         if matches!(self, New | NewLarge | Partial) {
             return (process.image(), held);

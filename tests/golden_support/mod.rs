@@ -1,4 +1,4 @@
-//! Helpers of `tests/golden.rs` and `tests/golden_large.rs`: build images, and compare them with the
+//! Helpers of `tests/golden.rs`, `tests/golden_large.rs` and `tests/golden_losses.rs`: build images, and compare them with the
 //! committed ones and with `docs/FORMAT.md`.
 
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use hayloft::runtime::Runtime;
 use hayloft::runtime::op::{Completion, DirId, Driver, Op, Token};
 use hayloft::runtime::sim::disk::Image;
 use hayloft::runtime::sim::{SimDriver, World};
-use hayloft::volume::{self, Draft, Expected, Preallocation, Slot};
+use hayloft::volume::{self, Draft, Expected, Preallocation, Slot, Superblock};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 const DOCUMENT: &str = include_str!("../../docs/FORMAT.md");
@@ -52,11 +52,14 @@ impl Writer {
     }
 
     pub fn create(&mut self) {
+        self.create_as(superblock(SIZE));
+    }
+
+    pub fn create_as(&mut self, superblock: Superblock) {
         let handle = self.runtime.handle().clone();
-        let created = self.run(async move {
-            volume::create(&handle, DirId(0), &superblock(SIZE), Preallocation::Reserve, |_| ())
-                .await
-        });
+        let how = Preallocation::Reserve;
+        let created = self
+            .run(async move { volume::create(&handle, DirId(0), &superblock, how, |_| ()).await });
         created.unwrap();
     }
 

@@ -157,6 +157,7 @@ fn superblock(id: VolumeId, size: u64, number: u64) -> Superblock {
         store: STORE,
         created_ns: 1_700_000_000_000_000_000,
         revision: 1,
+        history_from: 0,
     }
 }
 

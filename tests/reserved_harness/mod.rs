@@ -77,7 +77,7 @@ pub fn restarted(seed: u64, image: &Image, free: usize, pool: &Pool) -> (Process
 /// A new partial file.
 pub fn created(pool: &Pool) -> Image {
     let mut process = Process::start(1, &Image::default(), pool);
-    process.create_as(SIZE, Preallocation::InSteps).unwrap();
+    process.create_how(SIZE, Preallocation::InSteps).unwrap();
     process.image()
 }
 

@@ -78,6 +78,7 @@ fn disk(pool: &Pool) -> Image {
         store: STORE,
         created_ns: 1_700_000_000_000_000_000,
         revision: 1,
+        history_from: 0,
     };
     let world = World::new(1, &Image::default());
     let mut driver = world.driver();

@@ -136,10 +136,24 @@ const KNOWN: &[(&str, &str, &str)] = &[
         "state_change_and_end_of_the_steps_do_not_undo_each_other",
     ),
     ("stay-read-only", "simulation", "seeds"),
+    (
+        "reseal-repairs-meta",
+        "lib",
+        "volume::format::needle::reseal::tests::a_flipped_bit_anywhere_is_as_visible_after_resealing",
+    ),
+    ("not-found-for-lost", "losses", "lost_objects_are_unreadable_and_never_absent"),
+    ("forget-losses", "losses", "lost_objects_are_unreadable_and_never_absent"),
+    ("unknown-id-is-other", "losses", "every_id_that_may_be_the_lost_one_is_unreadable"),
+    ("forget-earlier-damage", "losses", "lost_objects_are_unreadable_and_never_absent"),
+    (
+        "checkpoint-without-losses",
+        "losses",
+        "checkpoint_while_losses_are_recorded_and_repaired_agrees_with_the_log",
+    ),
 ];
 
 /// Test binaries, fast ones first; the last two start daemons. `lib` are the unit tests.
-const TESTS: [&str; 20] = [
+const TESTS: [&str; 21] = [
     "errors",
     "engine",
     "near_the_end",
@@ -153,6 +167,7 @@ const TESTS: [&str; 20] = [
     "batch",
     "large",
     "read_only",
+    "losses",
     "checkpoints",
     "simulation",
     "crash",

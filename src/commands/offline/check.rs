@@ -10,7 +10,8 @@ use super::reader::{Progress, Reader};
 use crate::base::limits::LOG_START;
 use crate::base::types::VolumeId;
 use crate::volume::{
-    DamagedNeedle, DamagedRange, Ending, OpenError, SuperblockCopy, SuperblockState,
+    Damage, DamageSource, DamagedNeedle, DamagedRange, Ending, OpenError, SuperblockCopy,
+    SuperblockState,
 };
 
 /// Severity of a finding.
@@ -228,9 +229,12 @@ fn found_at_opening(volume: VolumeId, reader: &Reader<'_>) -> Vec<Finding> {
         ));
     }
     // The walk reports damage in live needles, with more detail.
-    let places = reader.volume.damage().iter();
-    let places = places.filter(|place| !reader.is_live(place.at.offset));
-    findings.extend(places.map(|place| of_place(volume, place)));
+    let is_elsewhere = |place: &DamagedRange| match place.source {
+        DamageSource::File | DamageSource::Loss => !reader.is_live(place.at.offset),
+        DamageSource::Generation(_) => true,
+    };
+    let places = reader.volume.damage().into_iter().filter(is_elsewhere);
+    findings.extend(places.map(|place| of_place(volume, &place)));
     if let Ending::Torn { kept } = found.ending {
         let text = format!(
             "the last commit was cut off while it was being written; it was never acknowledged. Needles of \
@@ -253,6 +257,15 @@ fn of_copy(volume: VolumeId, copy: SuperblockCopy) -> Finding {
 
 /// Returns the finding for a damaged place that is no live needle.
 fn of_place(volume: VolumeId, place: &DamagedRange) -> Finding {
+    if let DamageSource::Generation(generation) = place.source {
+        let text = format!(
+            "{} bytes of the log that were acknowledged could not be read when generation {generation} of this \
+             volume was compacted (byte {} of that file): needles and deletions in them may be lost, others are \
+             not. Compare with another copy of the volume",
+            place.at.len, place.at.offset
+        );
+        return damage(volume, None, text);
+    }
     let offset = Some(place.at.offset);
     let Some(id) = place.id else {
         let text = format!(
@@ -268,11 +281,18 @@ fn of_place(volume: VolumeId, place: &DamagedRange) -> Finding {
 }
 
 fn of_needle(volume: VolumeId, damaged: &DamagedNeedle) -> Finding {
-    let text = format!(
-        "this needle is damaged ({}): a GET of it answers 500. Store it again from its file (hayloft import \
-         --verify DIR, or PUT it under its URL), or delete it",
-        damaged.damage
-    );
+    let text = match (damaged.damage, damaged.id) {
+        (Damage::Lost(_), None) => format!(
+            "a needle is lost, and its key is not known ({}): a GET of each key that may be the one answers 500. \
+             Compare with another copy of the volume",
+            damaged.damage
+        ),
+        _ => format!(
+            "this needle is damaged ({}): a GET of it answers 500. Store it again from its file (hayloft import \
+             --verify DIR, or PUT it under its URL), or delete it",
+            damaged.damage
+        ),
+    };
     Finding {
         key: damaged.id.map(|id| id.key.0),
         alt: damaged.id.map(|id| id.alt.0),

@@ -65,6 +65,7 @@ pub fn superblock(dir: &DataDir, id: VolumeId, size: u64) -> Superblock {
         store: dir.store_id().0.to_be_bytes(),
         created_ns: sys::wall_ns(),
         revision: 1,
+        history_from: 0,
     }
 }
 

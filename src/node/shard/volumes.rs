@@ -16,7 +16,9 @@ use crate::base::types::VolumeId;
 use crate::runtime::background::BackgroundQueue;
 use crate::runtime::op::{DirId, Op};
 use crate::runtime::{Handle, join};
-use crate::volume::{self, NotRemoved, OpenContext, OpenError, Progress, Refusal, Slot, Volume};
+use crate::volume::{
+    self, DamageSource, NotRemoved, OpenContext, OpenError, Progress, Refusal, Slot, Volume,
+};
 
 /// Pause between two attempts to open a volume while no buffer is free (nanoseconds).
 const RETRY_NS: u64 = 100_000_000;
@@ -392,13 +394,27 @@ fn log_opened(volume: &Volume, ms: u64) {
     let id = volume.id();
     for place in volume.damage() {
         let (at, whose) = (place.at, place.id.map(|id| id.to_string()));
-        tracing::error!(
-            volume = id.0,
-            "damage at byte {}, {} bytes, needle {}: the data around it is served",
-            at.offset,
-            at.len,
-            whose.as_deref().unwrap_or("unknown")
-        );
+        let whose = whose.as_deref().unwrap_or("unknown");
+        match place.source {
+            DamageSource::File => tracing::error!(
+                volume = id.0,
+                "damage at byte {}, {} bytes, needle {whose}: the data around it is served",
+                at.offset,
+                at.len
+            ),
+            DamageSource::Loss => tracing::error!(
+                volume = id.0,
+                "lost in a compaction, record at byte {}, needle {whose}: a GET answers 500; store it again",
+                at.offset
+            ),
+            DamageSource::Generation(generation) => tracing::warn!(
+                volume = id.0,
+                "damage in generation {generation} at byte {}, {} bytes: needles and deletions in it may be \
+                 lost; hayloft check says what to do",
+                at.offset,
+                at.len
+            ),
+        }
     }
     let figures = volume.figures();
     let (from, read) = (figures.checkpoint.opened_from, figures.checkpoint.opened_read);

@@ -3,22 +3,20 @@
 
 use crate::base::limits::BLOCK;
 use crate::base::sabotage::{Sabotage, chosen};
-use crate::base::types::NeedleId;
 use crate::runtime::Handle;
 use crate::runtime::buffer::Buf;
 use crate::runtime::op::{DirId, FileId, Op};
-use crate::volume::checkpoint::convert::log_end;
+use crate::volume::checkpoint::convert::{damaged_range, log_end};
 use crate::volume::error::IoError;
 use crate::volume::format::{
     CheckpointFooter, CheckpointHeader, CheckpointPiece, LogPosition, PieceKind, SegmentRecord,
     Superblock, chain, decode_damage, decode_pairs, decode_piece, piece_len,
 };
-use crate::volume::index::Location;
 use crate::volume::io::{VolumeFile, outcome};
 use crate::volume::log::contents::Contents;
 use crate::volume::log::recover::{RecoveryInput, Saved};
 use crate::volume::log::scan::Scanner;
-use crate::volume::log::{DamagedRange, LogEnd};
+use crate::volume::log::{DamageSource, DamagedRange, LogEnd};
 use crate::volume::names::checkpoint_name;
 
 /// Outcome of looking for a checkpoint.
@@ -207,10 +205,7 @@ impl Restoring {
             }
             PieceKind::Damage => {
                 let places = decode_damage(piece.payload, piece.count)?;
-                self.damage.extend(places.map(|place| DamagedRange {
-                    at: Location { offset: place.offset, len: place.len },
-                    id: place.id.map(|(key, alt)| NeedleId::new(key, alt)),
-                }));
+                self.damage.extend(places.map(damaged_range));
             }
         }
         Some(())
@@ -247,6 +242,10 @@ impl Restoring {
                 self.contents.account(at.len);
                 self.end = self.end.max(at.offset + at.len);
             }
+        }
+        // Each of them is in the index by now, or its record is replayed.
+        for lost in self.damage.extract_if(.., |range| range.source == DamageSource::Loss) {
+            self.contents.note_loss(lost.at, lost.id);
         }
         let late = chosen(Sabotage::CheckpointTailTooLate);
         let covers = log_end(if late { reached } else { covers });
@@ -298,9 +297,9 @@ fn to_usize(len: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::types::VolumeId;
-    use crate::volume::SuperblockState;
+    use crate::base::types::{NeedleId, VolumeId};
     use crate::volume::index::{Hasher, Index};
+    use crate::volume::{Location, SuperblockState};
 
     fn superblock() -> Superblock {
         Superblock {
@@ -319,6 +318,7 @@ mod tests {
             store: [1; 16],
             created_ns: 0,
             revision: 1,
+            history_from: 0,
         }
     }
 
@@ -380,7 +380,7 @@ mod tests {
             contents: Contents::new(Index::for_volume(LOG_END)),
             log_end: LOG_END,
             stash: Vec::new(),
-            damage: vec![DamagedRange { at: Location { offset: 65_536, len: 512 }, id: None }],
+            damage: vec![DamagedRange::of_file(Location { offset: 65_536, len: 512 }, None)],
             from: 0,
             end: 81_920,
             segments: 0,

@@ -23,7 +23,7 @@ use crate::volume::format::{
 };
 use crate::volume::index::StashKey;
 use crate::volume::io::{VolumeFile, outcome};
-use crate::volume::log::LogEnd;
+use crate::volume::log::{DamageSource, LogEnd};
 use crate::volume::names::{checkpoint_name, unfinished_checkpoint_name};
 use crate::volume::sync_dir::sync_dir;
 
@@ -181,7 +181,11 @@ impl Volume {
         let parts = self.write_parts(&mut writer).await?;
         // Nothing written so far is from after this position.
         let reached = self.log.end();
-        for places in self.damage.chunks(DAMAGE_PER_PIECE) {
+        let mut damage = self.damage();
+        damage.retain(|range| {
+            range.source != DamageSource::Loss || !chosen(Sabotage::CheckpointWithoutLosses)
+        });
+        for places in damage.chunks(DAMAGE_PER_PIECE) {
             let places: Vec<DamageRecord> = places.iter().map(damage_record).collect();
             writer.filled = encode_damage(&places, writer.space());
             writer.count = count(places.len());
@@ -193,7 +197,7 @@ impl Volume {
             segments,
             entries,
             parts,
-            damage: self.damage.len() as u64,
+            damage: damage.len() as u64,
             len: writer.at + BLOCK,
             sums: writer.sums,
         };

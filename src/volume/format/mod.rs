@@ -24,20 +24,22 @@ mod superblock;
 
 pub use checkpoint::{
     CheckpointFooter, CheckpointHeader, CheckpointPiece, DAMAGE_PER_PIECE, DamageRecord,
-    LAYOUT_NUMBERS, LogPosition, PAIRS_PER_PIECE, PAYLOAD_AT, PAYLOAD_LEN_MAX, PIECE_LEN_MAX,
-    PieceKind, SegmentRecord, chain, decode_damage, decode_pairs, decode_piece, encode_damage,
-    encode_pairs, encode_segment, finish_piece, piece_len, segment_len,
+    DamagedPart, LAYOUT_NUMBERS, LogPosition, PAIRS_PER_PIECE, PAYLOAD_AT, PAYLOAD_LEN_MAX,
+    PIECE_LEN_MAX, PieceKind, SegmentRecord, chain, decode_damage, decode_pairs, decode_piece,
+    encode_damage, encode_pairs, encode_segment, finish_piece, piece_len, segment_len,
 };
 pub use checksum::{checksum, data_checksum, seed};
 pub use commit::{COMMIT_RECORD_LEN, CommitRecord, KEPT_BYTES, Kept, Seal};
 pub use hint::{HINT_OFFSETS, TailHint};
 pub use manifest::{Manifest, PartEntry, encode_manifest, manifest_len};
 pub use needle::{
-    Attribute, FOOTER_LEN, Footer, HEADER_LEN, Kind, NeedleHeader, NeedleLayout, Unreadable,
-    attribute_bytes, attributes, decode_header, encode_chunk_table, encode_data_needle,
-    encode_tombstone, footer_at, put_chunk_table, verify_data, verify_meta, verify_range,
+    Attribute, EarlierRange, FOOTER_LEN, Footer, HASH_PREFIX_BITS, HEADER_LEN, HashPrefix, Kind,
+    Loss, NeedleHeader, NeedleLayout, Unreadable, attribute_bytes, attributes, decode_header,
+    encode_chunk_table, encode_data_needle, encode_loss, encode_tombstone, footer_at,
+    put_chunk_table, reseal, verify_data, verify_meta, verify_range,
 };
 pub use rising::RISING_MAX;
 pub use superblock::{
-    FORMAT_VERSION, PARTIAL, Superblock, SuperblockError, SuperblockState, superblock_offsets,
+    FORMAT_VERSION, INCOMPAT_LOSSES, PARTIAL, Superblock, SuperblockError, SuperblockState,
+    superblock_offsets,
 };

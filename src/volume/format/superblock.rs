@@ -15,6 +15,12 @@ pub const FORMAT_VERSION: u32 = 1;
 /// Ro-compat feature: the blocks of the log are reserved in steps. A writer must reserve the blocks of what it
 /// appends before it admits it, and clears the bit when all are reserved.
 pub const PARTIAL: u32 = 1;
+/// Incompat feature: the log holds records of losses or of damaged ranges.
+pub const INCOMPAT_LOSSES: u32 = 1;
+/// Incompat features of this build.
+const INCOMPAT_KNOWN: u32 = INCOMPAT_LOSSES;
+/// Ro-compat features of this build.
+const RO_COMPAT_KNOWN: u32 = PARTIAL;
 
 const MAGIC: [u8; 8] = *b"HAYLSUPR";
 const LEN: usize = 512;
@@ -96,6 +102,9 @@ pub struct Superblock {
     pub created_ns: u64,
     /// Revision: rises with every change of the superblock.
     pub revision: u64,
+    /// Version from which on the history of changes is complete: tombstones of lower versions may have been
+    /// left out by a compaction. 0 if it is complete.
+    pub history_from: u64,
 }
 
 /// Reason why a superblock cannot be used.
@@ -107,7 +116,7 @@ pub enum SuperblockError {
     /// The format version is unknown.
     #[error("format version {0}; this build reads version {FORMAT_VERSION}")]
     Version(u32),
-    /// The file uses features that this build does not have.
+    /// The file uses features that this build does not have; the numbers are their bits.
     #[error("needs features this build does not have (incompat {0:#x}, ro-compat {1:#x})")]
     Features(u32, u32),
     /// The copy is valid, but describes a volume that this build cannot use.
@@ -116,9 +125,9 @@ pub enum SuperblockError {
 }
 
 fn check_features(incompat: u32, ro_compat: u32) -> Result<(), SuperblockError> {
-    match (incompat, ro_compat & !PARTIAL) {
+    match (incompat & !INCOMPAT_KNOWN, ro_compat & !RO_COMPAT_KNOWN) {
         (0, 0) => Ok(()),
-        _ => Err(SuperblockError::Features(incompat, ro_compat)),
+        (incompat, ro_compat) => Err(SuperblockError::Features(incompat, ro_compat)),
     }
 }
 
@@ -142,7 +151,7 @@ impl Superblock {
             out.u32(self.volume.0).u32(self.unit).u32(self.chunk).u32(CHECKSUM_XXH3);
             out.u64(self.incarnation).u64(self.parent).u64(self.generation).u64(self.size);
             out.u64(self.hash_seed).u32(self.state.code()).u32(0);
-            out.bytes(&self.store).u64(self.created_ns).u64(self.revision);
+            out.bytes(&self.store).u64(self.created_ns).u64(self.revision).u64(self.history_from);
             out.zeros_to(CHECKSUM_AT);
             checksum(out.written(), COPIES_SEED)
         };
@@ -192,6 +201,7 @@ impl Superblock {
             store: input.bytes(),
             created_ns: input.u64(),
             revision: input.u64(),
+            history_from: input.u64(),
         };
         superblock.check(checksum_id)?;
         Ok(superblock)
@@ -213,6 +223,8 @@ impl Superblock {
             "an impossible size"
         } else if self.revision >= RISING_MAX {
             "an impossible revision"
+        } else if self.history_from >= RISING_MAX {
+            "a history from an impossible version"
         } else {
             return Ok(());
         };
@@ -243,7 +255,8 @@ mod tests {
         #[test]
         fn superblock_is_encoded_exactly_if_it_would_be_decoded(
             (size, revision, created_ns) in (number(), number(), number()),
-            (compat, ro_compat, incompat) in (any::<u32>(), 0u32..4, 0u32..2),
+            (compat, ro_compat, incompat) in (any::<u32>(), 0u32..4, 0u32..4),
+            history_from in number(),
             (unit, chunk, state) in (0u32..2, 0u32..2, 0u32..4),
         ) {
             let superblock = Superblock {
@@ -262,6 +275,7 @@ mod tests {
                 store: [6; 16],
                 created_ns,
                 revision,
+                history_from,
             };
             let mut block = [0xee; BLOCK as usize];
             superblock.put(&mut block);
@@ -273,16 +287,22 @@ mod tests {
     }
 
     #[test]
-    fn partial_is_the_only_known_feature() {
-        assert_eq!(check_features(0, PARTIAL), Ok(()));
-        let bits = (0..32).map(|bit| 1 << bit);
-        for other in bits.clone().filter(|bit| *bit != PARTIAL) {
-            let both = other | PARTIAL;
-            assert_eq!(check_features(0, both), Err(SuperblockError::Features(0, both)));
-        }
-        for incompat in bits {
-            let refused = SuperblockError::Features(incompat, PARTIAL);
-            assert_eq!(check_features(incompat, PARTIAL), Err(refused));
+    fn unknown_features_are_refused_by_name_and_known_ones_accepted() {
+        assert_eq!(check_features(0, 0), Ok(()));
+        assert_eq!(check_features(INCOMPAT_KNOWN, RO_COMPAT_KNOWN), Ok(()));
+        for bit in (0..32).map(|bit| 1 << bit) {
+            let incompat = check_features(INCOMPAT_LOSSES | bit, 0);
+            let is_known = INCOMPAT_KNOWN & bit != 0;
+            assert_eq!(
+                incompat,
+                if is_known { Ok(()) } else { Err(SuperblockError::Features(bit, 0)) }
+            );
+            let ro_compat = check_features(INCOMPAT_LOSSES, bit);
+            let is_known = RO_COMPAT_KNOWN & bit != 0;
+            assert_eq!(
+                ro_compat,
+                if is_known { Ok(()) } else { Err(SuperblockError::Features(0, bit)) }
+            );
         }
     }
 }

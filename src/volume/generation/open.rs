@@ -193,7 +193,7 @@ async fn open_file(
         contents: RefCell::new(recovered.contents),
         log,
         extents,
-        damage: recovered.damage,
+        damage: RefCell::new(recovered.damage),
         open_report,
         index_is_incomplete: !readable,
         checkpoints,

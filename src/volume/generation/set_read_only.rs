@@ -95,6 +95,7 @@ mod tests {
             store: STORE,
             created_ns: 0,
             revision: 1,
+            history_from: 0,
         }
     }
 

@@ -40,7 +40,8 @@ pub struct Volume {
     pub(in crate::volume) contents: RefCell<Contents>,
     pub(in crate::volume) log: AppendLog,
     pub(in crate::volume) extents: u64,
-    pub(in crate::volume) damage: Vec<DamagedRange>,
+    /// Damaged ranges of this file that were found at opening, and those of earlier generations.
+    pub(in crate::volume) damage: RefCell<Vec<DamagedRange>>,
     pub(in crate::volume) open_report: OpenReport,
     /// Whether parts of the log could not be read at opening: an id that is not in the index may exist
     /// all the same.
@@ -112,10 +113,12 @@ impl Volume {
         &self.file.stats
     }
 
-    /// Returns the damaged ranges found at opening.
+    /// Returns the known damage: ranges found damaged at opening, ranges that were damaged in an earlier
+    /// generation, and lost objects that nothing has superseded.
     #[must_use]
-    pub fn damage(&self) -> &[DamagedRange] {
-        &self.damage
+    pub fn damage(&self) -> Vec<DamagedRange> {
+        let (damage, contents) = (self.damage.borrow(), self.contents.borrow());
+        damage.iter().copied().chain(contents.losses()).collect()
     }
 
     /// Returns the other findings of opening.
@@ -145,7 +148,7 @@ impl Volume {
             index_steps: index.steps,
             index_step_max: index.step_max,
             extents: self.extents,
-            damaged: self.damage.len() as u64,
+            damaged: (self.damage.borrow().len() + contents.losses().len()) as u64,
             checkpoint: self.checkpoints.figures(tail),
         }
     }

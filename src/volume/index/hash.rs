@@ -8,6 +8,14 @@ use crate::base::types::NeedleId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdHash(pub(super) u64);
 
+impl IdHash {
+    /// Returns the bits of the hash.
+    #[must_use]
+    pub fn bits(self) -> u64 {
+        self.0
+    }
+}
+
 /// Hash function for ids. It is seeded per volume, so that nobody can prepare collisions.
 #[derive(Clone, Copy, Debug)]
 pub struct Hasher {

@@ -57,6 +57,31 @@ impl Index {
         self.table.iter().map(|entry| self.table.layout().location(entry))
     }
 
+    /// Number of leading hash bits that the index keeps of each needle.
+    #[must_use]
+    pub fn hash_bits(&self) -> u32 {
+        self.table.layout().hash_bits()
+    }
+
+    /// Returns all needles with what is kept of their hashes, in no particular order. The bits that are not
+    /// kept are zero, so that each of these hashes has the same candidates as that of the needle's id.
+    pub fn hashed_locations(&self) -> impl Iterator<Item = (IdHash, Location)> {
+        let layout = self.table.layout();
+        self.table.hashed().map(|(kept, entry)| (layout.hash_of(kept), layout.location(entry)))
+    }
+
+    /// Returns every hash that this index tells apart and that begins with the first `bits` bits of `leading`,
+    /// of which the others must be zero: one hash, unless the index keeps more bits.
+    pub fn hashes_beginning(
+        &self,
+        leading: u64,
+        bits: u32,
+    ) -> impl Iterator<Item = IdHash> + use<> {
+        let layout = *self.table.layout();
+        let unknown = layout.hash_bits().saturating_sub(bits);
+        (0..1 << unknown).map(move |rest| IdHash(leading | layout.hash_of(rest).0))
+    }
+
     /// Adds a needle. Returns `false` if it was already present.
     pub fn insert(&mut self, hash: IdHash, at: Location) -> bool {
         let layout = self.table.layout();

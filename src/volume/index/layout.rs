@@ -64,6 +64,11 @@ impl EntryLayout {
         hash.0 >> (u64::BITS - self.hash_bits)
     }
 
+    /// Returns the hash whose kept bits are `kept`; its other bits are zero.
+    pub fn hash_of(&self, kept: u64) -> IdHash {
+        IdHash(kept << (u64::BITS - self.hash_bits))
+    }
+
     /// Returns the tag of a hash, at its position in an entry.
     pub fn tag(&self, hash: u64) -> Entry {
         (hash >> BUCKET_BITS & self.tag_mask()) << 1

@@ -33,5 +33,6 @@ mod unit_number;
 pub use figures::IndexFigures;
 pub use hash::{Hasher, IdHash};
 pub use index::{Index, PREFETCHED};
+pub use layout::HASH_BITS_MIN;
 pub use location::{Extent, Location};
 pub use saving::{SavedSegment, StashKey};

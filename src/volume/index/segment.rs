@@ -94,8 +94,7 @@ impl Segment {
         self.twin(layout, base, entry)
     }
 
-    /// Returns the hash of an entry in this bucket.
-    #[cfg(test)]
+    /// Returns the kept bits of the hash of an entry in this bucket.
     pub fn hash(self, layout: &EntryLayout, bucket: usize, entry: Entry) -> u64 {
         let tag = entry & layout.compared() & !SECOND;
         let base = (bucket % BUCKETS_MIN) ^ if entry & SECOND == 0 { 0 } else { distance(tag) };

@@ -214,6 +214,20 @@ impl Table {
         entries.chain(self.stash.values().copied())
     }
 
+    /// Returns all entries with the kept bits of their hashes, in no particular order.
+    pub fn hashed(&self) -> impl Iterator<Item = (u64, Entry)> + use<'_> {
+        let slots = (0..).zip(&self.segments);
+        let buckets = slots.flat_map(|(slot, segment)| {
+            let buckets = self.memory.buckets(slot, segment.buckets()).iter().enumerate();
+            buckets.map(move |(number, bucket)| (segment, number, bucket.0))
+        });
+        let in_table = buckets.flat_map(move |(segment, number, entries)| {
+            let entries = entries.into_iter().filter(|entry| *entry != NO_ENTRY);
+            entries.map(move |entry| (segment.hash(&self.layout, number, entry), entry))
+        });
+        in_table.chain(self.stash.iter().map(|((hash, _), entry)| (*hash, *entry)))
+    }
+
     #[inline(always)]
     pub(super) fn find(
         &self,

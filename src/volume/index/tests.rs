@@ -132,6 +132,49 @@ fn hash_is_recovered_from_an_entry_and_its_bucket() {
 }
 
 #[test]
+fn kept_hashes_have_the_candidates_of_the_ids() {
+    for (size, segments_max, count) in
+        [(1 << 20, usize::MAX, 10), (100 * GIB, usize::MAX, 60_000), (100 * GIB, 4, 34_000)]
+    {
+        let mut index = Index::with_segments_max(size, segments_max);
+        // A few ids share a hash, so that some of their entries are in the stash.
+        let hash_of = |n: u64| if n < 5 { hash(n) } else { hash(n.max(40)) };
+        let mut expected = HashMap::new();
+        for n in 0..count {
+            assert!(index.insert(hash_of(n), at(n + 1)));
+            expected.insert((n + 1) * UNIT, hash_of(n));
+        }
+        let found: Vec<_> = index.hashed_locations().collect();
+        assert_eq!(found.len() as u64, count);
+        for (kept, at) in found {
+            let original = expected.remove(&at.offset).expect("each needle occurs once");
+            assert!(all(&index, kept) == all(&index, original));
+            assert_eq!(
+                kept.bits(),
+                original.bits() >> (64 - index.hash_bits()) << (64 - index.hash_bits())
+            );
+        }
+    }
+}
+
+#[test]
+fn hashes_of_a_prefix_are_all_that_the_index_tells_apart() {
+    let (small, large) = (Index::for_volume(16 << 20), Index::for_volume(100 * GIB));
+    assert_eq!((small.hash_bits(), large.hash_bits()), (42, 35));
+    let leading = hash(1).bits() >> 29 << 29;
+    let hashes: Vec<_> = small.hashes_beginning(leading, 35).collect();
+    assert_eq!(hashes.iter().map(|hash| hash.bits()).collect::<HashSet<_>>().len(), 128);
+    assert!(hashes.iter().all(|hash| hash.bits() >> 29 == leading >> 29));
+    assert!(hashes.iter().any(|one| one.bits() >> 22 == hash(1).bits() >> 22));
+    // More bits than the index keeps: one hash.
+    for (index, bits) in [(&large, 35), (&large, 36), (&large, 64), (&small, 42), (&small, 64)] {
+        let leading = hash(1).bits() >> (64 - bits) << (64 - bits);
+        let hashes: Vec<_> = index.hashes_beginning(leading, bits).collect();
+        assert_eq!(hashes, [IdHash(leading)], "{bits} bits");
+    }
+}
+
+#[test]
 fn any_number_of_equal_hashes_is_kept() {
     for count in [15, 16, 17, 32, 33, 500] {
         let (mut index, same) = (index(), hash(0));

@@ -12,9 +12,13 @@ use crate::base::limits::{BLOCK, HINT_IDLE_NS, HINT_INTERVAL, UNIT};
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::op::Piece;
 use crate::volume::error::IoError;
-use crate::volume::format::{Kind, NeedleHeader, RISING_MAX, encode_data_needle, encode_tombstone};
+use crate::volume::format::{
+    EarlierRange, HashPrefix, Kind, NeedleHeader, RISING_MAX, encode_data_needle, encode_loss,
+    encode_tombstone,
+};
 use crate::volume::index::{IdHash, Location, PREFETCHED};
 use crate::volume::io::count;
+use crate::volume::log::damaged_range::DamagedRange;
 use crate::volume::{Volume, WriteState};
 
 /// Latest time of the wall clock that counts for versions (nanoseconds since 1970; in the year 2257). A
@@ -177,27 +181,41 @@ fn encode(needle: &mut Pending, incarnation: u64, offset: u64) {
     let bytes = &mut needle.buf[..len];
     match needle.header.kind {
         Kind::Tombstone => encode_tombstone(&needle.header, incarnation, offset, bytes),
-        _ => encode_data_needle(&needle.header, incarnation, offset, bytes),
+        Kind::Loss | Kind::UnidentifiedLoss | Kind::DamagedRange => {
+            encode_loss(&needle.header, incarnation, offset, bytes);
+        }
+        Kind::Data | Kind::Part | Kind::Manifest => {
+            encode_data_needle(&needle.header, incarnation, offset, bytes);
+        }
     }
 }
 
 fn publish(volume: &Volume, needle: &Placed) {
     let mut contents = volume.contents.borrow_mut();
-    let (hash, at, previous) = (needle.hash, needle.at, needle.header.previous);
-    match needle.header.kind {
+    let (hash, at, header) = (needle.hash, needle.at, &needle.header);
+    let previous = header.previous;
+    match header.kind {
         Kind::Part => {}
         Kind::Tombstone => {
             let there = contents.remove(hash, previous);
             assert!(there, "the deleted needle stays indexed while the delete holds the id");
         }
-        Kind::Data | Kind::Manifest => {
-            let parts = needle.header.parts_len();
+        Kind::UnidentifiedLoss => contents.insert_unidentified(HashPrefix::of(header.id), at),
+        Kind::DamagedRange => {
+            let range = EarlierRange::of(header.id, header.cookie);
+            volume.damage.borrow_mut().push(DamagedRange::of_earlier(range));
+        }
+        Kind::Data | Kind::Manifest | Kind::Loss => {
+            let parts = header.parts_len();
             if previous == 0 {
                 let is_new = contents.insert(hash, at, parts);
                 assert!(is_new, "nothing was indexed behind the end of the log");
             } else {
                 let there = contents.replace(hash, previous, at, parts);
                 assert!(there, "the superseded needle stays indexed while the write holds the id");
+            }
+            if header.kind == Kind::Loss {
+                contents.note_loss(at, header.owner());
             }
         }
     }

@@ -1,9 +1,14 @@
 //! Index and space accounting of a volume: the index, and the number of live bytes in the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::sabotage::{Sabotage, chosen};
-use crate::volume::index::{IdHash, Index, Location};
+use crate::base::types::NeedleId;
+use crate::volume::format::{HASH_PREFIX_BITS, HashPrefix};
+use crate::volume::index::{HASH_BITS_MIN, IdHash, Index, Location};
+use crate::volume::log::damaged_range::DamagedRange;
+
+const _: () = assert!(*HASH_PREFIX_BITS.start() == HASH_BITS_MIN);
 
 /// Index and space accounting of a volume.
 pub struct Contents {
@@ -11,13 +16,15 @@ pub struct Contents {
     /// Bytes of the parts of each indexed manifest, by the offset of the manifest. Multipart objects are
     /// few, as each takes more than 1 MiB of the log. A tree, because it grows in small steps.
     parts: BTreeMap<u64, u64>,
+    /// Indexed records of lost objects, by their offset; with the ids of the objects, where these are known.
+    losses: BTreeMap<u64, (Location, Option<NeedleId>)>,
     live: u64,
 }
 
 impl Contents {
     /// Creates empty contents that use this index.
     pub fn new(index: Index) -> Self {
-        Self { index, parts: BTreeMap::new(), live: 0 }
+        Self { index, parts: BTreeMap::new(), losses: BTreeMap::new(), live: 0 }
     }
 
     /// Returns the index, for lookups.
@@ -66,9 +73,30 @@ impl Contents {
         gone.is_some()
     }
 
-    /// Memory in use (bytes). Nodes of the tree are at least half full.
+    /// Notes that the needle at `at`, which was added, is the record of a lost object.
+    pub fn note_loss(&mut self, at: Location, id: Option<NeedleId>) {
+        self.losses.insert(at.offset, (at, id));
+    }
+
+    /// Adds the record of a lost object of which only leading bits of the hash are known, under every hash
+    /// that begins with them. Each of them counts as a needle.
+    pub fn insert_unidentified(&mut self, prefix: HashPrefix, at: Location) {
+        for hash in self.index.hashes_beginning(prefix.leading, prefix.bits) {
+            self.insert(hash, at, 0);
+        }
+        self.note_loss(at, None);
+    }
+
+    /// The records of lost objects that nothing has superseded, in the order of the log.
+    pub fn losses(&self) -> impl ExactSizeIterator<Item = DamagedRange> {
+        self.losses.values().map(|(at, id)| DamagedRange::of_loss(*at, *id))
+    }
+
+    /// Memory in use (bytes). Nodes of the trees are at least half full.
     pub fn memory(&self) -> usize {
-        self.index.memory() + self.parts.len() * 2 * size_of::<(u64, u64)>()
+        let loss = size_of::<(u64, (Location, Option<NeedleId>))>();
+        let losses = self.losses.len() * 2 * loss;
+        self.index.memory() + self.parts.len() * 2 * size_of::<(u64, u64)>() + losses
     }
 
     /// Replays a replacement. Idempotent: a checkpoint may already contain its effect. Returns whether
@@ -119,6 +147,9 @@ impl Contents {
         let needles: u64 = self.index.locations().map(|at| at.len).sum();
         let parts: u64 = self.parts.values().sum();
         assert_eq!(self.live, needles + parts, "live bytes, recounted from the index");
+        let lost = self.index.locations().filter(|at| self.losses.contains_key(&at.offset));
+        let lost: BTreeSet<u64> = lost.map(|at| at.offset).collect();
+        assert_eq!(lost.len(), self.losses.len(), "records of losses that are in the index");
         assert_eq!(self.index.len(), self.index.locations().count(), "needles in the index");
     }
 
@@ -132,6 +163,7 @@ impl Contents {
     }
 
     fn remove_live(&mut self, gone: Location) {
+        self.losses.remove(&gone.offset);
         let len = gone.len + self.parts.remove(&gone.offset).unwrap_or(0);
         let left = self.live.checked_sub(len);
         self.live = left.expect("the live bytes include every indexed needle and its parts");
@@ -161,6 +193,31 @@ mod tests {
         assert!(!contents.remove(hash, at(10).offset));
         assert_eq!((contents.live(), contents.index().len()), (0, 0));
     }
+
+    #[test]
+    fn records_of_lost_objects_are_known_until_they_are_superseded() {
+        let hasher = Hasher::new(1);
+        let (known, other) = (NeedleId::new(1, 1), NeedleId::new(2, 2));
+        let at = |unit: u64| Location { offset: unit * 512, len: 1024 };
+        // The record knows fewer bits than this index keeps.
+        let mut contents = Contents::new(Index::for_volume(16 << 20));
+        let prefix = HashPrefix { leading: hasher.hash(other).bits() >> 27 << 27, bits: 37 };
+        contents.insert(hasher.hash(known), at(1), 0);
+        contents.note_loss(at(1), Some(known));
+        contents.insert_unidentified(prefix, at(4));
+        contents.insert_unidentified(prefix, at(4));
+        let lost = [DamagedRange::of_loss(at(1), Some(known)), DamagedRange::of_loss(at(4), None)];
+        assert_eq!(contents.losses().collect::<Vec<_>>(), lost);
+        contents.audit();
+        assert_eq!((contents.index().len(), contents.live()), (33, 33 * 1024));
+        assert!(contents.index().contains(hasher.hash(other), at(4).offset));
+        let memory = contents.memory();
+        assert!(contents.replace(hasher.hash(known), at(1).offset, at(9), 0));
+        assert_eq!(contents.losses().collect::<Vec<_>>(), lost[1..]);
+        assert!(contents.memory() < memory);
+        contents.audit();
+    }
+
     #[test]
     fn parts_restored_before_their_manifest_count_once() {
         let hash = Hasher::new(1).hash(NeedleId::new(1, 1));

@@ -6,7 +6,7 @@
 //! - `append`: the way into the log, and its end. `committer`: writes commits and publishes them. `records`:
 //!   everything else that is written to the log.
 //! - `recover`, `scan`: from the file to the index. `contents`: index and space accounting.
-//!   `damaged_range`: what was lost.
+//!   `damaged_range`: damage that is known. `loss`: records of what a compaction could not carry over.
 
 mod append;
 pub(in crate::volume) mod append_log;
@@ -16,6 +16,7 @@ pub(in crate::volume) mod damaged_range;
 pub(in crate::volume) mod forming;
 pub(in crate::volume) mod joined;
 pub(in crate::volume) mod log_end;
+mod loss;
 pub(in crate::volume) mod pending;
 mod records;
 pub(in crate::volume) mod recover;
@@ -23,6 +24,6 @@ pub(in crate::volume) mod reservation;
 pub(in crate::volume) mod reservations;
 pub(in crate::volume) mod scan;
 
-pub use damaged_range::DamagedRange;
+pub use damaged_range::{DamageSource, DamagedRange};
 pub use log_end::LogEnd;
 pub use recover::{Ending, Progress};

@@ -27,11 +27,11 @@ pub enum FoundNeedle {
 }
 
 impl FoundNeedle {
-    /// Id of the needle.
-    pub fn id(&self) -> NeedleId {
+    /// Returns the object that the needle belongs to; `None` if it has no id, or the id is not known.
+    pub fn owner(&self) -> Option<NeedleId> {
         match self {
-            Self::Whole(header, _) => header.id,
-            Self::Damaged(footer) => footer.id,
+            Self::Whole(header, _) => header.owner(),
+            Self::Damaged(footer) => footer.owner(),
         }
     }
 

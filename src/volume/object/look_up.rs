@@ -4,7 +4,7 @@ use crate::base::limits::UNIT;
 use crate::base::types::{Cookie, NeedleId};
 use crate::volume::Volume;
 use crate::volume::error::Refusal;
-use crate::volume::format::{NeedleHeader, decode_header, footer_at};
+use crate::volume::format::{Kind, NeedleHeader, decode_header, footer_at};
 use crate::volume::index::Location;
 use crate::volume::io::count;
 
@@ -14,7 +14,8 @@ pub enum Present {
     No,
     /// The needle has the id.
     Yes(NeedleHeader, Location),
-    /// The needle has the id, but its header cannot be read; the footer holds the cookie.
+    /// The needle has the id, but its header cannot be read and the footer holds the cookie; or it is the
+    /// record of a lost object.
     Damaged(Cookie, Location),
     /// A needle with the hash of the id cannot be identified.
     Unknown,
@@ -64,7 +65,11 @@ impl Volume {
         if result.is_ok()
             && let Some((header, 0)) = decode_header(&buf, incarnation, at.offset)
         {
-            return Ok(Identity::Readable(header));
+            return Ok(match (header.kind, header.owner()) {
+                (Kind::Loss, Some(owner)) => Identity::Attributed(owner, header.cookie),
+                (_, Some(_)) => Identity::Readable(header),
+                (_, None) => Identity::Unknown,
+            });
         }
         count(&self.stats().damaged_reads, 1);
         let header_lost = result.is_err();
@@ -72,7 +77,10 @@ impl Volume {
         let (buf, result) = self.file.read(buf, 0, unit, end - UNIT, reads).await;
         let footer = result.ok().and_then(|()| footer_at(&buf[..unit], incarnation, end));
         Ok(match footer {
-            Some(footer) => Identity::Attributed(footer.id, footer.cookie),
+            Some(footer) => match footer.owner() {
+                Some(owner) => Identity::Attributed(owner, footer.cookie),
+                None => Identity::Unknown,
+            },
             None if result.is_err() || header_lost => Identity::Lost,
             None => Identity::Unknown,
         })

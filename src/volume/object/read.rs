@@ -179,17 +179,19 @@ impl Volume {
                 // footer is damaged, too, the answer must not be "not found".
                 let whole = bytes.len() as u64 == at.len;
                 let footer = footer_at(bytes, incarnation, at.offset + at.len).filter(|_| whole);
-                return match footer {
-                    Some(footer) if footer.id != id => Verdict::Other,
-                    Some(footer) if !footer.cookie.matches(cookie) => {
-                        Verdict::Failed(GetError::NotFound)
-                    }
+                return match footer.and_then(|footer| Some((footer.owner()?, footer.cookie))) {
+                    Some((owner, _)) if owner != id => Verdict::Other,
+                    Some((_, held)) if !held.matches(cookie) => Verdict::Failed(GetError::NotFound),
                     _ => failed(Unreadable::Header),
                 };
             }
         };
-        if header.id != id {
-            return Verdict::Other;
+        match header.owner() {
+            Some(owner) if owner != id => return Verdict::Other,
+            Some(_) if header.kind != Kind::Loss => {}
+            None if chosen(Sabotage::UnknownIdIsOther) => return Verdict::Other,
+            // Without an id, the record may be that of any object with this hash.
+            Some(_) | None => return Verdict::Failed(lost(id, cookie, &header)),
         }
         if let Err(what) = verify_meta(bytes, &header, incarnation) {
             return failed(what);
@@ -201,6 +203,16 @@ impl Volume {
             return failed(what);
         }
         Verdict::Found(header)
+    }
+}
+
+/// Returns the answer to a GET of an object that a compaction could not carry over. Where its id is known, so is
+/// its cookie.
+fn lost(id: NeedleId, cookie: Cookie, record: &NeedleHeader) -> GetError {
+    let is_denied = record.owner().is_some() && !record.cookie.matches(cookie);
+    match is_denied || chosen(Sabotage::NotFoundForLost) {
+        true => GetError::NotFound,
+        false => GetError::Unreadable(id, Damage::Lost(record.body_len)),
     }
 }
 

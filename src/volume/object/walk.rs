@@ -58,6 +58,8 @@ impl Volume {
     pub fn walk(self: &Rc<Self>) -> Option<Walk> {
         let mut places: Vec<Location> = self.contents.borrow().index().locations().collect();
         places.sort_unstable_by_key(|at| at.offset);
+        // The record of a lost object may be indexed under several hashes.
+        places.dedup();
         let window = self.handle.pool().alloc(usize::try_from(WINDOW).expect("about 1.5 MiB"))?;
         let volume = Rc::clone(self);
         Some(Walk { volume, places, next: 0, window: Some(window), start: 0, end: 0 })
@@ -71,10 +73,14 @@ impl Volume {
             Some((header, 0)) if header.layout().len as u64 == at.len => header,
             _ => {
                 let footer = footer_at(bytes, incarnation, at.offset + at.len);
-                let id = footer.map(|footer| footer.id);
+                let id = footer.and_then(|footer| footer.owner());
                 return Err(damaged(id, crate::volume::format::Unreadable::Header));
             }
         };
+        if header.kind.is_loss() {
+            let (id, damage) = (header.owner(), Damage::Lost(header.body_len));
+            return Err(DamagedNeedle { at, id, damage });
+        }
         let verified = verify_meta(bytes, &header, incarnation);
         let verified = verified.and_then(|()| verify_data(bytes, &header));
         verified.map_err(|what| damaged(Some(header.id), what))?;

@@ -27,6 +27,7 @@ const SUPERBLOCK: Superblock = Superblock {
     store: [1; 16],
     created_ns: 0,
     revision: 1,
+    history_from: 0,
 };
 
 fn assignment() -> Assignment {

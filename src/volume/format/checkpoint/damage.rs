@@ -10,9 +10,28 @@ pub struct DamageRecord {
     pub offset: u64,
     /// Length of the range (bytes).
     pub len: u64,
-    /// Key and alternate key of the needle in it, where they are known.
-    pub id: Option<(u64, u32)>,
+    /// What the range is a part of.
+    pub part: DamagedPart,
 }
+
+/// What a damaged range is a part of. Keys and alternate keys are those of the needle in it, where they are
+/// known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DamagedPart {
+    /// The log.
+    Log(Option<(u64, u32)>),
+    /// The log: the record of a lost object, which is live.
+    Loss(Option<(u64, u32)>),
+    /// The file of this earlier generation.
+    Generation(u64),
+}
+
+/// Set if key and alternate key are known.
+const FLAG_ID: u32 = 1;
+/// Set in the record of a lost object.
+const FLAG_LOSS: u32 = 2;
+/// Set in a range of an earlier generation, whose number is in the place of the key.
+const FLAG_GENERATION: u32 = 4;
 
 /// Maximum number of damaged ranges in a piece.
 pub const DAMAGE_PER_PIECE: usize = PAYLOAD_LEN_MAX / DAMAGE_LEN;
@@ -24,9 +43,13 @@ pub const DAMAGE_PER_PIECE: usize = PAYLOAD_LEN_MAX / DAMAGE_LEN;
 pub fn encode_damage(places: &[DamageRecord], out: &mut [u8]) -> usize {
     let mut fields = Encoder::new(out);
     for place in places {
-        let (key, alt) = place.id.unwrap_or_default();
-        fields.u64(place.offset).u64(place.len);
-        fields.u64(key).u32(alt).u32(u32::from(place.id.is_some()));
+        let known = |id: Option<_>| if id.is_some() { FLAG_ID } else { 0 };
+        let ((key, alt), flags) = match place.part {
+            DamagedPart::Log(id) => (id.unwrap_or_default(), known(id)),
+            DamagedPart::Loss(id) => (id.unwrap_or_default(), known(id) | FLAG_LOSS),
+            DamagedPart::Generation(generation) => ((generation, 0), FLAG_GENERATION),
+        };
+        fields.u64(place.offset).u64(place.len).u64(key).u32(alt).u32(flags);
     }
     fields.len()
 }
@@ -37,7 +60,16 @@ pub fn decode_damage(payload: &[u8], count: u32) -> Option<impl Iterator<Item = 
     let mut input = Decoder::new(payload);
     let place = move |_| {
         let (offset, len, key, alt) = (input.u64(), input.u64(), input.u64(), input.u32());
-        DamageRecord { offset, len, id: (input.u32() != 0).then_some((key, alt)) }
+        let flags = input.u32();
+        let id = (flags & FLAG_ID != 0).then_some((key, alt));
+        let part = if flags & FLAG_GENERATION != 0 {
+            DamagedPart::Generation(key)
+        } else if flags & FLAG_LOSS != 0 {
+            DamagedPart::Loss(id)
+        } else {
+            DamagedPart::Log(id)
+        };
+        DamageRecord { offset, len, part }
     };
     whole.then(|| (0..count).map(place))
 }

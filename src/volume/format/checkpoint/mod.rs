@@ -18,7 +18,7 @@ mod segment;
 #[cfg(test)]
 mod tests;
 
-pub use damage::{DAMAGE_PER_PIECE, DamageRecord, decode_damage, encode_damage};
+pub use damage::{DAMAGE_PER_PIECE, DamageRecord, DamagedPart, decode_damage, encode_damage};
 pub use footer::CheckpointFooter;
 pub use header::CheckpointHeader;
 pub use lens::{LAYOUT_NUMBERS, PAYLOAD_AT, PAYLOAD_LEN_MAX, PIECE_LEN_MAX};

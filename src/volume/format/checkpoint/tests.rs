@@ -69,11 +69,15 @@ fn encoded_structures_are_decoded_to_the_same() {
     assert!(decode_pairs(&out[..len], 3).is_none());
 
     let damage = [
-        DamageRecord { offset: 512, len: 4096, id: Some((8, 9)) },
-        DamageRecord { offset: 1024, len: 1, id: None },
+        DamageRecord { offset: 512, len: 4096, part: DamagedPart::Log(Some((8, 9))) },
+        DamageRecord { offset: 1024, len: 1, part: DamagedPart::Log(None) },
+        DamageRecord { offset: 1536, len: 1024, part: DamagedPart::Loss(Some((0, 0))) },
+        DamageRecord { offset: 2560, len: 1024, part: DamagedPart::Loss(None) },
+        DamageRecord { offset: 70_000, len: 8192, part: DamagedPart::Generation(u64::MAX) },
     ];
     let len = encode_damage(&damage, &mut out);
-    assert!(decode_damage(&out[..len], 2).unwrap().eq(damage));
+    assert!(decode_damage(&out[..len], 5).unwrap().eq(damage));
+    assert!(decode_damage(&out[..len], 4).is_none());
 }
 
 fn any_position() -> impl Strategy<Value = LogPosition> {

@@ -64,8 +64,22 @@ pub fn encode_data_needle(header: &NeedleHeader, incarnation: u64, offset: u64, 
 ///
 /// [`decode_header`]: super::decode_header
 pub fn encode_tombstone(header: &NeedleHeader, incarnation: u64, offset: u64, needle: &mut [u8]) {
-    let layout = NeedleLayout::tombstone();
-    assert!(header.kind == Kind::Tombstone && needle.len() == layout.len);
+    assert_eq!(header.kind, Kind::Tombstone);
+    encode_header_only(header, incarnation, offset, needle);
+}
+
+/// Encodes a record of a loss, or of a damaged range, for `offset` of the file `incarnation`.
+///
+/// # Panics
+/// As [`encode_tombstone`].
+pub fn encode_loss(header: &NeedleHeader, incarnation: u64, offset: u64, needle: &mut [u8]) {
+    assert!(header.kind.is_loss() || header.kind == Kind::DamagedRange);
+    encode_header_only(header, incarnation, offset, needle);
+}
+
+fn encode_header_only(header: &NeedleHeader, incarnation: u64, offset: u64, needle: &mut [u8]) {
+    let layout = NeedleLayout::header_only();
+    assert_eq!(needle.len(), layout.len);
     needle.fill(0);
     let (first, second) = needle.split_at_mut(UNIT as usize);
     header.encode(0, 0, seed(incarnation, offset), first);

@@ -4,6 +4,7 @@
 use super::header::NeedleHeader;
 use super::kind::Kind;
 use super::layout::{FOOTER_LEN, UNITS};
+use super::subject::{is_possible, owner};
 use crate::base::limits::UNIT;
 use crate::base::types::{Cookie, NeedleId};
 use crate::volume::format::checksum::{checksum, seed};
@@ -17,7 +18,7 @@ const FOOTER_MAGIC: [u8; 4] = *b"HEND";
 pub struct Footer {
     /// Kind of the needle.
     pub kind: Kind,
-    /// Id of the needle.
+    /// Id of the needle; see [`Self::owner`] for needles without one.
     pub id: NeedleId,
     /// Length of the needle (units).
     pub units: u32,
@@ -31,6 +32,14 @@ pub struct Footer {
     pub cookie: Cookie,
     /// Offset of the needle (bytes).
     pub start: u64,
+}
+
+impl Footer {
+    /// Returns the object that the needle belongs to; `None` if it has no id, or the id is not known.
+    #[must_use]
+    pub fn owner(&self) -> Option<NeedleId> {
+        owner(self.kind, self.id)
+    }
 }
 
 /// Decodes the footer in the last bytes of `unit`, which ends at `end` of the file `incarnation`. Returns
@@ -53,10 +62,10 @@ pub fn footer_at(unit: &[u8], incarnation: u64, end: u64) -> Option<Footer> {
         return None;
     }
     let kind = Kind::from_code(kind)?;
-    if !UNITS.contains(&units) || sequence >= RISING_MAX {
+    let id = NeedleId::new(key, alt);
+    if !UNITS.contains(&units) || sequence >= RISING_MAX || !is_possible(kind, id) {
         return None;
     }
-    let id = NeedleId::new(key, alt);
     Some(Footer { kind, id, units, sequence, epoch, ordinal, cookie, start })
 }
 

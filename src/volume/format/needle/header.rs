@@ -1,7 +1,8 @@
 //! The fixed header of a needle.
 
 use super::kind::Kind;
-use super::layout::{HEADER_LEN, NeedleLayout, TOMBSTONE_UNITS};
+use super::layout::{HEADER_LEN, HEADER_ONLY_UNITS, NeedleLayout};
+use super::subject::{is_possible, owner};
 use crate::base::limits::{ATTRIBUTES_MAX, NEEDLE_DATA_MAX, UNIT};
 use crate::base::types::{Cookie, NeedleId};
 use crate::volume::format::checksum::{checksum, seed};
@@ -10,7 +11,7 @@ use crate::volume::format::rising::RISING_MAX;
 
 pub(super) const HEADER_MAGIC: [u8; 4] = *b"HNDL";
 pub(super) const HEADER_CHECKSUM_AT: usize = HEADER_LEN - 8;
-/// Flag of the second header of a tombstone.
+/// Flag of the second header of a needle that has its header twice.
 pub(super) const FLAG_COPY: u8 = 1;
 
 /// The fixed header of a needle.
@@ -18,7 +19,7 @@ pub(super) const FLAG_COPY: u8 = 1;
 pub struct NeedleHeader {
     /// Kind of the needle.
     pub kind: Kind,
-    /// Id of the needle.
+    /// Id of the needle; see [`Self::owner`] for needles without one.
     pub id: NeedleId,
     /// Cookie that a reader must present.
     pub cookie: Cookie,
@@ -30,7 +31,8 @@ pub struct NeedleHeader {
     pub attributes_len: u16,
     /// Length of the data (bytes).
     pub data_len: u32,
-    /// Length of the body (bytes): of a manifest the sum of its parts, else `data_len`.
+    /// Length of the body (bytes): of a manifest the sum of its parts, else `data_len`. In a loss record the
+    /// length of what was lost.
     pub body_len: u64,
     /// Offset of the needle that this one supersedes or deletes (bytes); 0 for none.
     pub previous: u64,
@@ -57,7 +59,9 @@ impl NeedleHeader {
     #[must_use]
     pub fn layout(&self) -> NeedleLayout {
         match self.kind {
-            Kind::Tombstone => NeedleLayout::tombstone(),
+            Kind::Tombstone | Kind::Loss | Kind::UnidentifiedLoss | Kind::DamagedRange => {
+                NeedleLayout::header_only()
+            }
             Kind::Data | Kind::Part => {
                 NeedleLayout::data(usize::from(self.attributes_len), self.data_len as usize)
             }
@@ -65,6 +69,12 @@ impl NeedleHeader {
                 NeedleLayout::manifest(usize::from(self.attributes_len), self.data_len as usize)
             }
         }
+    }
+
+    /// Returns the object that the needle belongs to; `None` if it has no id, or the id is not known.
+    #[must_use]
+    pub fn owner(&self) -> Option<NeedleId> {
+        owner(self.kind, self.id)
     }
 
     /// In a manifest: length of its parts on disk (bytes); else 0.
@@ -96,23 +106,22 @@ impl NeedleHeader {
 
     /// Conditions of encoder and decoder for the header of a needle of `units` units.
     fn fits(&self, units: u32) -> bool {
-        let lengths_fit = match self.kind {
-            Kind::Tombstone => {
-                self.attributes_len == 0 && self.data_len == 0 && units == TOMBSTONE_UNITS
-            }
-            _ => {
-                usize::from(self.attributes_len) <= ATTRIBUTES_MAX
-                    && u64::from(self.data_len) <= NEEDLE_DATA_MAX
-                    && self.layout().units() == units
-            }
+        let lengths_fit = if self.kind.is_header_only() {
+            self.attributes_len == 0 && self.data_len == 0 && units == HEADER_ONLY_UNITS
+        } else {
+            usize::from(self.attributes_len) <= ATTRIBUTES_MAX
+                && u64::from(self.data_len) <= NEEDLE_DATA_MAX
+                && self.layout().units() == units
         };
-        lengths_fit && self.version.max(self.sequence) < RISING_MAX
+        lengths_fit
+            && is_possible(self.kind, self.id)
+            && self.version.max(self.sequence) < RISING_MAX
     }
 }
 
 /// Decodes the header at `offset` of the file `incarnation`. Returns `None` when it is not valid there.
-/// The second header of a tombstone is in the second unit of the tombstone: the number returned is the
-/// distance back to the start of the needle (bytes).
+/// The second header of a needle is in its second unit: the number returned is the distance back to the
+/// start of the needle (bytes).
 #[must_use]
 pub fn decode_header(bytes: &[u8], incarnation: u64, offset: u64) -> Option<(NeedleHeader, u64)> {
     if bytes.len() < HEADER_LEN || bytes[..4] != HEADER_MAGIC {
@@ -155,7 +164,7 @@ pub fn decode_header(bytes: &[u8], incarnation: u64, offset: u64) -> Option<(Nee
     }
     let back = match (kind, flags & FLAG_COPY) {
         (_, 0) => 0,
-        (Kind::Tombstone, _) => UNIT,
+        (kind, _) if kind.is_header_only() => UNIT,
         _ => return None,
     };
     Some((header, back))

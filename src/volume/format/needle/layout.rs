@@ -8,8 +8,8 @@ use crate::base::limits::{ATTRIBUTES_MAX, CHUNK, NEEDLE_DATA_MAX, NEEDLE_LEN_MAX
 pub const HEADER_LEN: usize = 128;
 /// Length of the footer (bytes).
 pub const FOOTER_LEN: usize = 56;
-/// Length of a tombstone (units).
-pub(super) const TOMBSTONE_UNITS: u32 = 2;
+/// Length of a needle that consists of its header, stored twice, and a footer (units).
+pub(super) const HEADER_ONLY_UNITS: u32 = 2;
 /// Minimum length of a needle (bytes). Header and footer never share a sector, so that the loss of one
 /// sector never affects both.
 const NEEDLE_LEN_MIN: usize = 2 * UNIT as usize;
@@ -64,8 +64,10 @@ impl NeedleLayout {
         Self { attributes_len, data_start, data_len, table_len, len }
     }
 
-    pub(super) fn tombstone() -> Self {
-        let len = TOMBSTONE_UNITS as usize * UNIT as usize;
+    /// Returns the layout of a needle that consists of its header, stored twice, and a footer.
+    #[must_use]
+    pub fn header_only() -> Self {
+        let len = HEADER_ONLY_UNITS as usize * UNIT as usize;
         Self { attributes_len: 0, data_start: HEADER_LEN, data_len: 0, table_len: 0, len }
     }
 

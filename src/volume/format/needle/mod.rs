@@ -2,6 +2,8 @@
 //!
 //! - `kind`, `layout`: kinds of needles, and the sections of which they consist.
 //! - `header`, `footer`, `attribute`: these sections. `encode`: all of a needle around its data.
+//! - `subject`: what is in the place of an id. `loss`: records of what a compaction could not carry over.
+//! - `reseal`: moving a needle to another place.
 //! - `verify`: checksums of a needle that was read.
 
 mod attribute;
@@ -10,14 +12,22 @@ mod footer;
 mod header;
 mod kind;
 mod layout;
+mod loss;
+mod reseal;
+mod subject;
 #[cfg(test)]
 mod tests;
 mod verify;
 
 pub use attribute::{Attribute, attribute_bytes, attributes};
-pub use encode::{encode_chunk_table, encode_data_needle, encode_tombstone, put_chunk_table};
+pub use encode::{
+    encode_chunk_table, encode_data_needle, encode_loss, encode_tombstone, put_chunk_table,
+};
 pub use footer::{Footer, footer_at};
 pub use header::{NeedleHeader, decode_header};
 pub use kind::Kind;
 pub use layout::{FOOTER_LEN, HEADER_LEN, NeedleLayout};
+pub use loss::Loss;
+pub use reseal::reseal;
+pub use subject::{EarlierRange, HASH_PREFIX_BITS, HashPrefix};
 pub use verify::{Unreadable, verify_data, verify_meta, verify_range};

@@ -105,6 +105,82 @@ fn either_copy_of_a_tombstone_can_be_decoded() {
 }
 
 #[test]
+fn records_of_losses_say_what_was_lost_in_both_headers_and_the_footer() {
+    let (id, cookie) = (NeedleId::new(5, 6), Cookie(7));
+    let hash = HashPrefix { leading: 0x1234_5678_9000_0000, bits: 36 };
+    let range = EarlierRange { generation: 3, offset: 1 << 39, len: 1 << 40 };
+    let rounded = EarlierRange { len: 1000, ..range };
+    let losses = [
+        (Loss::Object { id, cookie, len: 4096 }, Some(id)),
+        (Loss::Unidentified { hash, len: 4096 }, None),
+        (Loss::Range(range), None),
+        (Loss::Range(rounded), None),
+    ];
+    for (loss, owner) in losses {
+        let header = NeedleHeader { version: 77, sequence: 6, ..loss.header(123) };
+        let mut bytes = [0xee; 1024];
+        encode_loss(&header, 42, 8192, &mut bytes);
+        let (first, back) = decode_header(&bytes, 42, 8192).unwrap();
+        assert_eq!((back, first.owner(), first.modified_ns), (0, owner, 123));
+        let (second, back) = decode_header(&bytes[512..], 42, 8704).unwrap();
+        assert_eq!((back, format!("{second:?}")), (512, format!("{first:?}")));
+        assert!(decode_header(&bytes[512..], 42, 8192).is_none());
+        let footer = footer_at(&bytes, 42, 9216).unwrap();
+        assert_eq!((footer.kind, footer.owner(), footer.start), (header.kind, owner, 8192));
+        assert_eq!(
+            (verify_meta(&bytes, &first, 42), verify_data(&bytes, &first)),
+            (Ok(()), Ok(()))
+        );
+        match loss {
+            Loss::Object { .. } => {
+                assert_eq!((footer.cookie.0, first.cookie.0, first.body_len), (7, 7, 4096));
+                assert!(first.kind.is_loss());
+            }
+            Loss::Unidentified { .. } => {
+                assert_eq!([HashPrefix::of(first.id), HashPrefix::of(footer.id)], [hash; 2]);
+                assert!(first.kind.is_loss() && first.body_len == 4096);
+            }
+            Loss::Range(range) => {
+                let range = EarlierRange { len: range.len.next_multiple_of(512), ..range };
+                assert_eq!(EarlierRange::of(first.id, first.cookie), range);
+                assert_eq!(EarlierRange::of(footer.id, footer.cookie), range);
+                assert!(!first.kind.is_loss());
+            }
+        }
+    }
+}
+
+#[test]
+fn number_of_known_hash_bits_is_limited() {
+    let all = 0xffff_ffff_ffff_ffff_u64;
+    for (leading, bits, possible) in [
+        (0, 34, false),
+        (0, 35, true),
+        (0, 64, true),
+        (0, 65, false),
+        (0, u32::MAX, false),
+        (all, 64, true),
+        (all, 63, false),
+        (all << 1, 63, true),
+        (1 << 29, 35, true),
+        (1 << 28, 35, false),
+    ] {
+        let header = Loss::Unidentified { hash: HashPrefix { leading, bits }, len: 512 }.header(1);
+        let mut bytes = [0; 1024];
+        let encoded = accepts(|| encode_loss(&header, 42, 8192, &mut bytes));
+        assert_eq!(encoded, possible, "{leading:#x}, {bits} bits");
+        // A forged footer, too, has an impossible number of bits.
+        let known = Loss::Object { id: header.id, cookie: Cookie(0), len: 512 }.header(1);
+        encode_loss(&known, 42, 8192, &mut bytes);
+        let footer = &mut bytes[1024 - FOOTER_LEN..];
+        footer[20] = Kind::UnidentifiedLoss.code();
+        let sum = checksum(&footer[..FOOTER_LEN - 8], seed(42, 8192));
+        footer[FOOTER_LEN - 8..].copy_from_slice(&sum.to_le_bytes());
+        assert_eq!(footer_at(&bytes, 42, 9216).is_some(), possible, "{leading:#x}, {bits} bits");
+    }
+}
+
+#[test]
 fn footer_with_an_impossible_length_is_rejected() {
     let whole = needle(&vec![7; 1 << 20], b"a/b", 65_536);
     let end = 65_536 + whole.len() as u64;
@@ -120,20 +196,34 @@ fn footer_with_an_impossible_length_is_rejected() {
 }
 
 fn any_kind() -> impl Strategy<Value = Kind> {
-    prop_oneof![Just(Kind::Data), Just(Kind::Tombstone), Just(Kind::Part), Just(Kind::Manifest)]
+    prop::sample::select(vec![
+        Kind::Data,
+        Kind::Tombstone,
+        Kind::Part,
+        Kind::Manifest,
+        Kind::Loss,
+        Kind::UnidentifiedLoss,
+        Kind::DamagedRange,
+    ])
+}
+
+/// An id, or what an unidentified loss has in its place, possible or not.
+fn any_id() -> impl Strategy<Value = NeedleId> {
+    (prop_oneof![Just(0), Just(1 << 29), any::<u64>()], prop_oneof![33u32..37, 62u32..67])
+        .prop_map(|(key, alt)| NeedleId::new(key, alt))
 }
 
 proptest! {
     /// `units` is computed by the encoder. An impossible layout has none, so the limit is used.
     #[test]
     fn header_is_encoded_exactly_if_it_would_be_decoded(
-        (kind, version, sequence) in (any_kind(), number(), number()),
+        (kind, id, version, sequence) in (any_kind(), any_id(), number(), number()),
         attributes_len in prop_oneof![Just(0u16), 0u16..5000],
         data_len in prop_oneof![Just(0u32), 0u32..3 << 19, (1u32 << 20) - 2..(1 << 20) + 3],
         (modified_ns, body_len, ordinal) in (number(), number(), 65_530u32..65_540),
     ) {
         let written = NeedleHeader {
-            kind, version, sequence, attributes_len, data_len, modified_ns, body_len, ordinal,
+            kind, id, version, sequence, attributes_len, data_len, modified_ns, body_len, ordinal,
             ..header(&[], 0)
         };
         let mut len = 0;
@@ -145,6 +235,7 @@ proptest! {
         let mut needle = vec![0; len];
         let accepted = accepts(|| match kind {
             Kind::Tombstone => encode_tombstone(&written, 42, 4096, &mut needle),
+            kind if kind.is_header_only() => encode_loss(&written, 42, 4096, &mut needle),
             _ => encode_data_needle(&written, 42, 4096, &mut needle),
         });
         // The footer has two bytes for the ordinal.

@@ -5,7 +5,6 @@ use std::ops::Range;
 use thiserror::Error;
 
 use super::header::NeedleHeader;
-use super::kind::Kind;
 use super::layout::HEADER_LEN;
 use crate::base::limits::CHUNK;
 use crate::volume::format::checksum::{checksum, data_checksum, seed};
@@ -34,19 +33,32 @@ pub fn verify_meta(
     header: &NeedleHeader,
     incarnation: u64,
 ) -> Result<(), Unreadable> {
-    if header.kind == Kind::Tombstone {
+    if header.kind.is_header_only() {
         return Ok(());
     }
-    let stored = Decoder::new(&needle[META_CHECKSUM_AT..]).u64();
-    let end = header.layout().data_start;
-    if checksum(&needle[HEADER_LEN..end], seed(incarnation, 0)) == stored {
-        Ok(())
-    } else {
-        Err(Unreadable::Meta)
-    }
+    let Meta { stored, computed } = Meta::of(needle, header, incarnation);
+    if computed == stored { Ok(()) } else { Err(Unreadable::Meta) }
 }
 
 const META_CHECKSUM_AT: usize = 104;
+
+/// Checksums of the attributes and the chunk table of a needle.
+pub(super) struct Meta {
+    /// The one in the header.
+    pub(super) stored: u64,
+    /// That of the bytes.
+    pub(super) computed: u64,
+}
+
+impl Meta {
+    pub(super) fn of(needle: &[u8], header: &NeedleHeader, incarnation: u64) -> Self {
+        let end = header.layout().data_start;
+        Self {
+            stored: Decoder::new(&needle[META_CHECKSUM_AT..]).u64(),
+            computed: checksum(&needle[HEADER_LEN..end], seed(incarnation, 0)),
+        }
+    }
+}
 
 /// Verifies the chunks that hold bytes `range` of the data (relative to the start of the data). The chunk
 /// table must have been verified before.

@@ -2,8 +2,9 @@
 
 use super::recovery::{Recovery, Staged};
 use crate::base::limits::UNIT;
+use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::NeedleId;
-use crate::volume::format::{Kind, NeedleHeader, Seal};
+use crate::volume::format::{EarlierRange, Footer, HashPrefix, Kind, NeedleHeader, Seal};
 use crate::volume::index::{IdHash, Location, PREFETCHED};
 use crate::volume::log::damaged_range::DamagedRange;
 use crate::volume::log::scan::{FoundNeedle, ScanFilter};
@@ -26,7 +27,9 @@ impl Recovery<'_> {
         }
         for needles in staged.found.chunks(PREFETCHED) {
             for found in needles {
-                self.result.contents.index().prefetch(self.log.hasher.hash(found.id()));
+                if let Some(id) = found.owner() {
+                    self.result.contents.index().prefetch(self.log.hasher.hash(id));
+                }
             }
             for found in needles {
                 self.take_over(found).await;
@@ -36,7 +39,7 @@ impl Recovery<'_> {
 
     fn report_lost(&mut self, start: u64, end: u64) {
         let at = Location { offset: start, len: end - start };
-        self.result.damage.push(DamagedRange { at, id: None });
+        self.result.damage.push(DamagedRange::of_file(at, None));
     }
 
     /// Reports a damaged range if needles of a commit are missing.
@@ -52,7 +55,7 @@ impl Recovery<'_> {
         };
         if missing {
             let at = Location { offset: staged.start, len };
-            self.result.damage.push(DamagedRange { at, id: None });
+            self.result.damage.push(DamagedRange::of_file(at, None));
         }
     }
 
@@ -65,20 +68,30 @@ impl Recovery<'_> {
                 self.take_over_header(header, location).await;
             }
             FoundNeedle::Damaged(footer) => {
-                self.result.damage.push(DamagedRange { at: location, id: Some(footer.id) });
-                let hash = self.log.hasher.hash(footer.id);
-                match footer.kind {
-                    Kind::Part => {}
-                    Kind::Tombstone => {
-                        self.remove_by_identity(hash, footer.id, location.offset).await;
-                    }
-                    Kind::Data | Kind::Manifest => {
-                        self.remove_by_identity(hash, footer.id, location.offset).await;
-                        // The parts of an unreadable manifest are unknown.
-                        self.result.contents.insert(hash, location, 0);
-                    }
-                }
+                self.result.damage.push(DamagedRange::of_file(location, footer.owner()));
+                self.take_over_footer(footer, location).await;
             }
+        }
+    }
+
+    /// Applies a needle of which only the footer is valid.
+    async fn take_over_footer(&mut self, footer: &Footer, at: Location) {
+        let hash = self.log.hasher.hash(footer.id);
+        match footer.kind {
+            Kind::Part => {}
+            Kind::Tombstone => self.remove_by_identity(hash, footer.id, at.offset).await,
+            Kind::Data | Kind::Manifest => {
+                self.remove_by_identity(hash, footer.id, at.offset).await;
+                // The parts of an unreadable manifest are unknown.
+                self.result.contents.insert(hash, at, 0);
+            }
+            Kind::Loss => {
+                self.remove_by_identity(hash, footer.id, at.offset).await;
+                self.result.contents.insert(hash, at, 0);
+                self.result.contents.note_loss(at, footer.owner());
+            }
+            Kind::UnidentifiedLoss => self.take_over_unidentified(HashPrefix::of(footer.id), at),
+            Kind::DamagedRange => self.report_earlier(EarlierRange::of(footer.id, footer.cookie)),
         }
     }
 
@@ -91,18 +104,42 @@ impl Recovery<'_> {
                     self.remove_by_identity(hash, header.id, at.offset).await;
                 }
             }
-            Kind::Data | Kind::Manifest => {
-                let (previous, parts) = (header.previous, header.parts_len());
-                if previous != 0 && self.result.contents.supersede(hash, previous, at, parts) {
-                    return;
-                }
-                // The superseded needle is not at its offset, or is no longer known. The cause is damage,
-                // or a checkpoint that was written while the log grew.
-                if header.previous != 0 || !self.result.damage.is_empty() {
-                    self.remove_by_identity(hash, header.id, at.offset).await;
-                }
-                self.result.contents.insert(hash, at, parts);
+            Kind::Data | Kind::Manifest => self.take_over_object(hash, header, at).await,
+            Kind::Loss if chosen(Sabotage::ForgetLosses) => {}
+            Kind::Loss => {
+                self.take_over_object(hash, header, at).await;
+                self.result.contents.note_loss(at, header.owner());
             }
+            Kind::UnidentifiedLoss => self.take_over_unidentified(HashPrefix::of(header.id), at),
+            Kind::DamagedRange => self.report_earlier(EarlierRange::of(header.id, header.cookie)),
+        }
+    }
+
+    /// Adds what is indexed under its id, in the place of the needle that it supersedes.
+    async fn take_over_object(&mut self, hash: IdHash, header: &NeedleHeader, at: Location) {
+        let (previous, parts) = (header.previous, header.parts_len());
+        if previous != 0 && self.result.contents.supersede(hash, previous, at, parts) {
+            return;
+        }
+        // The superseded needle is not at its offset, or is no longer known. The cause is damage, or a
+        // checkpoint that was written while the log grew.
+        if previous != 0 || !self.result.damage.is_empty() {
+            self.remove_by_identity(hash, header.id, at.offset).await;
+        }
+        self.result.contents.insert(hash, at, parts);
+    }
+
+    fn take_over_unidentified(&mut self, prefix: HashPrefix, at: Location) {
+        if !chosen(Sabotage::ForgetLosses) {
+            self.result.contents.insert_unidentified(prefix, at);
+        }
+    }
+
+    /// Reports a damaged range of an earlier generation. A checkpoint may already have named it.
+    fn report_earlier(&mut self, range: EarlierRange) {
+        let range = DamagedRange::of_earlier(range);
+        if !self.result.damage.contains(&range) && !chosen(Sabotage::ForgetEarlierDamage) {
+            self.result.damage.push(range);
         }
     }
 
@@ -115,11 +152,7 @@ impl Recovery<'_> {
             let wanted = ScanFilter { sequences: 0..=u64::MAX, epoch: None };
             let end = at.offset + at.len;
             let needles = self.scanner.collect(at.offset, end, &wanted).await;
-            let same = needles.iter().any(|needle| match needle {
-                FoundNeedle::Whole(header, _) => header.id == id,
-                FoundNeedle::Damaged(footer) => footer.id == id,
-            });
-            if same {
+            if needles.iter().any(|needle| needle.owner() == Some(id)) {
                 self.result.contents.remove(hash, at.offset);
             }
         }

@@ -33,6 +33,7 @@ fn search_for_a_free_id_ends_when_a_needle_is_unreadable() {
         store: [1; 16],
         created_ns: 0,
         revision: 1,
+        history_from: 0,
     };
     let expected = Expected {
         volume: VolumeId(1),
