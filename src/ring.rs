@@ -240,6 +240,10 @@ impl Ring {
                 self.open(token, dir, name, access);
             }
             Op::FileLen { file } => self.end_with(token, self.files.len_of(file)),
+            Op::IsNameOf { dir, name, file } => {
+                let is_name = self.files.is_name_of(dir, &name, file);
+                self.end_with(token, is_name.map(u64::from));
+            }
             Op::Extents { file } => self.end_with(token, self.files.extents_of(file)),
             Op::Allocate { file, offset, len } => {
                 // The hint can be set only as long as the file has no extents.

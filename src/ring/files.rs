@@ -1,5 +1,6 @@
 //! Open files and directories of a ring.
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -8,7 +9,10 @@ use std::path::Path;
 
 use io_uring::Submitter;
 use io_uring::types::{Fd, Fixed};
+use nix::errno::Errno;
+use nix::fcntl::AtFlags;
 use nix::libc;
+use nix::sys::stat::fstatat;
 use slab::Slab;
 
 use crate::base::limits::FILES_PER_SHARD;
@@ -102,6 +106,18 @@ impl OpenFiles {
     /// metadata in memory, and the log of the file system if that is short of space.
     pub fn set_len(&self, file: FileId, len: u64) -> io::Result<u64> {
         self.file(file)?.file.set_len(len).map(|()| 0)
+    }
+
+    /// Whether a name in a directory leads to a file.
+    pub fn is_name_of(&self, dir: DirId, name: &CStr, file: FileId) -> io::Result<bool> {
+        let bad_number = || io::Error::from_raw_os_error(libc::EBADF);
+        let dir = self.dirs.get(dir.0 as usize).ok_or_else(bad_number)?;
+        let open = self.file(file)?.file.metadata()?;
+        match fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(found) => Ok((found.st_dev, found.st_ino) == (open.dev(), open.ino())),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     /// Number of extents of a file.

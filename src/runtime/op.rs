@@ -73,6 +73,16 @@ pub enum Op {
         /// Open file.
         file: FileId,
     },
+    /// Queries whether a name in a directory leads to an open file. Result: 1 if it does, 0 if it leads to
+    /// another file or to none.
+    IsNameOf {
+        /// Directory of the name.
+        dir: DirId,
+        /// File name.
+        name: CString,
+        /// Open file.
+        file: FileId,
+    },
     /// Queries the number of extents of a file. Result: the number; 0 where the file system does not report
     /// it.
     Extents {

@@ -2,6 +2,7 @@
 //! and a failed read is tried once more; a write is never repeated.
 
 use std::cell::Cell;
+use std::rc::Rc;
 
 use super::error::IoError;
 use crate::base::limits::{BLOCK, UNIT};
@@ -84,8 +85,8 @@ pub struct VolumeFile {
     closed: Cell<bool>,
     /// The first write or sync that failed. No write or sync follows it.
     failed: Cell<Option<IoError>>,
-    /// Counters of the volume.
-    pub stats: Stats,
+    /// Counters of the volume, which all its generations share.
+    pub stats: Rc<Stats>,
 }
 
 /// Converts the result of a completion to a number or an error.
@@ -109,13 +110,25 @@ impl VolumeFile {
     /// Wraps an open file, which is closed when the value is dropped.
     #[must_use]
     pub fn new(handle: &Handle, file: FileId) -> Self {
+        Self::with_stats(handle, file, Rc::default())
+    }
+
+    /// Wraps the open file of another generation of the volume that these counters belong to.
+    #[must_use]
+    pub fn with_stats(handle: &Handle, file: FileId, stats: Rc<Stats>) -> Self {
         Self {
             handle: handle.clone(),
             file,
             closed: Cell::new(false),
             failed: Cell::new(None),
-            stats: Stats::default(),
+            stats,
         }
+    }
+
+    /// Number of the file.
+    #[must_use]
+    pub fn number(&self) -> FileId {
+        self.file
     }
 
     async fn read_once(&self, buf: Buf, start: u32, len: u32, offset: u64) -> Completion {
@@ -164,26 +177,34 @@ impl VolumeFile {
 
     /// Reads as [`Self::read`] does, but fills sectors that cannot be read with zeros, so that checksums
     /// decide and the damage stays confined to these sectors. Returns the number of these sectors.
-    pub async fn read_damaged(&self, buf: Buf, len: usize, offset: u64) -> (Buf, usize) {
+    pub async fn read_damaged(
+        &self,
+        buf: Buf,
+        start: usize,
+        len: usize,
+        offset: u64,
+    ) -> (Buf, usize) {
         let counter = &self.stats.other_reads;
-        let (mut buf, result) = self.read(buf, 0, len, offset, counter).await;
+        let (mut buf, result) = self.read(buf, start, len, offset, counter).await;
         if result.is_ok() {
             return (buf, 0);
         }
         let (mut lost, unit) = (0, UNIT as usize);
         for at in (0..len).step_by(BLOCK as usize) {
             let block = (len - at).min(BLOCK as usize);
-            let (back, whole) = self.read(buf, at, block, offset + at as u64, counter).await;
+            let (back, whole) =
+                self.read(buf, start + at, block, offset + at as u64, counter).await;
             buf = back;
             if whole.is_ok() {
                 continue;
             }
             for sector in (at..at + block).step_by(unit) {
                 let place = offset + sector as u64;
-                let (back, result) = self.read(buf, sector, unit, place, counter).await;
+                let (back, result) =
+                    self.read(buf, start + sector, unit, place, counter).await;
                 buf = back;
                 if result.is_err() {
-                    buf[sector..sector + unit].fill(0);
+                    buf[start + sector..start + sector + unit].fill(0);
                     lost += 1;
                 }
             }
@@ -340,7 +361,7 @@ mod tests {
             bad.iter().for_each(|sector| world.spoil("file", START / UNIT as usize + sector));
             let mut buf = handle.pool().alloc(LEN).unwrap();
             buf.fill(9);
-            let (buf, lost) = file.read_damaged(buf, LEN, START as u64).await;
+            let (buf, lost) = file.read_damaged(buf, 0, LEN, START as u64).await;
             let sectors = buf[..LEN].chunks(UNIT as usize).enumerate();
             let zero = sectors.filter(|(_, bytes)| {
                 let is_zero = bytes.iter().all(|byte| *byte == 0);

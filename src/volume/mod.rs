@@ -9,12 +9,14 @@
 //! - `checkpoint`: the index in a file of its own, so that a start reads little of the log.
 //! - `object`: the decisions of a write, reads, multipart objects, and all live needles in file order.
 //! - `generation`: an open generation of a volume ([`Volume`]) and its file: create, open, state, remove.
+//! - `compaction`: copying what lives to the next generation, and the exchange of the two.
 //! - `slot`: a volume across its generations ([`Slot`]): PUT, DELETE, GET, uploads.
 //! - `io`: the policy for short and failed transfers. `names`, `sync_dir`: names of files, and making them
 //!   durable. `error`: everything that can go wrong.
 
 mod blocks;
 mod checkpoint;
+mod compaction;
 mod error;
 pub mod format;
 mod generation;
@@ -27,6 +29,7 @@ mod slot;
 mod sync_dir;
 
 pub use checkpoint::{CheckpointFigures, Checkpointing, NotWritten, checkpoint_queue};
+pub use compaction::{Carried, Compacted, CompactionOrder, NotCompacted, OnSwap};
 pub use error::{Damage, GetError, IoError, OpenError, Refusal, StateError};
 pub use format::{Superblock, SuperblockState};
 pub use generation::{
@@ -41,4 +44,4 @@ pub use names::file_name;
 pub use object::{
     Body, Check, DamagedNeedle, Draft, Existing, LiveNeedle, Needle, NewNeedle, Stored, Walk,
 };
-pub use slot::{Slot, Upload};
+pub use slot::{CompactionPhase, CompactionProgress, Slot, Upload};

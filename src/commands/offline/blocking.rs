@@ -86,6 +86,7 @@ impl BlockingReader {
             | Op::ShutdownWrite { .. }
             | Op::Close { .. }
             | Op::PeerName { .. }
+            | Op::IsNameOf { .. }
             | Op::Wake { .. } => Err(unsupported()),
         };
         (result, Returned::None)

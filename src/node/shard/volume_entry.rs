@@ -137,6 +137,9 @@ fn shown(state: WriteState) -> ShownWriteState {
         WriteState::Poisoned(_) => ShownWriteState::Poisoned,
         WriteState::StateUnknown(_) => ShownWriteState::Unknown,
         WriteState::Closing => ShownWriteState::Closing,
-        WriteState::Closed => ShownWriteState::Closed,
+        // A generation that is being built is not served, and one that is superseded no longer.
+        WriteState::Closed | WriteState::Building | WriteState::Superseded => {
+            ShownWriteState::Closed
+        }
     }
 }

@@ -6,8 +6,9 @@
 //!
 //! - `task`: start, stop, and the loop that attempts the work whenever it is due. `backoff`: pauses after
 //!   failures.
-//! - `run`: one attempt: its steps, their pace, and its buffer. `pace`: rates. `progress`: how far it is.
-//!   `stopped`: the request to stop.
+//! - `run`: one attempt: its steps, their pace, and its buffer. `progress`: how far it is. `stopped`: the request
+//!   to stop.
+//! - `pace`: rates. `shared_pace`: the pace that yields to the requests of a shard. `quantile`: how long these take.
 //! - `queue`: what the tasks of a shard share: turns by data directory, and a reserved buffer
 //!   (`reserved_buffer`). `work_buffer`: the buffer of one attempt.
 
@@ -15,8 +16,10 @@ mod backoff;
 mod pace;
 mod progress;
 mod queue;
+mod quantile;
 mod reserved_buffer;
 mod run;
+mod shared_pace;
 mod stopped;
 mod task;
 #[cfg(test)]
@@ -28,6 +31,7 @@ pub use pace::Pace;
 pub use progress::BackgroundProgress;
 pub use queue::BackgroundQueue;
 pub use run::BackgroundRun;
+pub use shared_pace::{PaceLimits, SharedPace};
 pub use stopped::Stopped;
 pub use task::BackgroundTask;
 pub use work_buffer::{NoWorkBuffer, WorkBuffer};

@@ -20,6 +20,8 @@ pub struct BackgroundRun<'a> {
     task: Option<&'a BackgroundTask>,
     pace: Pace,
     began: u64,
+    /// Time at which the current step began (nanoseconds).
+    step_began: u64,
     progress: BackgroundProgress,
 }
 
@@ -28,13 +30,22 @@ impl<'a> BackgroundRun<'a> {
     #[must_use]
     pub fn new(handle: &'a Handle, task: Option<&'a BackgroundTask>, pace: Pace) -> Self {
         let progress = BackgroundProgress::default();
-        Self { handle, task, pace, began: handle.now(), progress }
+        let now = handle.now();
+        Self { handle, task, pace, began: now, step_began: now, progress }
     }
 
     /// Begins the steps: pace and progress count from here. `expected` estimates the work (bytes).
     pub fn begin(&mut self, expected: u64) {
         self.began = self.handle.now();
+        self.step_began = self.began;
         self.set_progress(BackgroundProgress { done: 0, expected });
+    }
+
+    /// Sets the pace of the steps that follow.
+    pub fn set_pace(&mut self, pace: Pace) {
+        self.pace = pace;
+        self.began = self.handle.now();
+        self.progress.done = 0;
     }
 
     /// Ends a step that did `bytes`, and waits until the next one may begin. To be called after each step:
@@ -45,8 +56,15 @@ impl<'a> BackgroundRun<'a> {
     pub async fn end_step(&mut self, bytes: u64) -> Result<(), Stopped> {
         let BackgroundProgress { done, expected } = self.progress;
         self.set_progress(BackgroundProgress { done: done + bytes, expected });
-        let next_at = self.pace.next_at(self.began, self.progress.done);
-        self.wait_until(next_at).await
+        let step = (bytes, self.handle.now() - self.step_began);
+        let next_at = self.pace.next_at(self.began, self.progress.done, step);
+        self.wait_until(next_at).await?;
+        match self.task {
+            None => self.pace.resumed().await,
+            Some(task) => task.unless_stopped(self.pace.resumed()).await?,
+        }
+        self.step_began = self.handle.now();
+        Ok(())
     }
 
     /// Waits for a buffer of `len` bytes: the reserved one of `queue`, or another one if at least half of the

@@ -227,11 +227,12 @@ fn a_pace_holds_its_rate_and_catches_up() {
 
 #[test]
 fn rates_neither_overflow_nor_round_away() {
-    assert_eq!(Pace::Rate(1).next_at(5, 3), 5 + 3 * SECOND);
-    assert_eq!(Pace::Rate(999).next_at(0, 999), SECOND);
-    assert_eq!(Pace::Rate(u64::MAX).next_at(5, u64::MAX), 5 + SECOND);
-    assert_eq!(Pace::Rate(1).next_at(5, u64::MAX), u64::MAX);
-    assert_eq!(Pace::Unlimited.next_at(5, u64::MAX), 5);
+    let next_at = |pace: Pace, began, done| pace.next_at(began, done, (0, 0));
+    assert_eq!(next_at(Pace::Rate(1), 5, 3), 5 + 3 * SECOND);
+    assert_eq!(next_at(Pace::Rate(999), 0, 999), SECOND);
+    assert_eq!(next_at(Pace::Rate(u64::MAX), 5, u64::MAX), 5 + SECOND);
+    assert_eq!(next_at(Pace::Rate(1), 5, u64::MAX), u64::MAX);
+    assert_eq!(next_at(Pace::Unlimited, 5, u64::MAX), 5);
 }
 
 #[test]

@@ -63,6 +63,7 @@ impl State {
             | Op::Rename { dir, .. }
             | Op::Unlink { dir, .. }
             | Op::SyncDir { dir }
+            | Op::IsNameOf { dir, .. }
                 if dir.0 != 0 =>
             {
                 -i64::from(libc::EBADF)
@@ -77,6 +78,9 @@ impl State {
             },
             Op::FileLen { file } => {
                 i64::try_from(self.disk.len(self.inode(file))).expect("small files")
+            }
+            Op::IsNameOf { name, file, .. } => {
+                i64::from(self.disk.find(&text(&name)) == Some(self.inode(file)))
             }
             Op::Extents { .. } => 0,
             Op::Allocate { file, .. } if !self.may_write(file) => -i64::from(libc::EBADF),

@@ -103,6 +103,7 @@ impl State {
             | Op::Sync { file }
             | Op::FileLen { file }
             | Op::Extents { file }
+            | Op::IsNameOf { file, .. }
             | Op::Allocate { file, .. }
             | Op::SetLen { file, .. } => match self.open.get(&file.0) {
                 Some((inode, _)) => self.disk.name_of(*inode),

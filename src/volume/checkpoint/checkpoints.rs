@@ -44,6 +44,21 @@ impl Checkpoints {
         }
     }
 
+    /// Data directory of the volume.
+    pub fn dir(&self) -> DirId {
+        self.dir
+    }
+
+    /// Queue shared with the other volumes of the shard.
+    pub fn queue(&self) -> Option<Rc<BackgroundQueue>> {
+        self.queue.clone()
+    }
+
+    /// Settings; `None` when the volume has no checkpoints.
+    pub fn policy(&self) -> Option<Checkpointing> {
+        self.policy
+    }
+
     /// Length of the log that a start would have to read (bytes).
     fn age(&self, tail: u64) -> u64 {
         tail.saturating_sub(self.figures.get().tail.max(LOG_START))

@@ -53,6 +53,18 @@ impl Volume {
         self.write_checkpoint(0).await.map(|()| true)
     }
 
+    /// Writes the first checkpoint of a generation that is being built, unless checkpoints are disabled.
+    ///
+    /// # Errors
+    /// See [`NotWritten`].
+    pub(in crate::volume) async fn write_first_checkpoint(&self) -> Result<(), NotWritten> {
+        if !self.may_checkpoint() {
+            return Ok(());
+        }
+        let rate = self.checkpoints.policy.map_or(0, |policy| policy.rate);
+        self.write_checkpoint(rate).await
+    }
+
     /// Writes a checkpoint, and records and logs the outcome.
     pub(super) async fn write_checkpoint(&self, rate: u64) -> Result<(), NotWritten> {
         let (began, checkpoints) = (self.handle.now(), &self.checkpoints);

@@ -8,10 +8,12 @@ use crate::volume::format::{RISING_MAX, Superblock, superblock_offsets};
 
 impl Volume {
     /// Returns the superblock as it is on stable media now.
-    fn current_superblock(&self) -> Superblock {
+    pub(in crate::volume) fn current_superblock(&self) -> Superblock {
         Superblock {
             state: self.superblock_state.get(),
+            incompat: self.incompat.get(),
             ro_compat: self.ro_compat.get(),
+            history_from: self.history_from.get(),
             revision: self.revision.get(),
             ..self.superblock.clone()
         }

@@ -41,6 +41,17 @@ pub async fn create(
     preallocation: Preallocation,
     progress: impl Fn(u64),
 ) -> Result<(), (&'static str, IoError)> {
+    create_file(handle, dir, superblock, preallocation, progress).await.map(drop)
+}
+
+/// As [`create`]. Returns the superblock as it is in the file.
+pub(in crate::volume) async fn create_file(
+    handle: &Handle,
+    dir: DirId,
+    superblock: &Superblock,
+    preallocation: Preallocation,
+    progress: impl Fn(u64),
+) -> Result<Superblock, (&'static str, IoError)> {
     let (volume, generation) = (superblock.volume, superblock.generation);
     let finished = volume_name(volume, generation);
     let unfinished = unfinished_volume_name(volume, generation);
@@ -51,10 +62,13 @@ pub async fn create(
     let file = VolumeFile::new(handle, id);
     let result = fill(handle, &file, superblock, preallocation, progress).await;
     file.close().await;
-    if let Err(error) = result {
-        handle.submit(Op::Unlink { dir, name: unfinished }).await;
-        return Err(error);
-    }
+    let superblock = match result {
+        Ok(superblock) => superblock,
+        Err(error) => {
+            handle.submit(Op::Unlink { dir, name: unfinished }).await;
+            return Err(error);
+        }
+    };
     // The content is durable before the file gets its name, so the name never leads to an unfinished
     // file.
     let op = Op::Rename { dir, from: unfinished.clone(), to: finished.clone(), replace: false };
@@ -67,7 +81,7 @@ pub async fn create(
         handle.submit(Op::Unlink { dir, name: finished }).await;
         return Err(("sync the directory", error));
     }
-    Ok(())
+    Ok(superblock)
 }
 
 async fn fill(
@@ -76,8 +90,8 @@ async fn fill(
     superblock: &Superblock,
     preallocation: Preallocation,
     progress: impl Fn(u64),
-) -> Result<(), (&'static str, IoError)> {
-    let superblock = &reserve(file, superblock, preallocation).await?;
+) -> Result<Superblock, (&'static str, IoError)> {
+    let superblock = reserve(file, superblock, preallocation).await?;
     if preallocation == Preallocation::Zeroed {
         zero(handle, file, superblock.size, progress)
             .await
@@ -90,7 +104,8 @@ async fn fill(
         let written = file.write_block(buf, offset).await;
         written.map_err(|error| ("write the superblock", error))?;
     }
-    file.sync().await.map_err(|error| ("sync the file", error))
+    file.sync().await.map_err(|error| ("sync the file", error))?;
+    Ok(superblock)
 }
 
 /// Reserves the blocks of a new file. Returns its superblock, which says whether all are reserved.

@@ -10,7 +10,7 @@
 
 mod change_superblock;
 mod close;
-mod create;
+pub(in crate::volume) mod create;
 mod expected;
 mod figures;
 mod hints;
@@ -18,7 +18,8 @@ mod open;
 mod open_context;
 mod open_report;
 mod read_block;
-mod remove;
+pub(in crate::volume) mod remove;
+mod serve;
 mod set_read_only;
 mod superblock_copies;
 mod volume;

@@ -187,6 +187,8 @@ async fn open_file(
         revision: Cell::new(superblock.revision),
         ro_compat: Cell::new(superblock.ro_compat),
         superblock_turn: KeyLocks::new(handle),
+        incompat: Cell::new(superblock.incompat),
+        history_from: Cell::new(superblock.history_from),
         write_state: Cell::new(write_state),
         superblock,
         hasher,

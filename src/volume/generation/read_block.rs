@@ -13,5 +13,5 @@ pub async fn read_block(
     offset: u64,
 ) -> Result<(Buf, usize), OpenError> {
     let buf = handle.pool().alloc(BLOCK as usize).ok_or(OpenError::NoBuffer)?;
-    Ok(file.read_damaged(buf, BLOCK as usize, offset).await)
+    Ok(file.read_damaged(buf, 0, BLOCK as usize, offset).await)
 }

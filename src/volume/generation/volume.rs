@@ -8,13 +8,13 @@ use crate::base::types::VolumeId;
 use crate::runtime::{Handle, KeyLocks};
 use crate::volume::blocks::block_steps::BlockSteps;
 use crate::volume::checkpoint::checkpoints::Checkpoints;
-use crate::volume::format::{NeedleLayout, Superblock, SuperblockState};
+use crate::volume::format::{EarlierRange, NeedleLayout, Superblock, SuperblockState};
 use crate::volume::generation::figures::Figures;
 use crate::volume::generation::open_report::OpenReport;
 use crate::volume::generation::write_state::WriteState;
 use crate::volume::index::Hasher;
 use crate::volume::io::{Stats, VolumeFile};
-use crate::volume::log::DamagedRange;
+use crate::volume::log::{DamageSource, DamagedRange};
 use crate::volume::log::append_log::AppendLog;
 use crate::volume::log::contents::Contents;
 use crate::volume::object::cost::body_cost;
@@ -34,6 +34,10 @@ pub struct Volume {
     pub(in crate::volume) ro_compat: Cell<u32>,
     /// Serialises changes of the superblock.
     pub(in crate::volume) superblock_turn: KeyLocks<()>,
+    /// Incompatible features that the file uses, as stored in the superblock.
+    pub(in crate::volume) incompat: Cell<u32>,
+    /// Version from which the history is complete, as stored in the superblock.
+    pub(in crate::volume) history_from: Cell<u64>,
     /// Whether the volume may be written; never [`WriteState::Full`], which is derived.
     pub(in crate::volume) write_state: Cell<WriteState>,
     pub(in crate::volume) hasher: Hasher,
@@ -55,6 +59,35 @@ impl Volume {
     #[must_use]
     pub fn id(&self) -> VolumeId {
         self.superblock.volume
+    }
+
+    /// Returns the generation: it rises with every compaction.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.superblock.generation
+    }
+
+    /// Returns the version from which on the log has every tombstone; 0 for all.
+    #[must_use]
+    pub fn history_from(&self) -> u64 {
+        self.history_from.get()
+    }
+
+    /// The known damage in which no object is known, as a later generation remembers it.
+    pub(in crate::volume) fn damage_without_owner(&self) -> Vec<EarlierRange> {
+        let own = self.superblock.generation;
+        let damage = self.damage.borrow();
+        let ownerless = damage.iter().filter(|range| range.id.is_none());
+        let remembered = ownerless.filter_map(|range| {
+            let generation = match range.source {
+                DamageSource::File => own,
+                DamageSource::Generation(generation) => generation,
+                DamageSource::Loss => return None,
+            };
+            let (offset, len) = (range.at.offset, range.at.len);
+            Some(EarlierRange { generation, offset, len })
+        });
+        remembered.collect()
     }
 
     /// Returns the state that the operator set last.

@@ -17,6 +17,8 @@ use crate::volume::format::SuperblockState;
 /// | [`StateUnknown`](Self::StateUnknown) | no | no | no | no | no |
 /// | [`Closing`](Self::Closing) | no | no | yes | yes | yes |
 /// | [`Closed`](Self::Closed) | no | no | no | no | yes |
+/// | [`Building`](Self::Building) | no | no | no | no | yes |
+/// | [`Superseded`](Self::Superseded) | no | no | no | no | no |
 ///
 /// *PUT* and *DELETE*: whether a needle or a tombstone may join a commit. *Commits*: whether what has
 /// joined is still written. *Hints*, *checkpoints*: whether they are still written. Reads go on in every
@@ -46,6 +48,10 @@ pub enum WriteState {
     Closing,
     /// The log is closed. Only a last checkpoint may follow.
     Closed,
+    /// Is being built by a compaction: only that writes to it.
+    Building,
+    /// Another generation of the volume has taken its place. Nothing is written any more.
+    Superseded,
 }
 
 /// Reason why a volume is read-only.
@@ -93,7 +99,9 @@ impl WriteState {
             | Self::Poisoned(_)
             | Self::StateUnknown(_)
             | Self::Closing
-            | Self::Closed => false,
+            | Self::Closed
+            | Self::Building
+            | Self::Superseded => false,
         }
     }
 
@@ -107,7 +115,9 @@ impl WriteState {
             | Self::Poisoned(_)
             | Self::StateUnknown(_)
             | Self::Closing
-            | Self::Closed => false,
+            | Self::Closed
+            | Self::Building
+            | Self::Superseded => false,
         }
     }
 
@@ -117,7 +127,12 @@ impl WriteState {
         match self {
             Self::Writable | Self::Full | Self::Closing => true,
             Self::ReadOnly(reason) => reason.may_write_file(),
-            Self::Fenced(_) | Self::Poisoned(_) | Self::StateUnknown(_) | Self::Closed => false,
+            Self::Fenced(_)
+            | Self::Poisoned(_)
+            | Self::StateUnknown(_)
+            | Self::Closed
+            | Self::Building
+            | Self::Superseded => false,
         }
     }
 
@@ -127,7 +142,12 @@ impl WriteState {
         match self {
             Self::Writable | Self::Full | Self::Closing => true,
             Self::ReadOnly(reason) => reason.may_write_file(),
-            Self::Fenced(_) | Self::Poisoned(_) | Self::StateUnknown(_) | Self::Closed => false,
+            Self::Fenced(_)
+            | Self::Poisoned(_)
+            | Self::StateUnknown(_)
+            | Self::Closed
+            | Self::Building
+            | Self::Superseded => false,
         }
     }
 
@@ -135,9 +155,9 @@ impl WriteState {
     #[must_use]
     pub fn takes_checkpoints(self) -> bool {
         match self {
-            Self::Writable | Self::Full | Self::Closing | Self::Closed => true,
+            Self::Writable | Self::Full | Self::Closing | Self::Closed | Self::Building => true,
             Self::ReadOnly(reason) => reason.may_write_file(),
-            Self::Fenced(_) | Self::Poisoned(_) | Self::StateUnknown(_) => false,
+            Self::Fenced(_) | Self::Poisoned(_) | Self::StateUnknown(_) | Self::Superseded => false,
         }
     }
 
@@ -147,7 +167,13 @@ impl WriteState {
         match self {
             Self::Poisoned(error) | Self::StateUnknown(error) => Some(error),
             Self::Fenced(reason) => Some(reason.error()),
-            Self::Writable | Self::Full | Self::ReadOnly(_) | Self::Closing | Self::Closed => None,
+            Self::Writable
+            | Self::Full
+            | Self::ReadOnly(_)
+            | Self::Closing
+            | Self::Closed
+            | Self::Building
+            | Self::Superseded => None,
         }
     }
 
@@ -161,14 +187,16 @@ impl WriteState {
         let is_set_writable = set == SuperblockState::Live;
         match self {
             Self::Writable | Self::Full => Ok(()),
-            Self::Closing | Self::Closed if is_set_writable => Ok(()),
+            Self::Closing | Self::Closed | Self::Superseded if is_set_writable => Ok(()),
             Self::Poisoned(_) | Self::Fenced(_) if is_set_writable => Err(Refusal::Poisoned),
             Self::Closing
             | Self::Closed
             | Self::Poisoned(_)
             | Self::Fenced(_)
             | Self::ReadOnly(_)
-            | Self::StateUnknown(_) => Err(Refusal::ReadOnly),
+            | Self::StateUnknown(_)
+            | Self::Building
+            | Self::Superseded => Err(Refusal::ReadOnly),
         }
     }
 
@@ -178,9 +206,9 @@ impl WriteState {
         match self {
             Self::Writable | Self::Full => Refusal::Full,
             Self::Poisoned(_) | Self::Fenced(_) | Self::StateUnknown(_) => Refusal::Poisoned,
-            Self::ReadOnly(_) => Refusal::ReadOnly,
-            Self::Closing | Self::Closed if set != SuperblockState::Live => Refusal::ReadOnly,
-            Self::Closing | Self::Closed => Refusal::Closing,
+            Self::ReadOnly(_) | Self::Building => Refusal::ReadOnly,
+            Self::Closing | Self::Closed | Self::Superseded if set != SuperblockState::Live => Refusal::ReadOnly,
+            Self::Closing | Self::Closed | Self::Superseded => Refusal::Closing,
         }
     }
 
@@ -199,7 +227,11 @@ impl WriteState {
         match self {
             Self::Writable => Self::ReadOnly(ReadOnlyReason::Changing),
             Self::Fenced(_) | Self::Poisoned(_) | Self::Closing | Self::Closed => self,
-            Self::Full | Self::ReadOnly(_) | Self::StateUnknown(_) => {
+            Self::Full
+            | Self::ReadOnly(_)
+            | Self::StateUnknown(_)
+            | Self::Building
+            | Self::Superseded => {
                 self.has_no("begin_read_only")
             }
         }
@@ -214,7 +246,12 @@ impl WriteState {
         match self {
             Self::ReadOnly(ReadOnlyReason::Changing) => Self::ReadOnly(ReadOnlyReason::Operator),
             Self::Fenced(_) | Self::Poisoned(_) | Self::Closing | Self::Closed => self,
-            Self::Writable | Self::Full | Self::ReadOnly(_) | Self::StateUnknown(_) => {
+            Self::Writable
+            | Self::Full
+            | Self::ReadOnly(_)
+            | Self::StateUnknown(_)
+            | Self::Building
+            | Self::Superseded => {
                 self.has_no("finish_read_only")
             }
         }
@@ -233,7 +270,11 @@ impl WriteState {
             | Self::StateUnknown(_)
             | Self::Closing
             | Self::Closed => self,
-            Self::Writable | Self::Full | Self::ReadOnly(_) => self.has_no("abandon_read_only"),
+            Self::Writable
+            | Self::Full
+            | Self::ReadOnly(_)
+            | Self::Building
+            | Self::Superseded => self.has_no("abandon_read_only"),
         }
     }
 
@@ -246,7 +287,12 @@ impl WriteState {
         match self {
             Self::ReadOnly(ReadOnlyReason::Operator) => Self::Writable,
             Self::Fenced(_) | Self::Poisoned(_) | Self::Closing | Self::Closed => self,
-            Self::Writable | Self::Full | Self::ReadOnly(_) | Self::StateUnknown(_) => {
+            Self::Writable
+            | Self::Full
+            | Self::ReadOnly(_)
+            | Self::StateUnknown(_)
+            | Self::Building
+            | Self::Superseded => {
                 self.has_no("make_writable")
             }
         }
@@ -259,7 +305,11 @@ impl WriteState {
     #[must_use]
     pub(in crate::volume) fn poison(self, error: IoError) -> Self {
         match self {
-            Self::Fenced(_) | Self::Poisoned(_) | Self::StateUnknown(_) => self,
+            Self::Fenced(_)
+            | Self::Poisoned(_)
+            | Self::StateUnknown(_)
+            | Self::Building
+            | Self::Superseded => self,
             Self::Writable | Self::Closing | Self::Closed => Self::Poisoned(error),
             Self::ReadOnly(reason) if reason.may_write_file() => Self::Poisoned(error),
             Self::Full | Self::ReadOnly(_) => self.has_no("poison"),
@@ -273,7 +323,7 @@ impl WriteState {
     #[must_use]
     pub(in crate::volume) fn fence(self, reason: FenceReason) -> Self {
         match self {
-            Self::Fenced(_) => self,
+            Self::Fenced(_) | Self::Building | Self::Superseded => self,
             Self::Writable
             | Self::Poisoned(_)
             | Self::StateUnknown(_)
@@ -297,7 +347,9 @@ impl WriteState {
             | Self::Poisoned(_)
             | Self::Closing
             | Self::Closed => Self::StateUnknown(error),
-            Self::Full | Self::ReadOnly(_) => self.has_no("lose_state"),
+            Self::Full | Self::ReadOnly(_) | Self::Building | Self::Superseded => {
+                self.has_no("lose_state")
+            }
         }
     }
 
@@ -314,8 +366,9 @@ impl WriteState {
             | Self::Poisoned(_)
             | Self::StateUnknown(_)
             | Self::Closing
-            | Self::Closed => self,
-            Self::Full | Self::ReadOnly(_) => self.has_no("begin_to_close"),
+            | Self::Closed
+            | Self::Superseded => self,
+            Self::Full | Self::ReadOnly(_) | Self::Building => self.has_no("begin_to_close"),
         }
     }
 
@@ -327,10 +380,52 @@ impl WriteState {
     pub(in crate::volume) fn finish_closing(self) -> Self {
         match self {
             Self::Closing => Self::Closed,
-            Self::Fenced(_) | Self::Poisoned(_) | Self::StateUnknown(_) => self,
-            Self::Writable | Self::Full | Self::ReadOnly(_) | Self::Closed => {
+            Self::Fenced(_) | Self::Poisoned(_) | Self::StateUnknown(_) | Self::Superseded => self,
+            Self::Writable | Self::Full | Self::ReadOnly(_) | Self::Closed | Self::Building => {
                 self.has_no("finish_closing")
             }
+        }
+    }
+
+    /// Begins to serve a generation that was built, where `set` is the state in its superblock.
+    ///
+    /// # Panics
+    /// If it was not being built, or is still *building* by its superblock.
+    #[must_use]
+    pub(in crate::volume) fn begin_to_serve(self, set: SuperblockState) -> Self {
+        match self {
+            Self::Building => Self::opened(set),
+            // The superblock could not be written in full.
+            Self::StateUnknown(_) => self,
+            Self::Writable
+            | Self::Full
+            | Self::ReadOnly(_)
+            | Self::Fenced(_)
+            | Self::Poisoned(_)
+            | Self::Closing
+            | Self::Closed
+            | Self::Superseded => self.has_no("begin_to_serve"),
+        }
+    }
+
+    /// Ends a generation whose place another one takes.
+    ///
+    /// # Panics
+    /// If it may not be compacted.
+    #[must_use]
+    pub(in crate::volume) fn supersede(self) -> Self {
+        match self {
+            Self::Writable => Self::Superseded,
+            Self::ReadOnly(reason) if reason.may_write_file() => Self::Superseded,
+            Self::Full
+            | Self::ReadOnly(_)
+            | Self::Fenced(_)
+            | Self::Poisoned(_)
+            | Self::StateUnknown(_)
+            | Self::Closing
+            | Self::Closed
+            | Self::Building
+            | Self::Superseded => self.has_no("supersede"),
         }
     }
 
@@ -342,7 +437,7 @@ impl WriteState {
 impl ReadOnlyReason {
     /// Returns whether the engine still writes to the files of the volume: commits admitted before, hints,
     /// checkpoints.
-    fn may_write_file(self) -> bool {
+    pub(in crate::volume) fn may_write_file(self) -> bool {
         match self {
             Self::Operator | Self::Changing | Self::Sealed => true,
             Self::Inspection => false,

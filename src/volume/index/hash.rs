@@ -5,7 +5,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::base::types::NeedleId;
 
 /// Hash of a needle's id. The index keeps at least the 35 leading bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IdHash(pub(super) u64);
 
 impl IdHash {

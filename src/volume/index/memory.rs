@@ -144,6 +144,23 @@ impl Memory {
             .expect("a segment has at most 16,384 entries")
     }
 
+    /// Returns the address space of one slot to the kernel. Returns whether there was one. To be called only when
+    /// the slots are no longer used: they may not be accessed afterwards.
+    pub fn release_slot(&mut self) -> bool {
+        self.slots.clear();
+        let Some(chunk) = self.chunks.last_mut() else { return false };
+        chunk.len -= SLOT;
+        // SAFETY: inside the mapping, or at its end.
+        let last = unsafe { chunk.base.add(chunk.len) };
+        // SAFETY: the last part of our own mapping. `slots` is empty, so that nothing refers to it.
+        let unmapped = unsafe { munmap(last.cast(), SLOT) };
+        unmapped.expect("unmapping our own mapping");
+        if chunk.len == 0 {
+            self.chunks.pop();
+        }
+        true
+    }
+
     /// Memory used besides the pages of segments (bytes).
     pub fn overhead(&self) -> usize {
         self.slots.capacity() * size_of::<NonNull<Bucket>>()

@@ -44,7 +44,7 @@ pub struct AppendLog {
     pub(super) claimed: Account,
     /// The part of the claimed bytes that belongs to reservations.
     pub(super) reservations: Reservations,
-    pub(super) work: Signal,
+    pub(in crate::volume) work: Signal,
     pub(super) hint: Cell<TailHint>,
     /// Set when the committer has ended.
     pub(super) ended: Event<()>,
@@ -101,6 +101,22 @@ impl AppendLog {
     pub(super) fn is_out_of_numbers(&self) -> bool {
         let end = self.end.get();
         end.sequence.max(end.version) >= NUMBERS_MAX
+    }
+
+    /// Epoch of the writer.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// End of the area for the log (bytes).
+    pub fn limit(&self) -> u64 {
+        self.log_end
+    }
+
+    /// Raises the highest version given so far, so that the next needle gets a higher one.
+    pub fn raise_version(&self, version: u64) {
+        let end = self.end.get();
+        self.end.set(LogEnd { version: end.version.max(version), ..end });
     }
 
     /// Returns the end of the log.
@@ -261,7 +277,7 @@ impl AppendLog {
     /// # Panics
     /// If the log ends elsewhere by now, or recovery would not find what was written: it must not be
     /// acknowledged.
-    pub(super) fn advance(&self, from: LogEnd, to: LogEnd) {
+    pub(in crate::volume) fn advance(&self, from: LogEnd, to: LogEnd) {
         assert_eq!(self.end.get(), from, "the log moved while something was written at its end");
         assert!(
             to.record_at == from.tail && to.tail > from.tail && to.tail.is_multiple_of(BLOCK),

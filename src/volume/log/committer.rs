@@ -102,11 +102,14 @@ async fn commit(volume: &Volume, forming: Forming) -> Result<(), IoError> {
     Ok(())
 }
 
-/// A needle of the commit, to be entered into the index once the commit is durable.
-struct Placed {
-    header: NeedleHeader,
-    hash: IdHash,
-    at: Location,
+/// A needle of a commit, to be entered into the index once the commit is written.
+pub struct Placed {
+    /// Its header.
+    pub header: NeedleHeader,
+    /// Hash by which it is indexed.
+    pub hash: IdHash,
+    /// Its place in the file.
+    pub at: Location,
 }
 
 /// Writes a commit for which `claim` bytes are claimed, and publishes it.
@@ -190,7 +193,11 @@ fn encode(needle: &mut Pending, incarnation: u64, offset: u64) {
     }
 }
 
-fn publish(volume: &Volume, needle: &Placed) {
+/// Enters a needle into the index.
+///
+/// # Panics
+/// If what it supersedes or deletes is not indexed.
+pub fn publish(volume: &Volume, needle: &Placed) {
     let mut contents = volume.contents.borrow_mut();
     let (hash, at, header) = (needle.hash, needle.at, &needle.header);
     let previous = header.previous;

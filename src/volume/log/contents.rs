@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::NeedleId;
 use crate::volume::format::{HASH_PREFIX_BITS, HashPrefix};
-use crate::volume::index::{HASH_BITS_MIN, IdHash, Index, Location};
+use crate::volume::index::{HASH_BITS_MIN, IdHash, Index, Location, RetiredIndex};
 use crate::volume::log::damaged_range::DamagedRange;
 
 const _: () = assert!(*HASH_PREFIX_BITS.start() == HASH_BITS_MIN);
@@ -25,6 +25,11 @@ impl Contents {
     /// Creates empty contents that use this index.
     pub fn new(index: Index) -> Self {
         Self { index, parts: BTreeMap::new(), losses: BTreeMap::new(), live: 0 }
+    }
+
+    /// Ends the use of these contents.
+    pub fn retire(self) -> RetiredIndex {
+        self.index.retire()
     }
 
     /// Returns the index, for lookups.

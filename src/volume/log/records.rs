@@ -83,7 +83,7 @@ impl AppendLog {
     }
 
     /// Returns the record of the next commit, of `len` bytes with this number of needles.
-    pub(super) fn record(&self, end: LogEnd, len: u64, needles: usize) -> CommitRecord {
+    pub(in crate::volume) fn record(&self, end: LogEnd, len: u64, needles: usize) -> CommitRecord {
         CommitRecord {
             epoch: self.epoch,
             sequence: end.sequence + 1,

@@ -25,6 +25,11 @@ impl Reservation {
         Some(Self { volume: Rc::clone(volume), key })
     }
 
+    /// What is left of the reservation (bytes).
+    pub fn left(&self) -> u64 {
+        self.volume.log.reservations.left(self.key)
+    }
+
     /// Returns the key of the reservation.
     pub fn key(&self) -> ReservationKey {
         self.key

@@ -44,6 +44,15 @@ impl Reservations {
         taken
     }
 
+    /// What is left of a reservation (bytes).
+    ///
+    /// # Panics
+    /// If it does not exist.
+    pub fn left(&self, key: ReservationKey) -> u64 {
+        let left = self.left.borrow().get(&key).copied();
+        left.expect("a reservation exists until it is dropped")
+    }
+
     /// Removes a reservation. Returns what was left of it (bytes).
     ///
     /// # Panics

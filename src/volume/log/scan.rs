@@ -135,7 +135,7 @@ impl<'a> Scanner<'a> {
         self.start = offset / BLOCK * BLOCK;
         self.len = (buf.len() as u64).min(self.log_end - self.start);
         let len = usize::try_from(self.len).expect("about 1.5 MiB");
-        let (buf, lost) = self.file.read_damaged(buf, len, self.start).await;
+        let (buf, lost) = self.file.read_damaged(buf, 0, len, self.start).await;
         self.lost_sectors += lost;
         self.bytes_read += self.len;
         self.buf = Some(buf);

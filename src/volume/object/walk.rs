@@ -150,7 +150,7 @@ impl Walk {
         let (window, read) = file.read(window, 0, len, at.offset, reads).await;
         let (window, _) = match read {
             Ok(()) => (window, 0),
-            Err(_) => file.read_damaged(window, len, at.offset).await,
+            Err(_) => file.read_damaged(window, 0, len, at.offset).await,
         };
         self.end = at.offset + at.len;
         self.window = Some(window);

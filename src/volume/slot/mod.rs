@@ -2,17 +2,19 @@
 //! outlives it is here: the locks of ids, the gate that lets a compaction exchange the generation, and
 //! the uploads in progress.
 //!
-//! - `slot`: the volume and its current generation.
+//! - `slot`: the volume and its current generation. `compaction_progress`: how far the next one is.
 //! - `uploads`: the uploads in progress. `upload`: one of them, as its receiver sees it.
 //! - `write`: PUT, DELETE and batch puts. `read`: GET and HEAD. `state`: changes and the end of the volume.
 
+pub(in crate::volume) mod compaction_progress;
 mod read;
 #[expect(clippy::module_inception, reason = "the file of `Slot`")]
 mod slot;
 mod state;
 mod upload;
-mod uploads;
+pub(in crate::volume) mod uploads;
 mod write;
 
+pub use compaction_progress::{CompactionPhase, CompactionProgress};
 pub use slot::Slot;
 pub use upload::Upload;

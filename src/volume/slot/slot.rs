@@ -1,11 +1,13 @@
 //! A volume across its generations.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use super::compaction_progress::CompactionProgress;
 use super::uploads::Uploads;
 use crate::base::types::{NeedleId, VolumeId};
-use crate::runtime::{Gate, KeyLocks, Pass};
+use crate::runtime::background::{Backoff, BackgroundTask};
+use crate::runtime::{Gate, Handle, KeyLocks, Pass};
 use crate::volume::Volume;
 
 /// A volume of a shard, across its generations. Only tasks of its shard use it.
@@ -14,10 +16,16 @@ pub struct Slot {
     /// Serialises writes to one id, in the order in which they were admitted.
     pub(super) locks: KeyLocks<NeedleId>,
     /// Serialises changes of the state of the volume, and the exchange of its generation.
-    pub(super) changes: KeyLocks<()>,
+    pub(in crate::volume) changes: KeyLocks<()>,
     /// Entered by every write before it looks up what it supersedes, until it has joined a commit.
-    pub(super) gate: Gate,
+    pub(in crate::volume) gate: Gate,
     pub(in crate::volume) uploads: Uploads,
+    /// The task that compacts the volume.
+    compaction: BackgroundTask,
+    compaction_progress: Cell<CompactionProgress>,
+    /// Delay of each write (nanoseconds): a compaction needs it when writes arrive faster than they are copied.
+    slowed_ns: Cell<u64>,
+    pub(in crate::volume) handle: Handle,
 }
 
 /// A write inside the gate: the generation is not exchanged until it is dropped.
@@ -31,13 +39,17 @@ impl Slot {
     /// Creates the slot of a volume whose current generation is `volume`.
     #[must_use]
     pub fn new(volume: Rc<Volume>) -> Rc<Self> {
-        let handle = &volume.handle;
+        let handle = volume.handle.clone();
         Rc::new(Self {
-            locks: KeyLocks::new(handle),
-            changes: KeyLocks::new(handle),
-            gate: Gate::new(handle),
+            locks: KeyLocks::new(&handle),
+            changes: KeyLocks::new(&handle),
+            gate: Gate::new(&handle),
             uploads: Uploads::default(),
+            compaction: BackgroundTask::new(&handle, Backoff::new(0, 0)),
+            compaction_progress: Cell::default(),
+            slowed_ns: Cell::new(0),
             current: RefCell::new(volume),
+            handle,
         })
     }
 
@@ -59,10 +71,48 @@ impl Slot {
         Rc::ptr_eq(&self.current.borrow(), volume)
     }
 
+    /// Makes another generation the current one.
+    pub(in crate::volume) fn replace(&self, volume: &Rc<Volume>) {
+        self.current.replace(Rc::clone(volume));
+    }
+
+    /// Returns the task that compacts the volume: whoever starts it runs
+    /// [`compact`](Self::compact) in it.
+    #[must_use]
+    pub fn compaction_task(&self) -> &BackgroundTask {
+        &self.compaction
+    }
+
+    /// Returns how far a compaction is.
+    #[must_use]
+    pub fn compaction_progress(&self) -> CompactionProgress {
+        self.compaction_progress.get()
+    }
+
+    /// Sets how far a compaction is.
+    pub(in crate::volume) fn set_compaction_progress(&self, progress: CompactionProgress) {
+        self.compaction_progress.set(progress);
+    }
+
+    /// Delays each write by this time from now on (nanoseconds); 0 for none.
+    pub(in crate::volume) fn slow_writes(&self, delay_ns: u64) {
+        self.slowed_ns.set(delay_ns);
+    }
+
     /// Enters the gate: waits while a generation is exchanged.
     pub(super) async fn enter(&self) -> Entered<'_> {
+        let delay = self.slowed_ns.get();
+        if delay > 0 {
+            self.handle.sleep_until(self.handle.now() + delay).await;
+        }
         let pass = self.gate.enter().await;
         Entered { volume: self.volume(), _pass: pass }
+    }
+
+    /// Enters the gate as a write does, until the result is dropped; for tests of writes that hang.
+    #[cfg(any(test, feature = "sim"))]
+    pub async fn pass_gate(&self) -> impl Drop {
+        self.gate.enter().await
     }
 
     /// Checks, in a test build, that no upload is in progress.

@@ -19,17 +19,20 @@ impl Slot {
 
     /// Closes the volume: see [`Volume::close`](crate::volume::Volume::close).
     pub async fn close(&self) {
+        self.compaction_task().stop().await;
         let _change = self.changes.lock(()).await;
         self.volume().close().await;
     }
 
     /// Asks the background work of the volume to stop. [`Self::close`] waits for it.
     pub fn begin_to_close(&self) {
+        self.compaction_task().begin_to_stop();
         self.volume().begin_to_close();
     }
 
     /// Stops the background work of the volume, until [`Self::resume_background`].
     pub async fn stop_background(&self) {
+        self.compaction_task().stop().await;
         self.volume().stop_checkpoints().await;
     }
 

@@ -19,6 +19,27 @@ pub enum PartPlace {
     At(u64),
 }
 
+impl PartPlace {
+    /// Returns the offset of the part (bytes), or why it was not written; `None` while it is being written.
+    pub fn known(&self) -> Option<Result<u64, Refusal>> {
+        match self {
+            Self::At(offset) => Some(Ok(*offset)),
+            Self::Joined(joined) => joined.outcome(),
+        }
+    }
+
+    /// Returns the offset of the part (bytes).
+    ///
+    /// # Errors
+    /// [`Refusal::Failed`] if it was not written.
+    ///
+    /// # Panics
+    /// If it is still being written.
+    pub fn offset(&self) -> Result<u64, Refusal> {
+        self.known().expect("no commit is under way")
+    }
+}
+
 /// A part of an upload.
 #[derive(Clone)]
 pub struct UploadedPart {
@@ -57,15 +78,7 @@ impl OpenUpload {
         log_end: u64,
         out: &mut [u8],
     ) -> Result<(), Refusal> {
-        let entry = |part: &UploadedPart| {
-            let offset = match &part.place {
-                PartPlace::At(offset) => *offset,
-                PartPlace::Joined(joined) => {
-                    joined.outcome().expect("the parts are durable before their manifest")?
-                }
-            };
-            Ok(PartEntry { offset, len: part.len })
-        };
+        let entry = |part: &UploadedPart| Ok(PartEntry { offset: part.place.offset()?, len: part.len });
         let entries: Vec<PartEntry> = self.parts.iter().map(entry).collect::<Result<_, _>>()?;
         encode_manifest(&entries, &self.sums, body_len, log_end, out);
         Ok(())
@@ -102,6 +115,15 @@ impl Uploads {
         let removed = self.open.borrow_mut().remove(&key);
         // Dropped after the borrow: the reservation looks at its log.
         drop(removed);
+    }
+
+    /// Returns all uploads: the key, the parts, and the space that is reserved for the rest (bytes).
+    pub fn open(&self) -> Vec<(UploadKey, Vec<UploadedPart>, u64)> {
+        let open = self.open.borrow();
+        let open = open.iter().map(|(key, upload)| {
+            (*key, upload.parts.clone(), upload.reservation.left())
+        });
+        open.collect()
     }
 
     /// Returns whether no upload is in progress.

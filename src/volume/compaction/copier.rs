@@ -1,0 +1,429 @@
+//! Carrying needles over from the old generation to the new one.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::commit_writer::CommitWriter;
+use super::log_reader::LogReader;
+use super::not_compacted::NotCompacted;
+use super::order::CompactionOrder;
+use crate::base::limits::UNIT;
+use crate::base::types::NeedleId;
+use crate::volume::Volume;
+use crate::volume::error::IoError;
+use crate::volume::format::{
+    EarlierRange, HashPrefix, Kind, Loss, Manifest, NeedleHeader, NeedleLayout, PartEntry,
+    data_checksum, decode_header, encode_chunk_table, encode_data_needle, encode_loss,
+    encode_manifest, encode_tombstone, footer_at, put_chunk_table, reseal, verify_data, verify_meta,
+};
+use crate::volume::index::{IdHash, Location};
+use crate::volume::object::look_up::Present;
+
+/// What is carried over of one pass over the log.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// The first pass: the new generation is empty, and no id occurs twice.
+    Copy,
+    /// What was written since: each needle supersedes what the new generation has of its id.
+    CatchUp,
+}
+
+/// Counts of what was carried over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// Needles with an id of their own.
+    pub needles: u64,
+    /// Tombstones.
+    pub tombstones: u64,
+    /// Needles whose checksums do not match, carried over as they are.
+    pub damaged: u64,
+    /// Needles that were replaced by a record of their loss.
+    pub lost: u64,
+}
+
+/// Carries needles over.
+pub struct Copier {
+    old: Rc<Volume>,
+    new: Rc<Volume>,
+    accept_losses: bool,
+    tombstone_keep_ns: u64,
+    /// The old log.
+    pub reader: LogReader,
+    /// The new log.
+    pub writer: CommitWriter,
+    pub mode: Mode,
+    /// New offsets of the parts of uploads in progress, by their old offsets.
+    moved_parts: HashMap<u64, u64>,
+    /// What was carried over so far.
+    pub carried: Carried,
+    /// Highest version of a tombstone that was left out; 0 for none.
+    left_out: u64,
+    /// Whether the new log holds records of losses.
+    has_losses: bool,
+}
+
+impl Copier {
+    /// Creates a copier from `old` to `new`.
+    pub fn new(
+        old: &Rc<Volume>,
+        new: &Rc<Volume>,
+        order: &CompactionOrder,
+        reader: LogReader,
+        writer: CommitWriter,
+    ) -> Self {
+        Self {
+            old: Rc::clone(old),
+            new: Rc::clone(new),
+            accept_losses: order.accept_losses,
+            tombstone_keep_ns: order.tombstone_keep_ns,
+            reader,
+            writer,
+            mode: Mode::Copy,
+            moved_parts: HashMap::new(),
+            carried: Carried::default(),
+            left_out: 0,
+            has_losses: false,
+        }
+    }
+
+    /// Whether the new log holds records of losses.
+    pub fn has_losses(&self) -> bool {
+        self.has_losses
+    }
+
+    /// Version from which the new log has every tombstone.
+    pub fn history_from(&self) -> u64 {
+        if self.left_out == 0 { 0 } else { self.left_out + 1 }
+    }
+
+    fn is_live(&self, hash: IdHash, at: Location) -> bool {
+        self.old.contents.borrow().index().contains(hash, at.offset)
+    }
+
+    /// Carries a needle over whose header was read, if it lives. `limit` is the end of the log.
+    ///
+    /// # Errors
+    /// See [`NotCompacted`].
+    pub async fn carry(
+        &mut self,
+        header: &NeedleHeader,
+        at: Location,
+        limit: u64,
+    ) -> Result<(), NotCompacted> {
+        self.writer.raise_version(header.version);
+        match header.kind {
+            // Parts are carried over with their manifest, or with their upload.
+            Kind::Part => Ok(()),
+            Kind::Tombstone => self.carry_tombstone(header, at).await,
+            Kind::Data | Kind::Manifest => {
+                let hash = self.old.hasher.hash(header.id);
+                if !self.is_live(hash, at) {
+                    return Ok(());
+                }
+                self.reader.fill(at.offset, at.len, limit).await?;
+                let previous = self.previous(hash, header.id).await?;
+                match header.kind {
+                    Kind::Manifest => self.carry_manifest(header, at, (hash, previous)).await,
+                    _ => self.carry_bytes(header, at, (hash, previous)).await,
+                }
+            }
+            Kind::Loss => {
+                let hash = self.old.hasher.hash(header.id);
+                if !self.is_live(hash, at) {
+                    return Ok(());
+                }
+                let previous = self.previous(hash, header.id).await?;
+                self.add_record(NeedleHeader { previous, ..*header }, hash).await
+            }
+            Kind::UnidentifiedLoss => {
+                let prefix = HashPrefix::of(header.id);
+                let known = self.old.contents.borrow();
+                let hash = known.index().hashes_beginning(prefix.leading, prefix.bits).next();
+                drop(known);
+                let hash = hash.expect("a prefix has at least one hash");
+                if !self.is_live(hash, at) {
+                    return Ok(());
+                }
+                self.add_record(*header, hash).await
+            }
+            Kind::DamagedRange => {
+                self.add_record(*header, self.old.hasher.hash(header.id)).await
+            }
+        }
+    }
+
+    /// Returns the offset of what the new generation has of an id; 0 for nothing.
+    async fn previous(&mut self, hash: IdHash, id: NeedleId) -> Result<u64, NotCompacted> {
+        if self.mode == Mode::Copy {
+            return Ok(0);
+        }
+        if self.writer.is_pending(hash) {
+            self.writer.flush().await?;
+        }
+        let candidates: Vec<Location> =
+            self.new.contents.borrow().index().candidates(hash).collect();
+        for at in candidates {
+            let failed = |error| NotCompacted::Io("read the new file", error);
+            let reads = &self.new.file.stats.other_reads;
+            let buf = self.new.handle.pool().alloc(to_usize(UNIT));
+            let buf = buf.ok_or(failed(IoError::Errno(nix::libc::ENOBUFS)))?;
+            let read = self.new.file.read(buf, 0, to_usize(UNIT), at.offset, reads).await;
+            let (buf, result) = read;
+            result.map_err(failed)?;
+            let incarnation = self.new.superblock.incarnation;
+            let (found, _) = decode_header(&buf, incarnation, at.offset)
+                .ok_or(NotCompacted::ReadBack(at.offset))?;
+            if found.id == id && found.kind != Kind::UnidentifiedLoss {
+                return Ok(at.offset);
+            }
+        }
+        Ok(0)
+    }
+
+    /// Copies a needle that is in the window as it is: what failed its checksums before fails them afterwards.
+    async fn carry_bytes(
+        &mut self,
+        header: &NeedleHeader,
+        at: Location,
+        (hash, previous): (IdHash, u64),
+    ) -> Result<(), NotCompacted> {
+        let (old, new) = (self.old.superblock.incarnation, self.new.superblock.incarnation);
+        let bytes = self.reader.bytes(at.offset, at.len);
+        let is_whole = verify_meta(bytes, header, old).is_ok() && verify_data(bytes, header).is_ok();
+        let (offset, room) = self.writer.room(at.len).await?;
+        room.copy_from_slice(bytes);
+        let complete = self.writer.complete(NeedleHeader { previous, ..*header });
+        reseal(self.writer.made(at.len), header, old, &complete, new, offset);
+        self.writer.add(complete, hash);
+        self.carried.needles += 1;
+        self.carried.damaged += u64::from(!is_whole);
+        Ok(())
+    }
+
+    /// Carries over a manifest that is in the window, with its parts in front of it.
+    async fn carry_manifest(
+        &mut self,
+        header: &NeedleHeader,
+        at: Location,
+        place: (IdHash, u64),
+    ) -> Result<(), NotCompacted> {
+        let incarnation = self.old.superblock.incarnation;
+        let bytes = self.reader.bytes(at.offset, at.len);
+        let is_whole =
+            verify_meta(bytes, header, incarnation).is_ok() && verify_data(bytes, header).is_ok();
+        let data = &bytes[header.layout().data_range()];
+        let parts = Manifest::decode(data).filter(|_| is_whole);
+        let parts = parts.filter(|parts| parts.is_sound(header.body_len, self.old.superblock.log_end()));
+        let Some(parts) = parts else {
+            // Nothing can be read through it: its parts are not known.
+            return self.carry_bytes(header, at, place).await;
+        };
+        let entries: Vec<PartEntry> = (0..parts.len()).map(|n| parts.part(n)).collect();
+        let chunks: usize = entries.iter().map(PartEntry::chunks).sum();
+        let sums: Vec<u64> = (0..chunks).map(|n| parts.sum(n)).collect();
+        let mut manifest = bytes.to_vec();
+        let (mut moved, mut first) = (Vec::with_capacity(entries.len()), 0);
+        for entry in &entries {
+            let sums = &sums[first..first + entry.chunks()];
+            first += entry.chunks();
+            let offset = match self.moved_parts.remove(&entry.offset) {
+                Some(offset) => offset,
+                None => self.carry_part(header, *entry, sums).await?,
+            };
+            moved.push(PartEntry { offset, len: entry.len });
+        }
+        let layout = header.layout();
+        let log_end = self.new.superblock.log_end();
+        encode_manifest(&moved, &sums, header.body_len, log_end, &mut manifest[layout.data_range()]);
+        encode_chunk_table(&mut manifest, &layout);
+        let (hash, previous) = place;
+        let (offset, room) = self.writer.room(at.len).await?;
+        room.copy_from_slice(&manifest);
+        let complete = self.writer.complete(NeedleHeader { previous, ..*header });
+        let incarnation = self.new.superblock.incarnation;
+        encode_data_needle(&complete, incarnation, offset, self.writer.made(at.len));
+        self.writer.add(complete, hash);
+        self.carried.needles += 1;
+        Ok(())
+    }
+
+    /// Copies a part of a body. Its data need not match its checksums: those in the manifest decide when it is
+    /// read. Returns its new offset.
+    async fn carry_part(
+        &mut self,
+        manifest: &NeedleHeader,
+        part: PartEntry,
+        sums: &[u64],
+    ) -> Result<u64, NotCompacted> {
+        let layout = NeedleLayout::data(0, part.len as usize);
+        let len = layout.len as u64;
+        let (offset, _) = self.writer.room(len).await?;
+        let read = self.writer.read_into_room(&self.old, part.offset, len).await;
+        if let Err(error) = read {
+            let place = NotCompacted::Unreadable { offset: part.offset, len, error };
+            if !self.accept_losses {
+                return Err(place);
+            }
+            self.writer.read_damaged_into_room(&self.old, part.offset, len).await;
+        }
+        self.reader.bytes_read += len;
+        let incarnation = self.old.superblock.incarnation;
+        let needle = self.writer.made(len);
+        let stored = decode_header(needle, incarnation, part.offset);
+        let stored = stored.map(|(header, _)| header).filter(|header| {
+            header.kind == Kind::Part && header.id == manifest.id && header.data_len == part.len
+        });
+        let header = stored.unwrap_or_else(|| {
+            let data = &needle[layout.data_range()];
+            NeedleHeader {
+                kind: Kind::Part,
+                data_len: part.len,
+                body_len: u64::from(part.len),
+                data_checksum: data_checksum(data),
+                attributes_len: 0,
+                parts_units: 0,
+                ..*manifest
+            }
+        });
+        put_chunk_table(needle, &layout, sums);
+        let complete = self.writer.complete(NeedleHeader { previous: 0, ..header });
+        let incarnation = self.new.superblock.incarnation;
+        let needle = self.writer.made(len);
+        encode_data_needle(&complete, incarnation, offset, needle);
+        let is_whole = verify_data(needle, &complete).is_ok();
+        self.carried.damaged += u64::from(!is_whole);
+        self.writer.add(complete, self.old.hasher.hash(header.id));
+        Ok(offset)
+    }
+
+    /// Carries over a part of an upload in progress, if that was not done before. Returns its new offset.
+    ///
+    /// # Errors
+    /// See [`NotCompacted`].
+    pub async fn carry_upload_part(&mut self, at: u64, data_len: u32) -> Result<u64, NotCompacted> {
+        if let Some(offset) = self.moved_parts.get(&at) {
+            return Ok(*offset);
+        }
+        let layout = NeedleLayout::data(0, data_len as usize);
+        let len = layout.len as u64;
+        let (offset, _) = self.writer.room(len).await?;
+        let read = self.writer.read_into_room(&self.old, at, len).await;
+        read.map_err(|error| NotCompacted::Unreadable { offset: at, len, error })?;
+        self.reader.bytes_read += len;
+        let (old, new) = (self.old.superblock.incarnation, self.new.superblock.incarnation);
+        let needle = self.writer.made(len);
+        let Some((header, 0)) = decode_header(needle, old, at) else {
+            let error = IoError::Errno(nix::libc::EILSEQ);
+            return Err(NotCompacted::Unreadable { offset: at, len, error });
+        };
+        let complete = self.writer.complete(header);
+        reseal(self.writer.made(len), &header, old, &complete, new, offset);
+        self.writer.add(complete, self.old.hasher.hash(header.id));
+        self.moved_parts.insert(at, offset);
+        Ok(offset)
+    }
+
+    async fn carry_tombstone(
+        &mut self,
+        header: &NeedleHeader,
+        at: Location,
+    ) -> Result<(), NotCompacted> {
+        let hash = self.old.hasher.hash(header.id);
+        if self.is_void(header, hash, at).await? {
+            return Ok(());
+        }
+        let previous = self.previous(hash, header.id).await?;
+        let age = self.old.handle.wall().saturating_sub(header.modified_ns);
+        if previous == 0 && age >= self.tombstone_keep_ns {
+            self.left_out = self.left_out.max(header.version);
+            return Ok(());
+        }
+        self.carried.tombstones += 1;
+        self.add_record(NeedleHeader { previous, ..*header }, hash).await
+    }
+
+    /// Returns whether a tombstone deletes nothing because it was never acknowledged: a torn commit held it, and
+    /// what it would delete lives.
+    async fn is_void(
+        &self,
+        header: &NeedleHeader,
+        hash: IdHash,
+        at: Location,
+    ) -> Result<bool, NotCompacted> {
+        if self.old.contents.borrow().index().newest_below(hash, at.offset).is_none() {
+            return Ok(false);
+        }
+        match self.old.look_up(header.id).await {
+            Ok(Present::Yes(_, live) | Present::Damaged(_, live)) => Ok(live.offset < at.offset),
+            Ok(Present::No | Present::Unknown) => Ok(false),
+            Ok(Present::Lost) | Err(_) => {
+                let error = IoError::Errno(nix::libc::EIO);
+                Err(NotCompacted::Unreadable { offset: at.offset, len: at.len, error })
+            }
+        }
+    }
+
+    /// Adds a needle that consists of its header alone.
+    async fn add_record(&mut self, header: NeedleHeader, hash: IdHash) -> Result<(), NotCompacted> {
+        let len = header.layout().len as u64;
+        let (offset, _) = self.writer.room(len).await?;
+        let complete = self.writer.complete(header);
+        let incarnation = self.new.superblock.incarnation;
+        let room = self.writer.made(len);
+        match header.kind {
+            Kind::Tombstone => encode_tombstone(&complete, incarnation, offset, room),
+            _ => {
+                encode_loss(&complete, incarnation, offset, room);
+                self.has_losses = true;
+            }
+        }
+        self.writer.add(complete, hash);
+        Ok(())
+    }
+
+    /// Carries over what the index has at a place of the log that could not be understood.
+    ///
+    /// # Errors
+    /// See [`NotCompacted`].
+    pub async fn carry_from_damage(
+        &mut self,
+        hash: IdHash,
+        at: Location,
+        limit: u64,
+    ) -> Result<(), NotCompacted> {
+        self.reader.fill(at.offset, at.len, limit).await?;
+        let incarnation = self.old.superblock.incarnation;
+        let bytes = self.reader.bytes(at.offset, at.len);
+        if let Some((header, 0)) = decode_header(bytes, incarnation, at.offset)
+            && header.layout().len as u64 == at.len
+        {
+            return self.carry(&header, at, limit).await;
+        }
+        let footer = footer_at(bytes, incarnation, at.offset + at.len);
+        let now = self.old.handle.wall();
+        self.carried.lost += 1;
+        let Some(footer) = footer else {
+            let bits = self.old.contents.borrow().index().hash_bits();
+            let hash_known = HashPrefix { leading: hash.bits(), bits };
+            let loss = Loss::Unidentified { hash: hash_known, len: at.len };
+            return self.add_record(loss.header(now), hash).await;
+        };
+        let hash = self.old.hasher.hash(footer.id);
+        let previous = self.previous(hash, footer.id).await?;
+        let loss = Loss::Object { id: footer.id, cookie: footer.cookie, len: at.len };
+        self.add_record(NeedleHeader { previous, ..loss.header(now) }, hash).await
+    }
+
+    /// Carries over the knowledge that a range of the old generation is damaged.
+    ///
+    /// # Errors
+    /// See [`NotCompacted`].
+    pub async fn carry_damaged_range(&mut self, range: EarlierRange) -> Result<(), NotCompacted> {
+        let header = Loss::Range(range).header(self.old.handle.wall());
+        self.add_record(header, self.old.hasher.hash(header.id)).await
+    }
+}
+
+fn to_usize(len: u64) -> usize {
+    usize::try_from(len).expect("inside a buffer")
+}

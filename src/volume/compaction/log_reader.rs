@@ -1,0 +1,121 @@
+//! Reading the log of the old generation in long sections, and skipping what is dead.
+
+use std::rc::Rc;
+
+use super::not_compacted::NotCompacted;
+use crate::base::limits::BLOCK;
+use crate::runtime::background::WorkBuffer;
+use crate::volume::io::VolumeFile;
+
+/// Length of the first read after something was skipped (bytes). Each further read is twice as long.
+const FIRST_READ: u64 = 32 << 10;
+
+/// A window that moves over the log.
+pub struct LogReader {
+    file: Rc<VolumeFile>,
+    buf: WorkBuffer,
+    /// Length of the buffer (bytes).
+    capacity: u64,
+    /// The window holds bytes `start..end` of the file.
+    start: u64,
+    end: u64,
+    /// Length of the next read (bytes).
+    ahead: u64,
+    /// Whether sectors that cannot be read are replaced by zeros.
+    accept_losses: bool,
+    /// Bytes read so far.
+    pub bytes_read: u64,
+    /// Sectors that were replaced by zeros so far.
+    pub lost_sectors: u64,
+}
+
+impl LogReader {
+    /// Creates a reader with an empty window.
+    pub fn new(file: Rc<VolumeFile>, mut buf: WorkBuffer, accept_losses: bool) -> Self {
+        let capacity = buf.memory().len() as u64 / BLOCK * BLOCK;
+        Self {
+            file,
+            buf,
+            capacity,
+            start: 0,
+            end: 0,
+            ahead: capacity,
+            accept_losses,
+            bytes_read: 0,
+            lost_sectors: 0,
+        }
+    }
+
+    /// Forgets the window.
+    pub fn clear(&mut self) {
+        (self.start, self.end) = (0, 0);
+    }
+
+    /// Makes sure that the window holds `len` bytes from `offset` on. Reads further, but not beyond `limit`, a
+    /// multiple of 4096.
+    ///
+    /// # Errors
+    /// [`NotCompacted::Unreadable`].
+    ///
+    /// # Panics
+    /// If the range does not fit into the buffer or ends after `limit`.
+    pub async fn fill(&mut self, offset: u64, len: u64, limit: u64) -> Result<(), NotCompacted> {
+        if offset >= self.start && offset + len <= self.end {
+            return Ok(());
+        }
+        assert!(offset + len <= limit, "{len} bytes at {offset} are not in the log, which ends at {limit}");
+        let start = offset / BLOCK * BLOCK;
+        let kept = if (self.start..self.end).contains(&start) {
+            let from = to_usize(start - self.start);
+            let to = to_usize(self.end - self.start);
+            self.buf.memory().copy_within(from..to, 0);
+            self.end - start
+        } else {
+            if start > self.end {
+                self.ahead = FIRST_READ;
+            }
+            0
+        };
+        let needed = (offset + len).next_multiple_of(BLOCK);
+        let end = needed.max(start + kept + self.ahead).min(limit).min(start + self.capacity);
+        assert!(end >= offset + len, "a needle fits into the window");
+        self.ahead = (2 * self.ahead).min(self.capacity);
+        self.start = start;
+        self.end = start + kept;
+        self.read(start + kept, end).await?;
+        self.end = end;
+        Ok(())
+    }
+
+    /// Reads bytes `from..to` of the file to their place in the window.
+    async fn read(&mut self, from: u64, to: u64) -> Result<(), NotCompacted> {
+        let (at, len) = (to_usize(from - self.start), to_usize(to - from));
+        let reads = &self.file.stats.other_reads;
+        let (buf, result) = self.file.read(self.buf.take(), at, len, from, reads).await;
+        self.buf.put_back(buf);
+        self.bytes_read += to - from;
+        let Err(error) = result else { return Ok(()) };
+        if !self.accept_losses {
+            return Err(NotCompacted::Unreadable { offset: from, len: to - from, error });
+        }
+        let buf = self.buf.take();
+        let (buf, lost) = self.file.read_damaged(buf, at, len, from).await;
+        self.buf.put_back(buf);
+        self.lost_sectors += lost as u64;
+        Ok(())
+    }
+
+    /// Returns bytes of the window.
+    ///
+    /// # Panics
+    /// If the window does not hold them.
+    pub fn bytes(&mut self, offset: u64, len: u64) -> &mut [u8] {
+        assert!(offset >= self.start && offset + len <= self.end, "not in the window");
+        let from = to_usize(offset - self.start);
+        &mut self.buf.memory()[from..from + to_usize(len)]
+    }
+}
+
+fn to_usize(len: u64) -> usize {
+    usize::try_from(len).expect("inside a buffer")
+}

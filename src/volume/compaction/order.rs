@@ -1,0 +1,26 @@
+//! How a volume is to be compacted.
+
+use crate::runtime::background::Pace;
+use crate::runtime::op::DirId;
+use crate::volume::Preallocation;
+
+/// How a volume is to be compacted.
+#[derive(Clone)]
+pub struct CompactionOrder {
+    /// Data directory of the new generation.
+    pub target: DirId,
+    /// Length of the new file (bytes).
+    pub size: u64,
+    /// How its space is allocated.
+    pub preallocation: Preallocation,
+    /// Whether needles that the device cannot read may be given up. Otherwise they end the compaction.
+    pub accept_losses: bool,
+    /// Tombstones that are younger than this are kept (nanoseconds).
+    pub tombstone_keep_ns: u64,
+    /// Whether the new generation is read back from the device and verified before the old one is removed.
+    pub verify: bool,
+    /// Memory that the index of the new generation may take (bytes).
+    pub index_memory_max: u64,
+    /// How fast it is copied.
+    pub pace: Pace,
+}

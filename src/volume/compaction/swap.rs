@@ -1,0 +1,207 @@
+//! The new generation takes the place of the old one.
+
+use std::rc::Rc;
+
+use super::copier::Copier;
+use super::not_compacted::NotCompacted;
+use super::pass::Pass;
+use crate::base::limits::BLOCK;
+use crate::runtime::background::{BackgroundRun, Pace};
+use crate::runtime::op::{DirId, Op};
+use crate::runtime::within;
+use crate::volume::error::IoError;
+use crate::volume::format::{INCOMPAT_LOSSES, RISING_MAX, superblock_offsets};
+use crate::volume::io::outcome;
+use crate::volume::names::volume_name;
+use crate::volume::slot::uploads::{PartPlace, UploadedPart};
+use crate::volume::log::reservation::Reservation;
+use crate::volume::object::upload_key::UploadKey;
+use crate::volume::{Slot, Volume, WriteState};
+
+/// Longest time for which writers wait while the generation is exchanged, until the exchange is put off
+/// (nanoseconds).
+const GATE_DEADLINE_NS: u64 = 1_000_000_000;
+
+/// Called when the slot was exchanged, before writers go on: the new file is watched from now on. Returns whether
+/// it could be.
+pub type OnSwap<'a> = &'a dyn Fn(&Volume) -> bool;
+
+/// An upload in progress, as it continues in the new generation.
+struct MovedUpload {
+    key: UploadKey,
+    parts: Vec<UploadedPart>,
+    reservation: Reservation,
+}
+
+/// Exchanges the generation of a slot.
+pub struct Swap<'a> {
+    /// The slot.
+    pub slot: &'a Rc<Slot>,
+    /// The old generation.
+    pub old: &'a Rc<Volume>,
+    /// The new generation.
+    pub new: &'a Rc<Volume>,
+    /// Directory of the new generation.
+    pub dir: DirId,
+    /// What was copied so far.
+    pub copier: &'a mut Copier,
+    /// End of the old log up to which everything was carried over (bytes).
+    pub from: u64,
+}
+
+impl Swap<'_> {
+    /// Closes the gate, carries over the rest, and makes the new generation the current one. Returns the time
+    /// for which the gate was closed (nanoseconds).
+    ///
+    /// # Errors
+    /// [`NotCompacted::WritersHang`]: may be tried again. After any other error the old generation goes on; after
+    /// [`NotCompacted::Undecided`] without writes.
+    pub async fn exchange(mut self, on_swap: OnSwap<'_>) -> Result<u64, NotCompacted> {
+        let handle = &self.old.handle;
+        let _change = self.slot.changes.lock(()).await;
+        expect_compactable(self.old)?;
+        let began = handle.now();
+        let deadline = began + GATE_DEADLINE_NS;
+        let closed = self.slot.gate.close(deadline).await;
+        let closed = closed.ok_or(NotCompacted::WritersHang)?;
+        let settled = within(handle, deadline, self.old.log.settle()).await;
+        settled.ok_or(NotCompacted::WritersHang)?;
+        expect_compactable(self.old)?;
+        self.carry_rest().await?;
+        let uploads = self.move_uploads().await?;
+        self.copier.writer.sync().await?;
+        self.write_hint().await?;
+        self.expect_name().await?;
+        self.make_live().await?;
+        // From here on the new generation counts.
+        self.take_over(uploads);
+        if !on_swap(self.new) {
+            tracing::error!(
+                volume = self.new.id().0,
+                "the file of the new generation cannot be monitored: the volume takes no more writes"
+            );
+            self.new.fence();
+        }
+        drop(closed);
+        Ok(handle.now() - began)
+    }
+
+    async fn carry_rest(&mut self) -> Result<(), NotCompacted> {
+        let mut run = BackgroundRun::new(&self.old.handle, None, Pace::Unlimited);
+        let to = self.old.log.tail();
+        self.copier.reader.clear();
+        let mut pass = Pass { old: self.old, copier: self.copier, run: &mut run, to, on_step: &|_, _| () };
+        pass.carry_all(self.from).await
+    }
+
+    /// Carries over the parts of uploads in progress, and reserves space for what they still append.
+    async fn move_uploads(&mut self) -> Result<Vec<MovedUpload>, NotCompacted> {
+        let mut moved = Vec::new();
+        for (key, parts, left) in self.slot.uploads.open() {
+            let mut places = Vec::with_capacity(parts.len());
+            for UploadedPart { place, len } in parts {
+                let old = place.offset().map_err(|_| NotCompacted::State(self.old.write_state()))?;
+                let offset = self.copier.carry_upload_part(old, len).await?;
+                places.push(UploadedPart { place: PartPlace::At(offset), len });
+            }
+            self.copier.writer.flush().await?;
+            self.new
+                .reserve_ahead(left)
+                .await
+                .map_err(|error| NotCompacted::Io("reserve space", error))?;
+            let reservation = Reservation::new(self.new, left);
+            let reservation = reservation.ok_or(NotCompacted::UploadsDoNotFit)?;
+            moved.push(MovedUpload { key, parts: places, reservation });
+        }
+        Ok(moved)
+    }
+
+    /// Writes the first tail hint of the new generation. It carries the highest version of the old one, so that
+    /// versions go on rising.
+    async fn write_hint(&self) -> Result<(), NotCompacted> {
+        self.new.log.raise_version(self.old.log.end().version);
+        let written = self.new.log.write_hint(&self.new.file, false).await;
+        written.map_err(|error| NotCompacted::Io("write a tail hint", error))
+    }
+
+    /// Checks that the name of the new file still leads to it.
+    async fn expect_name(&self) -> Result<(), NotCompacted> {
+        let superblock = &self.new.superblock;
+        let name = volume_name(superblock.volume, superblock.generation);
+        let op = Op::IsNameOf { dir: self.dir, name, file: self.new.file.number() };
+        let is_name = outcome(&self.new.handle.submit(op).await);
+        match is_name.map_err(|error| NotCompacted::Io("look at the name of the new file", error))? {
+            1 => Ok(()),
+            _ => Err(NotCompacted::Io("find the new file", IoError::Errno(nix::libc::ENOENT))),
+        }
+    }
+
+    /// Writes the superblock copies with the state that the volume has. The first of them is the atomic point.
+    async fn make_live(&self) -> Result<(), NotCompacted> {
+        let (old, new) = (self.old, self.new);
+        let revision = new.revision.get() + 1;
+        assert!(revision < RISING_MAX, "a new file has few revisions");
+        new.revision.set(revision);
+        new.superblock_state.set(old.superblock_state.get());
+        if self.copier.has_losses() {
+            new.incompat.set(new.incompat.get() | INCOMPAT_LOSSES);
+        }
+        new.history_from.set(old.history_from.get().max(self.copier.history_from()));
+        let superblock = new.current_superblock();
+        let buf = new.handle.pool().alloc(BLOCK as usize);
+        let mut buf = buf.ok_or(NotCompacted::Io("get a buffer", IoError::Errno(nix::libc::ENOBUFS)))?;
+        for (n, offset) in superblock_offsets(superblock.size).into_iter().enumerate() {
+            superblock.encode(&mut buf);
+            buf = match new.file.write_block(buf, offset).await {
+                Ok(buf) => buf,
+                Err(error) if n == 0 => {
+                    old.lose_state(error);
+                    return Err(NotCompacted::Undecided(error));
+                }
+                Err(error) => {
+                    // A restart finds the first copy: the new generation counts, but takes no writes.
+                    new.write_state.set(WriteState::StateUnknown(error));
+                    return Ok(());
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// Makes the new generation the current one. Nothing is awaited here.
+    fn take_over(&mut self, uploads: Vec<MovedUpload>) {
+        let (old, new) = (self.old, self.new);
+        for MovedUpload { key, parts, reservation } in uploads {
+            self.slot.uploads.with(key, |upload| {
+                upload.parts = parts;
+                upload.reservation = reservation;
+            });
+        }
+        old.supersede();
+        self.slot.replace(new);
+        new.begin_to_serve();
+    }
+}
+
+/// Checks that a volume may be compacted.
+///
+/// # Errors
+/// [`NotCompacted::State`].
+pub fn expect_compactable(volume: &Volume) -> Result<(), NotCompacted> {
+    let state = volume.write_state();
+    if volume.index_is_incomplete {
+        return Err(NotCompacted::Incomplete);
+    }
+    match state {
+        WriteState::Writable | WriteState::Full => Ok(()),
+        WriteState::ReadOnly(reason) if reason.may_write_file() => Ok(()),
+        WriteState::ReadOnly(_)
+        | WriteState::Fenced(_)
+        | WriteState::Poisoned(_)
+        | WriteState::StateUnknown(_)
+        | WriteState::Closing
+        | WriteState::Closed
+        | WriteState::Building
+        | WriteState::Superseded => Err(NotCompacted::State(state)),
+    }
+}

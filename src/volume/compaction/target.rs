@@ -1,0 +1,137 @@
+//! The file of the new generation: created, opened while it is being built, and removed if the compaction ends
+//! early.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use super::not_compacted::NotCompacted;
+use super::order::CompactionOrder;
+use crate::base::limits::{BLOCK, LOG_START};
+use crate::runtime::op::{DirId, FileId, Op};
+use crate::runtime::KeyLocks;
+use crate::volume::blocks::block_steps::BlockSteps;
+use crate::volume::blocks::step::step_len;
+use crate::volume::checkpoint::CheckpointFigures;
+use crate::volume::checkpoint::checkpoints::Checkpoints;
+use crate::volume::error::IoError;
+use crate::volume::format::{PARTIAL, Superblock, SuperblockState, TailHint};
+use crate::volume::generation::create::create_file;
+use crate::volume::generation::remove::remove_file;
+use crate::volume::index::Index;
+use crate::volume::io::{VolumeFile, outcome};
+use crate::volume::log::append_log::AppendLog;
+use crate::volume::log::contents::Contents;
+use crate::volume::log::{Ending, LogEnd};
+use crate::volume::names::volume_name;
+use crate::volume::{OpenReport, Volume, WriteState};
+
+/// Creates the file of the next generation of `old`, and opens it to be built.
+///
+/// # Errors
+/// [`NotCompacted::Io`], [`NotCompacted::InTheWay`].
+pub async fn create_target(
+    old: &Rc<Volume>,
+    order: &CompactionOrder,
+) -> Result<Rc<Volume>, NotCompacted> {
+    let handle = &old.handle;
+    let superblock = Superblock {
+        incarnation: handle.random(),
+        parent: old.superblock.incarnation,
+        generation: old.superblock.generation + 1,
+        state: SuperblockState::Building,
+        size: order.size,
+        created_ns: handle.wall(),
+        revision: 1,
+        ..old.superblock.clone()
+    };
+    let created = create_file(handle, order.target, &superblock, order.preallocation, |_| ()).await;
+    let superblock = created.map_err(|(what, error)| match error {
+        IoError::Errno(nix::libc::EEXIST) => NotCompacted::InTheWay,
+        error => NotCompacted::Io(what, error),
+    })?;
+    match open_target(old, order.target, superblock).await {
+        Ok(new) => Ok(new),
+        Err(error) => {
+            let (volume, generation) = (old.superblock.volume, old.superblock.generation + 1);
+            // What remains is removed at the next start.
+            let _ = remove_file(handle, order.target, volume, generation).await;
+            Err(error)
+        }
+    }
+}
+
+async fn open_target(
+    old: &Rc<Volume>,
+    dir: DirId,
+    superblock: Superblock,
+) -> Result<Rc<Volume>, NotCompacted> {
+    let handle = &old.handle;
+    let failed = |error| NotCompacted::Io("open the new file", error);
+    let block = handle.pool().alloc(BLOCK as usize);
+    let block = block.ok_or(failed(IoError::Errno(nix::libc::ENOBUFS)))?;
+    let name = volume_name(superblock.volume, superblock.generation);
+    let opened = outcome(&handle.submit(Op::Open { dir, name, write: true }).await);
+    let id = FileId(u32::try_from(opened.map_err(failed)?).expect("a file number"));
+    let file = Rc::new(VolumeFile::with_stats(handle, id, Rc::clone(&old.file.stats)));
+    let end = LogEnd { record_at: 0, tail: LOG_START, sequence: 0, record_checksum: 0, version: 0 };
+    let hint = TailHint {
+        number: 0,
+        epoch: handle.random(),
+        tail: 0,
+        sequence: 0,
+        record_checksum: 0,
+        version: 0,
+        clean: false,
+    };
+    let (incarnation, log_end) = (superblock.incarnation, superblock.log_end());
+    let log = AppendLog::new(handle, block, incarnation, superblock.size, log_end, end, hint);
+    if superblock.ro_compat & PARTIAL != 0 {
+        log.begin_partial();
+        log.extend_reserved(LOG_START + step_len(superblock.size));
+    }
+    let figures = (CheckpointFigures::default(), false);
+    let checkpoints =
+        Checkpoints::new(handle, dir, old.checkpoints.queue(), old.checkpoints.policy(), figures);
+    let open_report = OpenReport {
+        superblock: Vec::new(),
+        hint_damaged: false,
+        commits: 0,
+        end,
+        ending: Ending::Open,
+    };
+    Ok(Rc::new(Volume {
+        handle: handle.clone(),
+        file,
+        superblock_state: Cell::new(superblock.state),
+        revision: Cell::new(superblock.revision),
+        ro_compat: Cell::new(superblock.ro_compat),
+        superblock_turn: KeyLocks::new(handle),
+        incompat: Cell::new(superblock.incompat),
+        history_from: Cell::new(superblock.history_from),
+        write_state: Cell::new(WriteState::Building),
+        hasher: old.hasher,
+        contents: RefCell::new(Contents::new(Index::for_volume(superblock.size))),
+        log,
+        extents: 0,
+        damage: RefCell::default(),
+        open_report,
+        index_is_incomplete: false,
+        checkpoints,
+        steps: BlockSteps::new(handle, superblock.size, None),
+        superblock,
+    }))
+}
+
+/// Removes the file of a generation that was not finished.
+pub async fn discard_target(new: Rc<Volume>, dir: DirId) {
+    new.checkpoints.stop().await;
+    let (volume, generation) = (new.superblock.volume, new.superblock.generation);
+    let removed = remove_file(&new.handle, dir, volume, generation).await;
+    if let Err(error) = removed {
+        tracing::warn!(
+            volume = volume.0,
+            "the unfinished generation {generation} could not be removed: {error}; the next start removes it"
+        );
+    }
+    new.file.close().await;
+}

@@ -1,0 +1,328 @@
+//! Faults while a volume is compacted: the old generation goes on, or the new one has everything.
+
+mod common;
+mod compaction_support;
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use common::{COOKIE, Process, bytes, draft, pool};
+use compaction_support::{
+    NEW, OLD, compact, expected_of, filled, id, names, order, reopened, started,
+};
+use hayloft::runtime::background::Pace;
+use hayloft::runtime::sim::Fault;
+use hayloft::runtime::sim::disk::Image;
+use hayloft::volume::{
+    CompactionOrder, GetError, IoError, NotCompacted, Preallocation, Refusal, WriteState,
+};
+
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+const SECTOR: usize = 512;
+
+/// The generation that a start serves.
+fn surviving(image: &Image) -> u64 {
+    let mut process = Process::start(3, image, &pool(32 << 20));
+    u64::from(process.open_as(expected_of(1)).is_ok())
+}
+
+#[test]
+fn any_failed_operation_leaves_one_generation_with_everything() {
+    let (mut swapped, mut kept) = (0, 0);
+    for fault in [Fault::Errno(EIO), Fault::Errno(ENOSPC), Fault::Short(512)] {
+        for n in 0.. {
+            let (mut process, slot) = started();
+            let model = filled(&mut process, &slot);
+            let before = process.world.operations();
+            process.world.fail(n, fault);
+            let done = compact(&mut process, &slot);
+            if n >= process.world.operations() - before {
+                break;
+            }
+            model.check(&mut process, &slot);
+            let generation = surviving(&process.image());
+            match &done {
+                Ok(_) => swapped += 1,
+                Err(NotCompacted::Undecided(_)) => {
+                    let put = process.put(&slot, id(90), b"x");
+                    assert!(matches!(put, Err(Refusal::ReadOnly | Refusal::Poisoned)), "{put:?}");
+                }
+                Err(_) if slot.volume().generation() == 1 => swapped += 1,
+                Err(_) => {
+                    kept += 1;
+                    assert_eq!(generation, 0, "operation {n}, {fault:?}: {done:?}");
+                    process.put(&slot, id(90), b"still written").unwrap();
+                    process.delete(&slot, id(90)).unwrap();
+                }
+            }
+            let (mut again, reopened) = reopened(&process.image(), generation);
+            model.check(&mut again, &reopened);
+        }
+    }
+    assert!(swapped > 10 && kept > 30, "{swapped} {kept}");
+}
+
+#[test]
+fn compaction_can_be_tried_again_after_any_failure() {
+    for n in (0..200).step_by(7) {
+        let (mut process, slot) = started();
+        let model = filled(&mut process, &slot);
+        process.world.fail(n, Fault::Errno(EIO));
+        if compact(&mut process, &slot).is_ok() || slot.volume().generation() > 0 {
+            continue;
+        }
+        if slot.volume().write_state() != WriteState::Writable {
+            continue;
+        }
+        compact(&mut process, &slot).unwrap();
+        model.check(&mut process, &slot);
+        assert_eq!(names(&process), ["1.1.ckpt", NEW]);
+    }
+}
+
+#[test]
+fn cancellation_at_any_time_leaves_the_old_generation() {
+    let (mut cancelled, mut done) = (0, 0);
+    for wait in (0..60).map(|n| n * 40_000) {
+        let (mut process, slot) = started();
+        let model = filled(&mut process, &slot);
+        let (compacted, ended) = (Rc::clone(&slot), Rc::new(Cell::new(None)));
+        let told = Rc::clone(&ended);
+        slot.compaction_task().start(async move {
+            told.set(Some(compacted.compact(&order(), &|_| true).await));
+        });
+        let (stopping, handle) = (Rc::clone(&slot), process.runtime.handle().clone());
+        process.run(async move {
+            handle.sleep_until(handle.now() + wait).await;
+            stopping.compaction_task().stop().await;
+        });
+        match ended.take().expect("the task has ended") {
+            Ok(_) => done += 1,
+            Err(NotCompacted::Stopped) if slot.volume().generation() == 1 => done += 1,
+            Err(NotCompacted::Stopped) => {
+                cancelled += 1;
+                assert_eq!(names(&process), [OLD]);
+            }
+            Err(other) => panic!("{other}"),
+        }
+        model.check(&mut process, &slot);
+        let generation = slot.volume().generation();
+        process.close(&slot);
+        let (mut again, reopened) = reopened(&process.image(), generation);
+        model.check(&mut again, &reopened);
+    }
+    assert!(cancelled > 10 && done > 0, "{cancelled} {done}");
+}
+
+/// Damages each sector of a volume in turn, in one of three ways, and compacts it: nothing that could be read before
+/// becomes unreadable, nothing that was unreadable becomes absent or wrong.
+#[test]
+fn damage_never_grows_and_never_vanishes() {
+    let (mut process, slot) = started();
+    let lens = [0_usize, 300, 1400, 66_000, 1_100_000];
+    for key in 0..10_u64 {
+        let data = bytes(key, lens[usize::try_from(key).unwrap() % lens.len()]);
+        match data.len() > 1 << 20 {
+            true => process.put_large(&slot, id(key), &data, &[1 << 20]).unwrap(),
+            false => process.put(&slot, id(key), &data).unwrap(),
+        };
+    }
+    process.delete(&slot, id(1)).unwrap();
+    process.close(&slot);
+    let image = process.image();
+    let used = usize::try_from(slot.volume().figures().used).unwrap();
+    let sectors = (65_536 / SECTOR)..(used / SECTOR);
+    let (mut unreadable, mut compacted) = (0, 0);
+    for sector in sectors.clone().filter(|sector| sector % 61 < 4 || *sector < 65_536 / SECTOR + 60) {
+        let mut image = image.clone();
+        image.edit(OLD, |bytes| {
+            let at = sector * SECTOR;
+            match sector % 3 {
+                0 => bytes[at + 20] ^= 4,
+                1 => bytes[at..at + SECTOR].fill(0),
+                _ => bytes[at..at + 2 * SECTOR].fill(7),
+            }
+        });
+        image.files.remove("1.0.ckpt");
+        let (mut process, mut slot) = reopened(&image, 0);
+        let before: Vec<_> = (0..10).map(|key| process.get(&slot, id(key))).collect();
+        compact(&mut process, &slot).unwrap_or_else(|error| panic!("sector {sector}: {error}"));
+        compacted += 1;
+        for _ in 0..2 {
+            for (key, before) in before.iter().enumerate() {
+                let after = process.get(&slot, id(key as u64));
+                match before {
+                    Err(GetError::Unreadable(..)) => {
+                        unreadable += 1;
+                        let is_known = matches!(after, Err(GetError::Unreadable(..)));
+                        assert!(is_known, "sector {sector}, object {key}: {after:?}");
+                    }
+                    before => assert!(*before == after, "sector {sector}, object {key}: {after:?}"),
+                }
+            }
+            let mut image = process.image();
+            let generation = slot.volume().generation();
+            image.files.remove(&format!("1.{generation}.ckpt"));
+            (process, slot) = reopened(&image, generation);
+        }
+    }
+    assert!(unreadable > 20 && compacted > 50, "{unreadable} of {compacted}");
+}
+
+#[test]
+fn sector_that_cannot_be_read_ends_the_compaction_unless_losses_are_accepted() {
+    let (mut process, slot) = started();
+    let model = filled(&mut process, &slot);
+    let lost = model.objects.iter().find(|(_, data)| data.len() == 300_000).unwrap();
+    let (key, data) = (*lost.0, lost.1.clone());
+    let bytes = process.image().bytes(OLD);
+    let at = bytes.windows(64).position(|window| window == &data[100_000..100_064]).unwrap();
+    process.world.spoil(OLD, at / SECTOR);
+    let refused = compact(&mut process, &slot);
+    assert!(matches!(refused, Err(NotCompacted::Unreadable { .. })), "{refused:?}");
+    assert_eq!(names(&process), [OLD]);
+    let (accepting, accepted) = (Rc::clone(&slot), CompactionOrder { accept_losses: true, ..order() });
+    let done = process.run(async move { accepting.compact(&accepted, &|_| true).await.unwrap() });
+    assert_eq!(done.carried.damaged, 1);
+    for (other, data) in &model.objects {
+        let got = process.get(&slot, id(*other));
+        match *other == key {
+            true => assert!(matches!(got, Err(GetError::Unreadable(..))), "{got:?}"),
+            false => assert!(got.as_ref() == Ok(data), "object {other}"),
+        }
+    }
+    process.put(&slot, id(key), &data).unwrap();
+    assert!(process.get(&slot, id(key)) == Ok(data));
+}
+
+#[test]
+fn new_file_that_reads_back_different_is_discarded() {
+    let (mut process, slot) = started();
+    let model = filled(&mut process, &slot);
+    let (world, handle) = (process.world.clone(), process.runtime.handle().clone());
+    process.runtime.handle().spawn(async move {
+        let place = 65_536 + 5000;
+        let is_written = || {
+            world.look(|snapshot| {
+                let image = snapshot.image();
+                image.files.contains_key(NEW) && image.bytes(NEW)[place] != 0
+            })
+        };
+        while !is_written() {
+            handle.sleep_until(handle.now() + 5_000_000).await;
+        }
+        world.rot(NEW, place, 3);
+    });
+    // Slow, so that there is time between the write and the reading back.
+    let (compacted, slow) =
+        (Rc::clone(&slot), CompactionOrder { pace: Pace::Rate(1 << 20), ..order() });
+    let result = process.run(async move { compacted.compact(&slow, &|_| true).await });
+    assert!(matches!(result, Err(NotCompacted::ReadBack(_))), "{result:?}");
+    assert_eq!(names(&process), [OLD]);
+    model.check(&mut process, &slot);
+}
+
+#[test]
+fn volumes_that_may_not_be_compacted_are_refused() {
+    let (mut process, slot) = started();
+    process.put(&slot, id(1), b"x").unwrap();
+    process.world.fail(0, Fault::Errno(EIO));
+    assert!(process.put(&slot, id(2), b"y").is_err());
+    let refused = compact(&mut process, &slot);
+    assert!(matches!(refused, Err(NotCompacted::State(WriteState::Poisoned(_)))), "{refused:?}");
+
+    let (mut process, slot) = started();
+    slot.volume().fence();
+    let refused = compact(&mut process, &slot);
+    assert!(matches!(refused, Err(NotCompacted::State(WriteState::Fenced(_)))), "{refused:?}");
+
+    let (mut process, slot) = started();
+    process.put(&slot, id(1), b"x").unwrap();
+    let (compacted, order) = (Rc::clone(&slot), CompactionOrder { index_memory_max: 10, ..order() });
+    let refused = process.run(async move { compacted.compact(&order, &|_| true).await });
+    assert!(matches!(refused, Err(NotCompacted::IndexMemory { .. })), "{refused:?}");
+    assert_eq!(names(&process), [OLD]);
+}
+
+#[test]
+fn a_file_that_cannot_be_monitored_is_fenced() {
+    let (mut process, slot) = started();
+    let model = filled(&mut process, &slot);
+    let compacted = Rc::clone(&slot);
+    process.run(async move { compacted.compact(&order(), &|_| false).await.unwrap() });
+    assert!(matches!(slot.volume().write_state(), WriteState::Fenced(_)));
+    assert_eq!(process.put(&slot, id(90), b"x"), Err(Refusal::Poisoned));
+    model.check(&mut process, &slot);
+}
+
+/// A write whose look-up hangs delays the exchange, and then nothing else.
+#[test]
+fn writes_that_hang_put_the_exchange_off() {
+    let (mut process, slot) = started();
+    let model = filled(&mut process, &slot);
+    let pool = process.runtime.handle().pool().clone();
+    let (hanging, handle) = (Rc::clone(&slot), process.runtime.handle().clone());
+    let waited = process.run(async move {
+        let blocked = hanging.pass_gate().await;
+        let (compacted, done) = (Rc::clone(&hanging), Rc::new(Cell::new(false)));
+        let told = Rc::clone(&done);
+        hanging.compaction_task().start(async move {
+            compacted.compact(&order(), &|_| true).await.unwrap();
+            told.set(true);
+        });
+        handle.sleep_until(handle.now() + 4_000_000_000).await;
+        assert!(!done.get(), "the exchange waits for the write");
+        let began = handle.now();
+        hanging.put(id(91), COOKIE, draft(&pool, b"meanwhile"), None).await.unwrap();
+        let waited = handle.now() - began;
+        drop(blocked);
+        handle.sleep_until(handle.now() + 4_000_000_000).await;
+        assert!(done.get());
+        hanging.delete(id(91), COOKIE, None).await.unwrap();
+        waited
+    });
+    assert!(waited < 1_100_000_000, "{waited}");
+    model.check(&mut process, &slot);
+}
+
+/// A disk that holds the old file and a little more is enough, and one that another program fills in between ends the
+/// compaction and nothing else.
+#[test]
+fn compaction_needs_space_for_what_lives_only() {
+    const SMALL: u64 = 8 << 20;
+    let blocks = |bytes: u64| usize::try_from(bytes / 4096).unwrap();
+    for spare in [3 << 20, 600 << 10] {
+        let mut process = Process::start(1, &Image::default(), &pool(32 << 20));
+        process.create(SMALL);
+        let slot = process.open_as(expected_of(0)).unwrap();
+        for key in 0..60 {
+            process.put(&slot, id(key), &bytes(key, 100_000)).unwrap();
+        }
+        for key in 10..60 {
+            process.delete(&slot, id(key)).unwrap();
+        }
+        let free = process.world.free_blocks();
+        process.world.occupy(free - blocks(spare));
+        let whole = CompactionOrder { size: SMALL, ..order() };
+        let steps = CompactionOrder { preallocation: Preallocation::InSteps, ..whole.clone() };
+        for (order, fits) in [(whole, false), (steps, spare > 1 << 20)] {
+            let compacted = Rc::clone(&slot);
+            let done = process.run(async move { compacted.compact(&order, &|_| true).await });
+            match done {
+                Ok(_) => assert!(fits),
+                Err(NotCompacted::Io(_, error)) => {
+                    assert!(!fits && error == IoError::Errno(ENOSPC), "{error}");
+                    assert_eq!(names(&process), [OLD]);
+                    assert_eq!(process.world.free_blocks(), blocks(spare), "the space is back");
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+        for key in 0..60 {
+            let expected = if key < 10 { Ok(bytes(key, 100_000)) } else { Err(GetError::NotFound) };
+            assert!(process.get(&slot, id(key)) == expected, "object {key}");
+        }
+        process.put(&slot, id(70), &bytes(70, 50_000)).unwrap();
+    }
+}
