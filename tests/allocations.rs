@@ -18,7 +18,7 @@ use hayloft::base::types::{ShardId, VolumeId};
 use hayloft::http::conn::Deadlines;
 use hayloft::node::board::{Board, ShardInfo, VolumeInfo, VolumeState};
 use hayloft::node::metrics::{Metrics, NodeInfo, ReadMetric};
-use hayloft::node::shard::{self, Assignment, Listener, ShardConfig, Shared, Start};
+use hayloft::node::shard::{self, AssignedFile, Assignment, Listener, ShardConfig, Shared, Start};
 use hayloft::ring::{Prepared, Registration, Ring, RingOptions, prepare};
 use hayloft::runtime::Runtime;
 use hayloft::runtime::buffer::{Pool, Region};
@@ -112,16 +112,18 @@ fn start(dir: &std::path::Path, count: usize) -> (Vec<std::net::SocketAddr>, Arc
         addresses.push(socket.local_addr().unwrap());
         let id = VolumeId(u32::try_from(n).unwrap() + 1);
         let info = VolumeInfo { id, shard: ShardId::from_index(n), disk: 0, durable: true };
+        let expected = Expected {
+            volume: id,
+            generation: 0,
+            store: STORE,
+            hash_bits: None,
+            segments_max: None,
+            checkpoints: None,
+        };
         let assignment = Assignment {
-            dir: dir.to_owned(),
-            expected: Expected {
-                volume: id,
-                generation: 0,
-                store: STORE,
-                hash_bits: None,
-                segments_max: None,
-                checkpoints: None,
-            },
+            volume: id,
+            files: vec![AssignedFile { dir: dir.to_owned(), disk: 0, expected }],
+            all_directories: true,
             metrics: metrics.register_volume(info, VolumeState::Recovering),
         };
         let start = Start {

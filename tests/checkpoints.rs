@@ -299,7 +299,8 @@ fn recovery_reports_progress() {
     let seen = process.run(async move {
         let seen = RefCell::new(Vec::new());
         let progress = |so_far: Progress| seen.borrow_mut().push(so_far);
-        let surroundings = OpenContext { progress: &progress, checkpoint_queue: None };
+        let surroundings =
+            OpenContext { progress: &progress, checkpoint_queue: None, all_directories: true };
         let expected = as_volume(Some(ON_DEMAND), None);
         let opened = volume::open_with(&handle, DirId(0), &expected, surroundings).await;
         opened.unwrap();
@@ -390,7 +391,9 @@ fn open_with_queue(
     let shared = Rc::clone(&turns);
     let opened = process.run(async move {
         handle.submit(Op::OpenDir { path: "data".into() }).await;
-        let surroundings = OpenContext { progress: &|_| (), checkpoint_queue: Some(&shared) };
+        let checkpoint_queue = Some(&shared);
+        let surroundings =
+            OpenContext { progress: &|_| (), checkpoint_queue, all_directories: true };
         let expected = as_volume(Some(policy), None);
         volume::open_with(&handle, DirId(0), &expected, surroundings).await
     });

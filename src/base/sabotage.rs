@@ -161,6 +161,22 @@ sabotages! {
     ForgetEarlierDamage = "forget-earlier-damage",
     /// A checkpoint holds no losses.
     CheckpointWithoutLosses = "checkpoint-without-losses",
+    /// A newer generation counts although it was not made from the older one.
+    IgnoreParent = "ignore-parent",
+    /// The older generation is removed before the newer one has opened.
+    RemoveBeforeOpen = "remove-before-open",
+    /// A generation that was not finished is served.
+    ServeBuilding = "serve-building",
+    /// A file is removed as not finished if the newest valid copy of its superblock says so.
+    TrustOneUnfinishedCopy = "trust-one-unfinished-copy",
+    /// It makes no difference that a data directory is not in use.
+    IgnoreMissingDirectory = "ignore-missing-directory",
+    /// A newer generation in another data directory counts although the older one was served since.
+    IgnoreDivergence = "ignore-divergence",
+    /// The newest generation of a deleted volume is removed first.
+    RemoveHighestFirst = "remove-highest-first",
+    /// A volume is fenced whichever of its files was lost.
+    FenceById = "fence-by-id",
 }
 
 /// Whether this mistake is enabled by the environment variable [`VARIABLE`].

@@ -210,14 +210,14 @@ label_enum! {
     }
 }
 
-/// Constant properties of an open volume.
+/// Properties of a volume at its registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VolumeInfo {
     /// The id in the URL.
     pub id: VolumeId,
     /// The shard that owns it.
     pub shard: ShardId,
-    /// Its data directory, as a position in [`Board::disks`].
+    /// Data directory of its newest file, as a position in [`Board::disks`]; see [`VolumeBoard::disk`].
     pub disk: u32,
     /// False if writes go through the page cache (`--buffered`) and may not survive a power cut.
     pub durable: bool,
@@ -227,8 +227,11 @@ pub struct VolumeInfo {
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct VolumeBoard {
-    /// Constant properties.
+    /// Constant properties, except for the data directory.
     pub info: VolumeInfo,
+    /// Data directory of the open file, as a position in [`Board::disks`]; before the volume is open, of its
+    /// newest file.
+    pub disk: Level,
     /// Present state.
     pub state: StateCell<VolumeState>,
     /// Whether it may be written, and why not.
@@ -247,8 +250,11 @@ impl VolumeBoard {
     /// Creates a volume in this state, with sizes of 0.
     #[must_use]
     pub fn new(info: VolumeInfo, state: VolumeState) -> Self {
+        let disk = Level::default();
+        disk.set(info.disk.into());
         Self {
             info,
+            disk,
             state: StateCell::new(state),
             write_state: StateCell::new(ShownWriteState::NotOpen),
             full: Level::default(),

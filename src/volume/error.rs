@@ -156,7 +156,89 @@ pub enum OpenError {
     /// The state in the superblock is *building*: creation was not finished.
     #[error("creation of the file was not finished; remove it")]
     Building,
+    /// The volume has several files, or may have another one, and it is not certain which of them counts.
+    #[error(
+        "{0}. No file of the volume was changed; OPERATIONS.md, \"Several files of one volume\", says more"
+    )]
+    Undecided(#[from] Undecided),
     /// No buffer is free for the reads of recovery.
     #[error("no buffer is free for recovery; raise limits.buffer_memory_per_shard")]
     NoBuffer,
+}
+
+/// Reason why it is not certain which of the files of a volume counts. None of them is served or removed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Undecided {
+    /// One of several files cannot be used.
+    #[error(
+        "generation {generation} cannot be used: {why}. Restore that file, or move it away if it does not \
+         belong there"
+    )]
+    Unusable {
+        /// Generation of the file.
+        generation: u64,
+        /// Why it cannot be used.
+        why: String,
+    },
+    /// The newest of several files cannot be opened.
+    #[error(
+        "generation {generation} is the newest and cannot be opened: {why}. Repair or restore that file; the \
+         older one may lack what was stored since"
+    )]
+    NotOpened {
+        /// Generation of the file.
+        generation: u64,
+        /// Why it cannot be opened.
+        why: String,
+    },
+    /// A generation is in two data directories.
+    #[error(
+        "generation {0} is in two data directories. Compare the two files (hayloft check with one directory at \
+         a time), and move one of them away"
+    )]
+    Twice(u64),
+    /// A generation was not made from the one before.
+    #[error(
+        "generation {generation} was not made from generation {parent}. Compare the two files, and move away \
+         the one that does not belong there"
+    )]
+    NoParent {
+        /// The newer generation.
+        generation: u64,
+        /// The older one.
+        parent: u64,
+    },
+    /// A generation was made from one in another data directory that is not marked as moving.
+    #[error(
+        "generation {generation} was made from generation {parent}, in another data directory, but \
+         generation {parent} was served without it since: each may hold photos that the other lacks. Export \
+         both (hayloft export with one directory at a time), and move one of them away"
+    )]
+    Diverged {
+        /// The newer generation.
+        generation: u64,
+        /// The older one.
+        parent: u64,
+    },
+    /// A file says that it was not finished, but a copy of its superblock is damaged or says otherwise.
+    #[error(
+        "generation {0} says that it was not finished, but not in every copy of its superblock: it may be the \
+         one that counts. If it is moved away, an older one is served, which may lack what was stored last"
+    )]
+    PartlyUnfinished(u64),
+    /// Two files were not finished.
+    #[error("generation {0} and another one were not finished. Move one of them away")]
+    UnfinishedTwice(u64),
+    /// The only file was not finished, and a data directory is not in use.
+    #[error(
+        "generation {0} was not finished, and the one that it was made from may be in the data directory that \
+         is not in use. Bring that back, and restart"
+    )]
+    ParentMissing(u64),
+    /// The file is marked as moving, and a data directory is not in use.
+    #[error(
+        "generation {0} was moving to another data directory, and one is not in use: what was stored last may \
+         be there. Bring that back, and restart"
+    )]
+    MayHaveMoved(u64),
 }

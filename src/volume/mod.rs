@@ -8,7 +8,8 @@
 //! - `blocks`: the blocks of a file that are reserved in steps ahead of the log.
 //! - `checkpoint`: the index in a file of its own, so that a start reads little of the log.
 //! - `object`: the decisions of a write, reads, multipart objects, and all live needles in file order.
-//! - `generation`: an open generation of a volume ([`Volume`]) and its file: create, open, state, remove.
+//! - `generation`: an open generation of a volume ([`Volume`]) and its file: create, choose among several, open,
+//!   state, remove.
 //! - `compaction`: copying what lives to the next generation, and the exchange of the two.
 //! - `slot`: a volume across its generations ([`Slot`]): PUT, DELETE, GET, uploads.
 //! - `io`: the policy for short and failed transfers. `names`, `sync_dir`: names of files, and making them
@@ -30,12 +31,12 @@ mod sync_dir;
 
 pub use checkpoint::{CheckpointFigures, Checkpointing, NotWritten, checkpoint_queue};
 pub use compaction::{Carried, Compacted, CompactionOrder, NotCompacted, OnSwap};
-pub use error::{Damage, GetError, IoError, OpenError, Refusal, StateError};
+pub use error::{Damage, GetError, IoError, OpenError, Refusal, StateError, Undecided};
 pub use format::{Superblock, SuperblockState};
 pub use generation::{
-    Expected, FenceReason, Figures, NotRemoved, OpenContext, OpenReport, Preallocation,
-    ReadOnlyReason, SuperblockCopy, Volume, WriteState, create, open, open_read_only, open_with,
-    remove,
+    Choice, Examined, Expected, FenceReason, Figures, GenerationFile, NotRemoved, OpenContext,
+    OpenReport, OtherFiles, Preallocation, ReadOnlyReason, SuperblockCopy, Volume, WriteState,
+    choose, create, examine, open, open_current, open_read_only, open_with, remove, remove_all,
 };
 pub use index::{Hasher, Location};
 pub use io::Stats;

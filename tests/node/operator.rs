@@ -7,7 +7,8 @@ use hayloft::base::types::{ShardId, VolumeId};
 use hayloft::node::board::{VolumeInfo, VolumeState as Shown};
 use hayloft::node::metrics::Metrics;
 use hayloft::node::shard::{
-    Assignment, DeleteVolume, FenceVolume, OpenVolume, OrderError, Requester, SetReadOnly, SetRoute,
+    AssignedFile, Assignment, DeleteVolume, FenceVolume, OpenVolume, OrderError, Requester,
+    SetReadOnly, SetRoute,
 };
 use hayloft::runtime::op::DirId;
 use hayloft::runtime::sim::history::{Action, Answer, Event};
@@ -34,7 +35,8 @@ pub fn assignment(plan: &Plan, metrics: &Metrics, id: VolumeId) -> Assignment {
     let shard = owner_of(plan, id);
     let info = VolumeInfo { id, shard, disk: 0, durable: true };
     let metrics = metrics.register_volume(info, Shown::Recovering);
-    Assignment { dir: "data".into(), expected: super::expected(plan, id), metrics }
+    let file = AssignedFile { dir: "data".into(), disk: 0, expected: super::expected(plan, id) };
+    Assignment { volume: id, files: vec![file], all_directories: true, metrics }
 }
 
 impl Operator {
@@ -94,7 +96,8 @@ impl Operator {
 
     async fn fence(&mut self, volume: VolumeId) {
         let number = self.causes.begin(volume, ChangeKind::Fence);
-        let result = self.requester.ask(owner_of(&self.plan, volume), FenceVolume { volume }).await;
+        let order = FenceVolume { volume, generation: 0 };
+        let result = self.requester.ask(owner_of(&self.plan, volume), order).await;
         self.causes.end_unknown(number);
         if result.is_ok() {
             self.count("volumes lost");

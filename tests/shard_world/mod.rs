@@ -10,7 +10,9 @@ use hayloft::base::types::{ShardId, VolumeId};
 use hayloft::http::conn::Deadlines;
 use hayloft::node::board::{Board, ShardInfo, VolumeInfo, VolumeState as Shown};
 use hayloft::node::metrics::{Metrics, NodeInfo};
-use hayloft::node::shard::{Assignment, Listener, Reactor, ShardConfig, Shared, Start};
+use hayloft::node::shard::{
+    AssignedFile, Assignment, Listener, Reactor, ShardConfig, Shared, Start,
+};
 use hayloft::runtime::buffer::{Pool, Region};
 use hayloft::runtime::op::{DirId, Op, Returned, Sock};
 use hayloft::runtime::sim::disk::Image;
@@ -245,7 +247,8 @@ fn assignment(metrics: &Metrics) -> Assignment {
     let info =
         VolumeInfo { id: VolumeId(1), shard: ShardId::from_index(0), disk: 0, durable: true };
     let metrics = metrics.register_volume(info, Shown::Recovering);
-    Assignment { dir: "data".into(), expected, metrics }
+    let file = AssignedFile { dir: "data".into(), disk: 0, expected };
+    Assignment { volume: VolumeId(1), files: vec![file], all_directories: true, metrics }
 }
 
 /// Data that a client has received, and the end of the connection: 0 for an orderly end, or a negative errno.

@@ -150,12 +150,41 @@ const KNOWN: &[(&str, &str, &str)] = &[
         "losses",
         "checkpoint_while_losses_are_recorded_and_repaired_agrees_with_the_log",
     ),
+    ("ignore-parent", "generations", "files_that_were_not_left_by_a_crash_are_all_kept"),
+    (
+        "remove-before-open",
+        "generations",
+        "older_generation_stays_while_the_newer_one_cannot_be_opened",
+    ),
+    ("serve-building", "generations", "unfinished_generation_is_removed_also_when_it_is_alone"),
+    (
+        "trust-one-unfinished-copy",
+        "generations",
+        "every_combination_of_superblock_copies_is_decided_without_loss",
+    ),
+    (
+        "ignore-missing-directory",
+        "generations",
+        "missing_data_directory_decides_nothing_that_it_could_contradict",
+    ),
+    ("ignore-divergence", "generations", "generation_that_was_served_meanwhile_is_not_superseded"),
+    (
+        "remove-highest-first",
+        "generations",
+        "interrupted_deletion_leaves_the_newest_state_or_nothing",
+    ),
+    (
+        "fence-by-id",
+        "lib",
+        "node::shard::shard_files::tests::loss_of_a_file_that_is_not_in_use_does_not_fence_the_volume",
+    ),
 ];
 
 /// Test binaries, fast ones first; the last two start daemons. `lib` are the unit tests.
-const TESTS: [&str; 21] = [
+const TESTS: [&str; 22] = [
     "errors",
     "engine",
+    "generations",
     "near_the_end",
     "reserved_space",
     "reserved_space_crash",

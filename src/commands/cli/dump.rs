@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::offline::{Meter, OfflineArgs, place_text};
+use super::offline::{Meter, OfflineArgs, place_text, print_notes};
 use super::output::{note, stdout, unwritten};
 use crate::commands::offline::{Row, Unlisted};
 
@@ -53,6 +53,7 @@ impl DumpArgs {
             Ok(offline) => offline,
             Err(code) => return code,
         };
+        print_notes(&offline);
         let meter = RefCell::new(Meter::new());
         let mut dump = || -> io::Result<bool> {
             let mut out = BufWriter::with_capacity(64 << 10, stdout()?);

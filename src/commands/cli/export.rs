@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::offline::{Meter, OfflineArgs, place_text};
+use super::offline::{Meter, OfflineArgs, place_text, print_notes};
 use super::output::{fail, note};
 use crate::base::size::rounded;
 use crate::commands::offline::{ExportSummary, Offline, OfflineError, Output};
@@ -60,6 +60,7 @@ impl ExportArgs {
             Ok(offline) => offline,
             Err(code) => return code,
         };
+        print_notes(&offline);
         let name = output.name();
         match export(&mut offline, output) {
             Ok(ExportSummary { photos, bytes, left_out }) => {

@@ -64,6 +64,13 @@ impl OfflineArgs {
     }
 }
 
+/// Prints which file of a volume with several is read, and what the others are.
+pub(super) fn print_notes(offline: &Offline) {
+    for text in offline.notes() {
+        note(format_args!("note: {text}"));
+    }
+}
+
 /// Interval between updates of the progress meter.
 const METER_PERIOD: Duration = Duration::from_millis(200);
 

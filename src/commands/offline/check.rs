@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::directories::Offline;
 use super::location::VolumeLocation;
+use super::picked::Picked;
 use super::reader::{Progress, Reader};
 use crate::base::limits::LOG_START;
 use crate::base::types::VolumeId;
@@ -85,7 +86,7 @@ pub struct CheckSummary {
     pub sound: bool,
     /// Number of volumes that were checked.
     pub volumes: u64,
-    /// Number of volumes that could not be opened, or have more than one file.
+    /// Number of volumes that could not be opened, or of whose files none certainly counts.
     pub failed_volumes: u64,
     /// Number of live needles.
     pub needles: u64,
@@ -114,12 +115,19 @@ impl Offline {
     pub fn check(&mut self, observer: &mut dyn CheckObserver) -> CheckSummary {
         let begun = Instant::now();
         let mut all = CheckSummary { sound: true, ..CheckSummary::default() };
-        let (single, double) = self.by_files();
-        for two in double {
-            all.failed_volumes += 1;
-            observer.finding(damage(two.id, None, two.text()));
-        }
-        for place in single {
+        for (id, picked) in self.volumes.clone() {
+            if let Some(text) = picked.note() {
+                observer.finding(Finding { severity: Severity::Note, ..damage(id, None, text) });
+            }
+            let place = match picked {
+                Picked::File(place, _) => place,
+                Picked::Nothing(_) => continue,
+                Picked::Undecided(why) => {
+                    all.failed_volumes += 1;
+                    observer.finding(damage(id, None, why));
+                    continue;
+                }
+            };
             match self.check_volume(&place, observer) {
                 Ok(report) => {
                     all.volumes += 1;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::error::OfflineError;
 use super::executor::{self, Executor};
 use super::location::VolumeLocation;
+use super::picked::{Picked, pick};
 use crate::base::types::VolumeId;
 use crate::node::datadir::{self, DataDir};
 use crate::ring::SetupError;
@@ -24,8 +25,8 @@ pub struct Selection {
 /// Data directories that are open for reading.
 pub struct Offline {
     dirs: Vec<DataDir>,
-    /// The selected volumes with their files; a valid volume has one.
-    volumes: BTreeMap<VolumeId, Vec<VolumeLocation>>,
+    /// The selected volumes, each with the file that is read.
+    pub(super) volumes: BTreeMap<VolumeId, Picked>,
     pub(super) executor: Executor,
 }
 
@@ -58,7 +59,11 @@ impl Offline {
                 .flatten()
                 .try_for_each(|place| executor::check_direct_io(&place.file))?;
         }
-        Ok(Self { dirs, volumes, executor })
+        let mut picked = BTreeMap::new();
+        for (id, places) in volumes {
+            picked.insert(id, pick(&mut executor, &places)?);
+        }
+        Ok(Self { dirs, volumes: picked, executor })
     }
 
     /// Returns the data directories that could not be locked: a daemon may be using them.
@@ -74,36 +79,10 @@ impl Offline {
         self.executor.without_ring().map(SetupError::to_string)
     }
 
-    /// Returns the selected volumes that have one file, and those that have several.
-    pub(super) fn by_files(&self) -> (Vec<VolumeLocation>, Vec<TwoFiles>) {
-        let (mut single, mut double) = (Vec::new(), Vec::new());
-        for (&id, places) in &self.volumes {
-            match &places[..] {
-                [place] => single.push(place.clone()),
-                places => {
-                    let files = places.iter().map(|place| place.file.path.clone()).collect();
-                    double.push(TwoFiles { id, files });
-                }
-            }
-        }
-        (single, double)
-    }
-}
-
-/// A volume with more than one file.
-pub(super) struct TwoFiles {
-    pub(super) id: VolumeId,
-    files: Vec<PathBuf>,
-}
-
-impl TwoFiles {
-    /// Describes the fault of the volume, and what to do.
-    pub(super) fn text(&self) -> String {
-        let files: Vec<_> = self.files.iter().map(|path| path.display().to_string()).collect();
-        format!(
-            "has {} files, {}; move away what does not belong there",
-            files.len(),
-            files.join(" and ")
-        )
+    /// Returns what is to be said about volumes with several files, or with one that was not finished.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let noted = self.volumes.iter().filter_map(|(id, picked)| Some((id, picked.note()?)));
+        noted.map(|(id, text)| format!("volume {id}: {text}")).collect()
     }
 }

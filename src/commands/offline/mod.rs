@@ -11,6 +11,7 @@
 //! | `reader` | reads a volume needle by needle |
 //! | `executor`, `blocking` | run the engine on this thread: on a ring, or with plain reads |
 //! | `location` | where a volume file is |
+//! | `picked` | which of the files of a volume is read |
 //! | `output` | a file that appears when it is complete |
 //! | `init` | makes new data directories |
 //! | `error` | why a command could not do its work |
@@ -24,6 +25,7 @@ mod export;
 mod init;
 mod location;
 mod output;
+mod picked;
 mod reader;
 mod table;
 

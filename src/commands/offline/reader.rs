@@ -9,8 +9,7 @@ use crate::base::limits::NEEDLE_DATA_MAX;
 use crate::base::types::{Cookie, NeedleId, VolumeId};
 use crate::runtime::buffer::Buf;
 use crate::volume::{
-    self, Body, Damage, DamagedNeedle, Expected, GetError, LiveNeedle, Needle, OpenError, Volume,
-    Walk,
+    self, Body, Damage, DamagedNeedle, GetError, LiveNeedle, Needle, OpenError, Volume, Walk,
 };
 
 /// Progress of the work on a volume.
@@ -37,15 +36,7 @@ pub struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Opens a volume file and recovers it, in memory only.
     pub fn open(executor: &'a mut Executor, place: &VolumeLocation) -> Result<Self, OpenError> {
-        let expected = Expected {
-            volume: place.file.id,
-            generation: place.file.generation,
-            store: place.store,
-            hash_bits: None,
-            segments_max: None,
-            checkpoints: None,
-        };
-        let (handle, dir) = (executor.handle(), place.dir);
+        let (handle, dir, expected) = (executor.handle(), place.dir, place.expected());
         let opened =
             executor.run(async move { volume::open_read_only(&handle, dir, &expected).await });
         let volume = opened?;

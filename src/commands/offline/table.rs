@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::check::unopened_text;
 use super::directories::Offline;
 use super::location::VolumeLocation;
+use super::picked::Picked;
 use super::reader::{Progress, Reader};
 use crate::base::calendar::rfc3339_nanos;
 use crate::base::types::VolumeId;
@@ -137,16 +138,19 @@ impl Offline {
         progress: &mut dyn FnMut(Progress),
         sink: &mut Sink<'_>,
     ) -> io::Result<()> {
-        let (single, double) = self.by_files();
-        for place in single {
-            let id = place.file.id;
+        for (id, picked) in self.volumes.clone() {
+            let place = match picked {
+                Picked::File(place, _) => place,
+                Picked::Nothing(_) => continue,
+                Picked::Undecided(why) => {
+                    sink(None, id, Err(Unlisted::volume(id, why)))?;
+                    continue;
+                }
+            };
             progress(Progress { volume: id, done: 0, total: None });
             if let Err(error) = self.each_of(&place, progress, sink)? {
                 sink(None, id, Err(Unlisted::volume(id, unopened_text(&place, &error))))?;
             }
-        }
-        for two in double {
-            sink(None, two.id, Err(Unlisted::volume(two.id, two.text())))?;
         }
         Ok(())
     }

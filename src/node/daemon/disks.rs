@@ -4,19 +4,17 @@
 //! An open file outlives its name: a daemon whose data directory was removed, or unmounted lazily, would
 //! acknowledge photos that are lost at the next restart.
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use super::space::space;
 use super::store::Store;
+use super::watched_files::{Identity, WatchedFiles, identity, is_lost};
 use crate::base::threads::{Thread, Threads, name};
 use crate::base::types::VolumeId;
 use crate::node::board::{Board, DiskState};
@@ -25,74 +23,15 @@ use crate::node::datadir::MARKER;
 /// Interval between two checks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// A lost data directory or volume file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A loss that the daemon reacts to.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lost {
-    /// The data directory at this position.
-    Disk(usize),
-    /// The file of this volume.
-    Volume(VolumeId),
-}
-
-/// Identity of a file: device and inode.
-type Identity = (u64, u64);
-
-fn identity(path: &Path) -> io::Result<Identity> {
-    fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
-}
-
-struct Watched {
-    path: PathBuf,
-    identity: Identity,
-}
-
-/// The monitored volume files. Clones share the list.
-#[derive(Clone, Default)]
-pub struct WatchedFiles(Arc<Mutex<BTreeMap<VolumeId, Watched>>>);
-
-impl WatchedFiles {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<VolumeId, Watched>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Monitors the file of a volume from now on.
-    pub fn watch(&self, volume: VolumeId, path: PathBuf) {
-        match identity(&path) {
-            Ok(identity) => drop(self.lock().insert(volume, Watched { path, identity })),
-            // The volume cannot be opened either, and that is logged as an error.
-            Err(error) => {
-                tracing::debug!(volume = volume.0, "{} is not monitored: {error}", path.display())
-            }
-        }
-    }
-
-    /// Ends the monitoring of a volume's file, which is about to be removed on purpose, or was lost.
-    pub fn forget(&self, volume: VolumeId) {
-        self.lock().remove(&volume);
-    }
-
-    /// Ends the monitoring of all files in a directory that was lost as a whole.
-    fn forget_all_in(&self, dir: &Path) {
-        self.lock().retain(|_, file| file.path.parent() != Some(dir));
-    }
-
-    /// The monitored files that are no longer at their paths.
-    pub(super) fn lost(&self) -> Vec<(VolumeId, PathBuf)> {
-        let files = self.lock();
-        let lost =
-            files.iter().filter(|(_, file)| is_lost(identity(&file.path).as_ref(), file.identity));
-        lost.map(|(volume, file)| (*volume, file.path.clone())).collect()
-    }
-}
-
-/// Whether the name now belongs to another file, or to none. Any other error, as of the device, is no loss.
-fn is_lost(now: Result<&Identity, &io::Error>, then: Identity) -> bool {
-    match now {
-        Ok(now) => *now != then,
-        Err(error) => {
-            matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-        }
-    }
+    /// The data directory at this position, with the monitored files in it: volume and generation.
+    Disk(usize, Vec<(VolumeId, u64)>),
+    /// The file of this generation of a volume.
+    Volume(VolumeId, u64),
+    /// The last file of a volume, which was removed on purpose: it was not finished.
+    LastFile(VolumeId),
 }
 
 /// The monitored marker of a data directory.
@@ -179,8 +118,8 @@ impl Monitor {
         self.markers = there;
         for Marker { disk, dir, .. } in gone {
             self.board.disks[disk].state.set(DiskState::Failed);
-            self.files.forget_all_in(&dir);
-            self.report(Lost::Disk(disk));
+            let files = self.files.lose_all_in(&dir);
+            self.report(Lost::Disk(disk, files));
             tracing::error!(
                 "{} is no longer the data directory it was: it was removed, replaced or unmounted. Its \
                  volumes take no more writes, since a restart would not find them; their photos are still \
@@ -189,9 +128,8 @@ impl Monitor {
                 dir.display()
             );
         }
-        for (volume, path) in self.files.lost() {
-            self.files.forget(volume);
-            self.report(Lost::Volume(volume));
+        for (volume, generation, path) in self.files.take_lost() {
+            self.report(Lost::Volume(volume, generation));
             tracing::error!(
                 volume = volume.0,
                 "{} was removed or replaced under the running daemon: the volume takes no more writes, \
@@ -200,47 +138,26 @@ impl Monitor {
                 path.display()
             );
         }
+        for volume in self.files.take_without_file() {
+            self.report(Lost::LastFile(volume));
+        }
         self.measure();
     }
 
     fn report(&self, lost: Lost) {
-        if self.lost.send(lost).is_err() {
-            tracing::debug!("the daemon is stopping: {lost:?} is not handled");
+        if let Err(unsent) = self.lost.send(lost) {
+            tracing::debug!("the daemon is stopping: {:?} is not handled", unsent.0);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::node::board::DiskBoard;
-
-    #[test]
-    fn file_is_lost_when_its_path_is_gone_or_replaced() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("1.0.vol");
-        fs::write(&path, "a").unwrap();
-        let files = WatchedFiles::default();
-        files.watch(VolumeId(1), path.clone());
-        files.watch(VolumeId(2), dir.path().join("absent"));
-        assert_eq!(files.lost(), []);
-        fs::rename(&path, dir.path().join("moved")).unwrap();
-        assert_eq!(files.lost(), [(VolumeId(1), path.clone())]);
-        fs::write(&path, "another").unwrap();
-        assert_eq!(files.lost(), [(VolumeId(1), path.clone())], "not the same file");
-        fs::rename(dir.path().join("moved"), &path).unwrap();
-        assert_eq!(files.lost(), [], "back again");
-        files.forget(VolumeId(1));
-        fs::remove_file(&path).unwrap();
-        assert_eq!(files.lost(), []);
-        fs::write(&path, "again").unwrap();
-        files.watch(VolumeId(1), path.clone());
-        fs::remove_file(&path).unwrap();
-        files.forget_all_in(Path::new("/elsewhere"));
-        assert_eq!(files.lost(), [(VolumeId(1), path)]);
-        files.forget_all_in(dir.path());
-        assert_eq!(files.lost(), [], "reported once, for the whole directory");
-    }
+    use crate::node::shard::FileMonitor;
 
     /// A subscriber that panics on every event, as a broken logger might.
     struct Panicking;
@@ -271,17 +188,19 @@ mod tests {
     fn loss_is_reported_before_it_is_logged() {
         let dir = tempfile::tempdir().unwrap();
         let (marker, volume) = (dir.path().join(MARKER), dir.path().join("1.0.vol"));
-        for lost in [Lost::Disk(0), Lost::Volume(VolumeId(1))] {
+        let (id, generation) = (VolumeId(1), 3);
+        for lost in [Lost::Disk(0, vec![(id, generation)]), Lost::Volume(id, generation)] {
             fs::write(&marker, "").unwrap();
             fs::write(&volume, "").unwrap();
             let (sender, receiver) = std::sync::mpsc::channel();
             let files = WatchedFiles::default();
-            files.watch(VolumeId(1), volume.clone());
+            files.watch(id, generation, volume.clone()).unwrap();
             let identity = identity(&marker).unwrap();
             let markers = vec![Marker { disk: 0, dir: dir.path().to_owned(), identity }];
             let board = Board::new(&[], vec![DiskBoard::new("", DiskState::Ok)]);
             let mut monitor = Monitor { markers, files, board, lost: sender };
-            fs::remove_file(if lost == Lost::Disk(0) { &marker } else { &volume }).unwrap();
+            let is_disk = matches!(lost, Lost::Disk(..));
+            fs::remove_file(if is_disk { &marker } else { &volume }).unwrap();
             let looked = tracing::subscriber::with_default(Panicking, || {
                 std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| monitor.look()))
             });
@@ -291,8 +210,15 @@ mod tests {
     }
 
     #[test]
-    fn device_error_is_not_a_loss() {
-        let error = io::Error::from_raw_os_error(nix::libc::EIO);
-        assert!(!is_lost(Err(&error), (1, 1)));
+    fn volume_without_a_file_is_reported_once() {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let files = WatchedFiles::default();
+        let board = Board::new(&[], Vec::new());
+        let mut monitor =
+            Monitor { markers: Vec::new(), files: files.clone(), board, lost: sender };
+        files.report_without_file(VolumeId(7));
+        monitor.look();
+        monitor.look();
+        assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [Lost::LastFile(VolumeId(7))]);
     }
 }

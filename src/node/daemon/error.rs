@@ -93,19 +93,6 @@ pub enum StartError {
         /// Name of the limit.
         what: String,
     },
-    /// A volume has two files.
-    #[error(
-        "volume {id} has two files, {} and {}; move away the one that does not belong there",
-        first.display(), second.display()
-    )]
-    TwoFiles {
-        /// The volume.
-        id: VolumeId,
-        /// File found first.
-        first: PathBuf,
-        /// File found second.
-        second: PathBuf,
-    },
     /// A volume could not be created.
     #[error(
         "cannot create volume {id} of {size} in {}: {what}: {error}; free space on the disk, or \

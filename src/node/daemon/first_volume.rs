@@ -36,7 +36,7 @@ pub fn find_volumes(
     // Volume 1 may be on a disk that is missing.
     if volumes.is_empty()
         && first == FirstVolume::Create
-        && stores.iter().all(|store| store.dir.is_some())
+        && volume_files::all_in_use(stores)
         && let Some(dir) = dir
     {
         let superblock = volume_files::superblock(dir, FIRST, config.volume_size.bytes());
@@ -49,7 +49,7 @@ pub fn find_volumes(
         });
         created.map_err(|(what, error)| not_created(config, what, error))?;
         tracing::info!("created volume 1 of {} in {}", config.volume_size, path.display());
-        volumes.push(FoundVolume { store: 0, id: FIRST, generation: 0 });
+        volumes.push(FoundVolume::single(FIRST, 0, 0));
     }
     Ok(volumes)
 }

@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::Duration;
 
 use super::control::Control;
-use super::disks::{Lost, WatchedFiles};
+use super::disks::Lost;
 use super::machine::OpenFiles;
 use super::placement::Placement;
 use super::shards::{assign, device_limit};
@@ -39,7 +39,7 @@ const TURN: Duration = Duration::from_millis(20);
 pub struct ManagerState {
     /// The data directories, locked until the daemon ends.
     pub stores: Vec<Store>,
-    /// Data directory and shard of each volume.
+    /// Files and shard of each volume.
     pub placement: RefCell<Placement>,
     /// The configuration.
     pub config: Config,
@@ -51,8 +51,6 @@ pub struct ManagerState {
     pub requester: Requester,
     /// Volumes being created, and creations that failed.
     pub creations: Arc<Creations>,
-    /// Volume files that are monitored.
-    pub files: WatchedFiles,
     /// Division of the file descriptors.
     pub open_files: OpenFiles,
     /// Ids of the volumes being changed.
@@ -77,7 +75,7 @@ impl Manager {
         let until = std::time::Instant::now() + time;
         loop {
             match self.lost.try_recv() {
-                Ok(lost) => self.spawn(|state| state.fence(lost)),
+                Ok(lost) => self.spawn(|state| state.handle_lost(lost)),
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
             }
             let left = until.saturating_duration_since(std::time::Instant::now());
@@ -174,6 +172,7 @@ impl ManagerState {
             let sentence = format!("Volume {id} exists already; choose another number.");
             return Err(Refused::Conflict(sentence));
         }
+        self.check_files(id)?;
         let size = new.size.unwrap_or(self.config.volume_size);
         let checked = Config::check_volume_size(size);
         checked
@@ -184,6 +183,22 @@ impl ManagerState {
         let disk = u32::try_from(store).expect("at most 256 data directories: checked in config");
         self.creations.begin(id, disk, size.bytes());
         Ok(Plan { changing, size: size.bytes(), store })
+    }
+
+    /// Checks that no file has the number of a volume to be created.
+    ///
+    /// # Errors
+    /// [`Refused::Conflict`] if one has; [`Refused::Failed`] if a data directory cannot be listed.
+    fn check_files(&self, id: VolumeId) -> Result<(), Refused> {
+        match volume_files::file_of(&self.stores, id) {
+            Ok(None) => Ok(()),
+            Ok(Some(path)) => Err(Refused::Conflict(format!(
+                "{} has the number of volume {id} and came there since the start; choose another number, or \
+                 restart to use that file.",
+                path.display()
+            ))),
+            Err(error) => Err(Refused::Failed(format!("Volume {id} was not made: {error}."))),
+        }
     }
 
     fn next_id(&self) -> Result<VolumeId, Refused> {
@@ -258,15 +273,15 @@ impl ManagerState {
         if let Err((what, error)) = made {
             return self.creations.fail(id, not_made(id, store, what, error));
         }
-        let found = FoundVolume { store: plan.store, id, generation: superblock.generation };
-        let placed = self.placement.borrow_mut().place(&found);
-        let shard = placed.shard;
-        let assignment = assign(id, placed, store, &self.config, &self.shared.metrics);
+        let found = FoundVolume::single(id, plan.store, superblock.generation);
+        let shard = self.placement.borrow_mut().place(&found);
+        let assignment = {
+            let placement = self.placement.borrow();
+            let placed = placement.get(id).expect("it was placed just now");
+            assign(id, placed, &self.stores, &self.config, &self.shared.metrics)
+        };
         let opened = self.ask(shard, OpenVolume(assignment)).await;
         self.route(id, Some(shard)).await;
-        if !chosen(Sabotage::UnmonitoredVolume) {
-            self.files.watch(id, dir.volume_path(id, superblock.generation));
-        }
         match opened {
             Ok(summary) => {
                 self.creations.end(id);
@@ -300,29 +315,14 @@ impl ManagerState {
 
     async fn delete(self: &Rc<Self>, id: VolumeId) -> Result<(), Refused> {
         let _changing = self.begin(id)?;
-        let placed = self.placement.borrow().get(id);
-        let Some(placed) = placed else {
+        let Some(shard) = self.shard_of(id) else {
             self.creations.get(id).ok_or(Refused::NoSuchVolume(id))?;
             self.creations.end(id);
             return Ok(());
         };
-        // Its file is about to be removed on purpose: that is no loss.
-        self.files.forget(id);
-        let summary = match self.ask(placed.shard, DeleteVolume { volume: id }).await {
-            Ok(summary) => summary,
-            Err(error) => {
-                let dir = self.stores[placed.store]
-                    .dir
-                    .as_ref()
-                    .expect("volumes are in open stores only");
-                self.files.watch(id, dir.volume_path(id, placed.generation));
-                return Err(refused(id, "deleted", error));
-            }
-        };
-        self.placement.borrow_mut().remove(id);
-        self.route(id, None).await;
-        self.shared.metrics.remove_volume(id);
-        self.creations.end(id);
+        let deleted = self.ask(shard, DeleteVolume { volume: id }).await;
+        let summary = deleted.map_err(|error| refused(id, "deleted", error))?;
+        self.forget(id).await;
         match summary {
             Some(summary) => {
                 tracing::info!(volume = id.0, "deleted, with {} needles", summary.needles)
@@ -332,32 +332,62 @@ impl ManagerState {
         Ok(())
     }
 
+    /// Removes a volume that has no file any more from all tables.
+    async fn forget(&self, id: VolumeId) {
+        self.placement.borrow_mut().remove(id);
+        self.route(id, None).await;
+        self.shared.metrics.remove_volume(id);
+        self.creations.end(id);
+    }
+
+    /// The shard of a volume.
+    fn shard_of(&self, id: VolumeId) -> Option<ShardId> {
+        self.placement.borrow().get(id).map(|placed| placed.shard)
+    }
+
     async fn set_read_only(self: &Rc<Self>, id: VolumeId, read_only: bool) -> Result<(), Refused> {
         let _changing = self.begin(id)?;
-        let placed = self.placement.borrow().get(id).ok_or(Refused::NoSuchVolume(id))?;
+        let shard = self.shard_of(id).ok_or(Refused::NoSuchVolume(id))?;
         let what = if read_only { "made read-only" } else { "made writable" };
-        let done = self.ask(placed.shard, SetReadOnly { volume: id, read_only }).await;
+        let done = self.ask(shard, SetReadOnly { volume: id, read_only }).await;
         let summary = done.map_err(|error| refused(id, what, error))?;
         tracing::info!(volume = id.0, write_state = ?summary.write_state, "{what}");
         Ok(())
     }
 
-    /// Fences the volumes of a lost data directory, or a lost volume: they take no more writes.
-    async fn fence(self: Rc<Self>, lost: Lost) {
-        let volumes = match lost {
-            Lost::Disk(disk) => self.placement.borrow().in_store(disk),
-            Lost::Volume(volume) => vec![volume],
-        };
-        for volume in volumes {
-            let placed = self.placement.borrow().get(volume);
-            let Some(placed) = placed else { continue };
-            match self.ask(placed.shard, FenceVolume { volume }).await {
-                Ok(summary) => {
-                    tracing::info!(volume = volume.0, write_state = ?summary.write_state, "fenced")
+    /// Fences the volumes whose files were lost: they take no more writes. Forgets a volume without a file.
+    async fn handle_lost(self: Rc<Self>, lost: Lost) {
+        match lost {
+            Lost::Disk(_, files) => {
+                for (volume, generation) in files {
+                    self.fence(volume, generation).await;
                 }
-                // A volume that refuses the order takes no writes anyway.
-                Err(error) => tracing::info!(volume = volume.0, "{error}"),
             }
+            Lost::Volume(volume, generation) => self.fence(volume, generation).await,
+            Lost::LastFile(volume) => {
+                self.forget(volume).await;
+                tracing::info!(
+                    volume = volume.0,
+                    "removed: its only file was not finished. A deletion of the volume was interrupted"
+                );
+            }
+        }
+    }
+
+    async fn fence(&self, volume: VolumeId, generation: u64) {
+        let Some(shard) = self.shard_of(volume) else { return };
+        match self.ask(shard, FenceVolume { volume, generation }).await {
+            Ok(Some(summary)) => {
+                tracing::info!(volume = volume.0, write_state = ?summary.write_state, "fenced");
+            }
+            Ok(None) => {
+                tracing::info!(
+                    volume = volume.0,
+                    "not fenced: generation {generation}, whose file was lost, is no longer in use"
+                );
+            }
+            // A volume that refuses the order takes no writes anyway.
+            Err(error) => tracing::info!(volume = volume.0, "{error}"),
         }
     }
 }

@@ -20,12 +20,13 @@
 //! | `store`, `stores` | one data directory; opening all of them |
 //! | `space` | free space for new files |
 //! | `volume_files` | the volume files in the data directories |
+//! | `generations` | for `config check`: which of several files of a volume counts |
 //! | `first_volume` | volume 1, which a start creates |
 //! | `placement` | assignment of volumes to shards |
 //! | `shards` | launch parameters of the shards, and the body of their threads |
 //! | `control` | the main thread's ring |
 //! | `manager` | creation, deletion and state changes of volumes while the daemon runs |
-//! | `disks` | monitoring of the data directories and volume files |
+//! | `disks`, `watched_files` | monitoring of the data directories and volume files |
 //! | `access` | the access trace's file and writer thread |
 //! | `random` | random numbers |
 //! | `welcome` | the log lines at the start: version and addresses |
@@ -38,6 +39,7 @@ mod drain;
 mod ended;
 mod error;
 mod first_volume;
+mod generations;
 mod listeners;
 mod look;
 mod machine;
@@ -59,6 +61,7 @@ mod stores;
 mod tests;
 mod volume_files;
 mod watch;
+mod watched_files;
 mod welcome;
 
 pub use ended::Ended;

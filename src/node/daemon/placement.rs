@@ -1,22 +1,26 @@
-//! Data directory and shard of each volume.
+//! Files and shard of each volume.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::volume_files::FoundVolume;
+use super::volume_files::{FoundFile, FoundVolume};
 use crate::base::types::{ShardId, VolumeId};
 
-/// Data directory, generation and shard of one volume.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Files and shard of one volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placed {
-    /// Position of its data directory.
-    pub store: usize,
-    /// Generation of its file.
-    pub generation: u64,
+    /// Its files as they were found, by ascending generation. The shard decides which of them counts.
+    pub files: Vec<FoundFile>,
     /// Its shard.
     pub shard: ShardId,
 }
 
-/// Data directory, generation and shard of all volumes.
+impl Placed {
+    fn is_in(&self, store: usize) -> bool {
+        self.files.iter().any(|file| file.store == store)
+    }
+}
+
+/// Files and shard of all volumes.
 #[derive(Clone, Debug)]
 pub struct Placement {
     shards: usize,
@@ -29,14 +33,13 @@ impl Placement {
         Self { shards, placed: BTreeMap::new() }
     }
 
-    /// Assigns a volume to the shard with the fewest volumes.
-    pub fn place(&mut self, volume: &FoundVolume) -> Placed {
+    /// Assigns a volume, with all its files, to the shard with the fewest volumes. Returns the shard.
+    pub fn place(&mut self, volume: &FoundVolume) -> ShardId {
         let load = |shard: &ShardId| self.placed.values().filter(|p| p.shard == *shard).count();
         let shard =
             ShardId::all(self.shards).min_by_key(load).expect("a daemon has at least one shard");
-        let placed = Placed { store: volume.store, generation: volume.generation, shard };
-        self.placed.insert(volume.id, placed);
-        placed
+        self.placed.insert(volume.id, Placed { files: volume.files.clone(), shard });
+        shard
     }
 
     /// Removes a volume, if it is present.
@@ -45,19 +48,13 @@ impl Placement {
     }
 
     /// Returns the placement of a volume.
-    pub fn get(&self, id: VolumeId) -> Option<Placed> {
-        self.placed.get(&id).copied()
+    pub fn get(&self, id: VolumeId) -> Option<&Placed> {
+        self.placed.get(&id)
     }
 
     /// All volumes, by ascending id.
-    pub fn all(&self) -> impl Iterator<Item = (VolumeId, Placed)> {
-        self.placed.iter().map(|(id, placed)| (*id, *placed))
-    }
-
-    /// Ids of the volumes in the data directory at position `store`, ascending.
-    pub fn in_store(&self, store: usize) -> Vec<VolumeId> {
-        let inside = self.placed.iter().filter(|(_, placed)| placed.store == store);
-        inside.map(|(id, _)| *id).collect()
+    pub fn all(&self) -> impl Iterator<Item = (VolumeId, &Placed)> {
+        self.placed.iter().map(|(id, placed)| (*id, placed))
     }
 
     /// The shard of each volume, by volume id.
@@ -66,15 +63,16 @@ impl Placement {
     }
 
     /// Number of shards that have volumes in the same data directory as this shard; the largest of these
-    /// numbers if the shard uses several directories. At least 1.
+    /// numbers if the shard uses several directories. At least 1. A volume with files in several directories
+    /// counts in each.
     pub fn sharing(&self, shard: ShardId) -> usize {
         let has = |shard, store| {
-            self.placed.values().any(|placed| (placed.store, placed.shard) == (store, shard))
+            self.placed.values().any(|placed| placed.shard == shard && placed.is_in(store))
         };
         let mine = self.placed.values().filter(|placed| placed.shard == shard);
-        let sharing = mine.map(|placed| {
-            ShardId::all(self.shards).filter(|&other| has(other, placed.store)).count()
-        });
+        let sharing = mine
+            .flat_map(|placed| &placed.files)
+            .map(|file| ShardId::all(self.shards).filter(|&other| has(other, file.store)).count());
         sharing.max().unwrap_or(1)
     }
 }
@@ -84,7 +82,7 @@ mod tests {
     use super::*;
 
     fn volume(id: u32, store: usize) -> FoundVolume {
-        FoundVolume { store, id: VolumeId(id), generation: 0 }
+        FoundVolume::single(VolumeId(id), store, 0)
     }
 
     fn shard(index: usize) -> ShardId {
@@ -94,23 +92,18 @@ mod tests {
     #[test]
     fn volumes_are_placed_on_the_shard_with_the_fewest() {
         let mut placement = Placement::new(2);
-        let shards = [1, 2, 3].map(|id| placement.place(&volume(id, 0)).shard.index());
+        let shards = [1, 2, 3].map(|id| placement.place(&volume(id, 0)).index());
         assert_eq!(shards, [0, 1, 0]);
         placement.remove(VolumeId(1));
         placement.remove(VolumeId(3));
-        assert_eq!(
-            placement.place(&volume(7, 1)),
-            Placed { store: 1, generation: 0, shard: shard(0) }
-        );
+        assert_eq!(placement.place(&volume(7, 1)), shard(0));
         assert_eq!(
             placement.owners(),
             HashMap::from([(VolumeId(2), shard(1)), (VolumeId(7), shard(0))])
         );
-        assert_eq!(
-            (placement.get(VolumeId(7)).map(|p| p.store), placement.get(VolumeId(1))),
-            (Some(1), None)
-        );
-        assert_eq!(placement.in_store(0), [VolumeId(2)]);
+        let placed = Placed { files: volume(7, 1).files, shard: shard(0) };
+        assert_eq!(placement.get(VolumeId(7)), Some(&placed));
+        assert_eq!(placement.get(VolumeId(1)), None);
     }
 
     #[test]
@@ -124,5 +117,10 @@ mod tests {
         assert_eq!([0, 1, 2].map(|index| placement.sharing(shard(index))), [1, 2, 2]);
         placement.remove(VolumeId(3));
         assert_eq!([0, 1, 2].map(|index| placement.sharing(shard(index))), [1, 1, 1]);
+        // A volume whose second generation is in directory 0: one of the two counts.
+        let mut moved = volume(5, 3);
+        moved.files.push(FoundFile { store: 0, generation: 1 });
+        assert_eq!(placement.place(&moved), shard(2));
+        assert_eq!([0, 1, 2].map(|index| placement.sharing(shard(index))), [2, 1, 2]);
     }
 }

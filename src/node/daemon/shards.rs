@@ -8,6 +8,7 @@ use super::machine::OpenFiles;
 use super::placement::{Placed, Placement};
 use super::random::random;
 use super::store::Store;
+use super::volume_files::{FoundFile, all_in_use};
 use crate::base::limits::{CHECKPOINT_RATE, LINGER_NS};
 use crate::base::sys;
 use crate::base::types::{ShardId, VolumeId};
@@ -15,7 +16,7 @@ use crate::http::conn::Deadlines;
 use crate::node::board::{VolumeInfo, VolumeState};
 use crate::node::config::Config;
 use crate::node::metrics::Metrics;
-use crate::node::shard::{self, Assignment, Listener, ShardConfig, Shared, Start};
+use crate::node::shard::{self, AssignedFile, Assignment, Listener, ShardConfig, Shared, Start};
 use crate::ring::{Prepared, Ring, RingOptions};
 use crate::runtime::Runtime;
 use crate::runtime::buffer::Pool;
@@ -44,10 +45,10 @@ pub fn launches(
     let count = cores.len();
     let mut assignments: Vec<Vec<Assignment>> = (0..count).map(|_| Vec::new()).collect();
     for (id, placed) in placement.all() {
-        let assignment = assign(id, placed, &stores[placed.store], config, &shared.metrics);
+        let assignment = assign(id, placed, stores, config, &shared.metrics);
         assignments[placed.shard.index()].push(assignment);
     }
-    let missing = stores.iter().any(|store| store.dir.is_none());
+    let missing = !all_in_use(stores);
     let parts = cores.into_iter().zip(prepared).zip(listeners).zip(assignments);
     let launch = |(id, (((core, prepared), listeners), assignments))| Launch {
         prepared,
@@ -67,23 +68,35 @@ pub fn launches(
 /// Returns the assignment of a volume for its shard, and registers the volume as recovering.
 pub fn assign(
     id: VolumeId,
-    placed: Placed,
-    store: &Store,
+    placed: &Placed,
+    stores: &[Store],
     config: &Config,
     metrics: &Metrics,
 ) -> Assignment {
-    let dir = store.dir.as_ref().expect("volumes are found in open stores only");
-    let info = VolumeInfo {
-        id,
-        shard: placed.shard,
-        disk: u32::try_from(placed.store).expect("at most 256 data directories"),
-        durable: !config.buffered,
-    };
+    let files = placed.files.iter().map(|file| assigned(id, *file, &stores[file.store], config));
+    let files: Vec<AssignedFile> = files.collect();
+    let disk = disk(placed.files.last().expect("a volume has a file").store);
+    let info = VolumeInfo { id, shard: placed.shard, disk, durable: !config.buffered };
     Assignment {
+        volume: id,
+        files,
+        all_directories: all_in_use(stores),
+        metrics: metrics.register_volume(info, VolumeState::Recovering),
+    }
+}
+
+fn disk(store: usize) -> u32 {
+    u32::try_from(store).expect("at most 256 data directories")
+}
+
+fn assigned(id: VolumeId, file: FoundFile, store: &Store, config: &Config) -> AssignedFile {
+    let dir = store.dir.as_ref().expect("volumes are found in open stores only");
+    AssignedFile {
         dir: store.path.clone(),
+        disk: disk(file.store),
         expected: Expected {
             volume: id,
-            generation: placed.generation,
+            generation: file.generation,
             store: dir.store_id().0.to_be_bytes(),
             hash_bits: None,
             segments_max: None,
@@ -92,7 +105,6 @@ pub fn assign(
                 rate: CHECKPOINT_RATE,
             }),
         },
-        metrics: metrics.register_volume(info, VolumeState::Recovering),
     }
 }
 
@@ -157,7 +169,7 @@ mod tests {
         };
         assert_eq!(limits(&config, &placement), [5, 5, 5]);
         for id in [VolumeId(1), VolumeId(2)] {
-            placement.place(&FoundVolume { store: 0, id, generation: 0 });
+            placement.place(&FoundVolume::single(id, 0, 0));
         }
         assert_eq!(limits(&config, &placement), [2, 2, 5]);
         config.limits.device_in_flight = 1;

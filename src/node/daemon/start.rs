@@ -9,7 +9,7 @@ use std::sync::{Arc, mpsc};
 
 use super::access::AccessTrace;
 use super::control::{self, Control};
-use super::disks::{self, WatchedFiles};
+use super::disks;
 use super::error::StartError;
 use super::first_volume::{self, FirstVolume};
 use super::manager::{Manager, ManagerState};
@@ -17,6 +17,7 @@ use super::placement::Placement;
 use super::random::random;
 use super::running::Running;
 use super::store::Store;
+use super::watched_files::WatchedFiles;
 use super::{listeners, machine, shards, stores, welcome};
 use crate::base::logging::Log;
 use crate::base::sys;
@@ -82,7 +83,8 @@ pub fn start(config: &Config, log: &Log, first: FirstVolume) -> Result<Running, 
     let board = new_board(&infos, &stores);
     let metrics = Metrics::new(node_info(config, log, &bound.places), Arc::clone(&board));
     metrics.set_registered_buffers(registered);
-    let shared = Shared::new(Arc::clone(&metrics), count);
+    let files = WatchedFiles::default();
+    let shared = Shared::new(Arc::clone(&metrics), count).with_files(Arc::new(files.clone()));
     let shared = Arc::new(shared.with_access(access.as_ref().map(AccessTrace::queue)));
     let launches = shards::launches(
         (config, allowed.files),
@@ -112,11 +114,6 @@ pub fn start(config: &Config, log: &Log, first: FirstVolume) -> Result<Running, 
         shards.push(thread);
     }
 
-    let files = WatchedFiles::default();
-    for (id, placed) in placement.all() {
-        let dir = stores[placed.store].dir.as_ref().expect("volumes are found in open stores only");
-        files.watch(id, dir.volume_path(id, placed.generation));
-    }
     let (lost_in, lost) = mpsc::channel();
     let disks = disks::Watch::start(&stores, &files, &board, lost_in, threads)
         .map_err(|error| StartError::Step("monitor the data directories", error))?;
@@ -128,7 +125,6 @@ pub fn start(config: &Config, log: &Log, first: FirstVolume) -> Result<Running, 
         requester: Requester::new(RequestOrigin::Main, control.handle(), &shared),
         shared,
         creations,
-        files,
         open_files: allowed.files,
         changing: RefCell::new(BTreeSet::new()),
     };

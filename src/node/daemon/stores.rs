@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::error::StartError;
-use super::medium;
 use super::space::place_of;
 use super::store::Store;
 use super::volume_files::volumes;
+use super::{generations, medium};
 use crate::base::new_name;
 use crate::node::board::DiskState;
 use crate::node::config::Config;
@@ -120,7 +120,9 @@ pub fn look(config: &Config) -> Result<Seen, StartError> {
         is_whole &= state == DiskState::Ok;
         stores.push(Store { path: path.clone(), dir, state });
     }
-    Ok(Seen { warnings, lack_a_volume: volumes(&stores)?.is_empty() && is_whole, new })
+    let volumes = volumes(&stores)?;
+    warnings.extend(generations::look(&stores, &volumes, is_whole));
+    Ok(Seen { warnings, lack_a_volume: volumes.is_empty() && is_whole, new })
 }
 
 /// Check of a file system: [`medium::check`] or [`medium::look`].

@@ -10,41 +10,73 @@ use crate::base::limits::{CHUNK, UNIT};
 use crate::base::sys;
 use crate::base::types::VolumeId;
 use crate::node::config::{Config, Prealloc};
-use crate::node::datadir::DataDir;
+use crate::node::datadir::{DataDir, DataDirError};
 use crate::runtime::Handle;
 use crate::runtime::op::{DirId, Op};
 use crate::volume::{self, IoError, Preallocation, Superblock, SuperblockState};
 
-/// A volume file found in a data directory.
-#[derive(Clone, Debug)]
+/// A volume found in the data directories.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundVolume {
-    /// Position of its data directory in the configuration.
-    pub store: usize,
     /// Volume id.
     pub id: VolumeId,
+    /// Its files, at least one, by ascending generation. Which of them counts is decided when it is opened.
+    pub files: Vec<FoundFile>,
+}
+
+/// A volume file found in a data directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundFile {
+    /// Position of its data directory in the configuration.
+    pub store: usize,
     /// Generation of the file.
     pub generation: u64,
 }
 
-/// Returns all volume files of the open directories, by volume id.
+impl FoundVolume {
+    /// A volume with one file.
+    pub fn single(id: VolumeId, store: usize, generation: u64) -> Self {
+        Self { id, files: vec![FoundFile { store, generation }] }
+    }
+}
+
+/// Returns all volumes of the open directories with all their files, by volume id.
 ///
 /// # Errors
-/// [`StartError::TwoFiles`] if a volume has two files; [`StartError::DataDir`] if a directory cannot be
-/// listed.
+/// [`StartError::DataDir`] if a directory cannot be listed.
 pub fn volumes(stores: &[Store]) -> Result<Vec<FoundVolume>, StartError> {
-    let mut found: BTreeMap<VolumeId, FoundVolume> = BTreeMap::new();
+    let mut found: BTreeMap<VolumeId, Vec<FoundFile>> = BTreeMap::new();
     for (store, dir) in stores.iter().enumerate() {
         let Some(dir) = &dir.dir else { continue };
         for file in dir.volumes()? {
-            let volume = FoundVolume { store, id: file.id, generation: file.generation };
-            if let Some(other) = found.insert(file.id, volume) {
-                let first =
-                    stores[other.store].path.join(volume::file_name(file.id, other.generation));
-                return Err(StartError::TwoFiles { id: file.id, first, second: file.path });
-            }
+            let generation = file.generation;
+            found.entry(file.id).or_default().push(FoundFile { store, generation });
         }
     }
-    Ok(found.into_values().collect())
+    let volume = |(id, mut files): (VolumeId, Vec<FoundFile>)| {
+        files.sort_by_key(|file| (file.generation, file.store));
+        FoundVolume { id, files }
+    };
+    Ok(found.into_iter().map(volume).collect())
+}
+
+/// Returns the path of a file that has the id of a volume to be created, if there is one in an open directory. A
+/// volume that is not in the tables of the daemon may have one: it was copied there since the start.
+///
+/// # Errors
+/// [`DataDirError`] if a directory cannot be listed.
+pub fn file_of(stores: &[Store], id: VolumeId) -> Result<Option<PathBuf>, DataDirError> {
+    for dir in stores.iter().filter_map(|store| store.dir.as_ref()) {
+        if let Some(file) = dir.volumes()?.into_iter().find(|file| file.id == id) {
+            return Ok(Some(file.path));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether all configured data directories are in use.
+pub fn all_in_use(stores: &[Store]) -> bool {
+    stores.iter().all(|store| store.dir.is_some())
 }
 
 /// Returns the superblock of a new volume of `size` bytes in this data directory.

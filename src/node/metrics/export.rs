@@ -140,7 +140,7 @@ impl Scrape<'_> {
                 _ => out.encode_info(&[
                     ("volume", id),
                     ("shard", volume.board.info.shard.to_string()),
-                    ("disk", volume.board.info.disk.to_string()),
+                    ("disk", volume.board.disk.get().to_string()),
                 ])?,
             }
         }

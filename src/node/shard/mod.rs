@@ -4,11 +4,12 @@
 //! - `assignment`, `request`, `order`, `volume_summary`, `remote`, `slots`, `message`: plain data that
 //!   travels between threads. A request, whether to a needle or an order of the main thread, has an outcome
 //!   of its own type;
-//! - `access_queue`, `shared`, `config`, `listener`, `start`: what shards have in common and begin with;
+//! - `access_queue`, `file_monitor`, `shared`, `config`, `listener`, `start`: what shards have in common and
+//!   begin with;
 //! - `requester`: sends requests to shards and waits for their outcomes;
-//! - `admission`, `routes`, `volume_entry`, `volumes`, `preconditions`, `perform`: the parts of a shard.
-//!   `admission` limits the memory of bodies, `volumes` opens and changes volumes, `perform` performs
-//!   requests on them;
+//! - `admission`, `routes`, `volume_entry`, `shard_files`, `volumes`, `preconditions`, `perform`: the parts of a
+//!   shard. `admission` limits the memory of bodies, `shard_files` has the data directories and the monitoring of
+//!   files, `volumes` opens and changes volumes, `perform` performs requests on them;
 //! - `shard`: the state of one shard, made of these parts;
 //! - `plain_reply`, `object_reply`, `photo_description`: replies;
 //! - `outbox`, `route`, `pick_volume`: messages to other threads, requests that the owner of a volume
@@ -33,6 +34,7 @@ mod config;
 mod delete;
 mod download;
 mod exchange;
+mod file_monitor;
 mod inbox;
 mod listen;
 mod listener;
@@ -58,6 +60,7 @@ mod routes;
 mod session;
 #[expect(clippy::module_inception, reason = "a struct is defined in the file named after it")]
 mod shard;
+mod shard_files;
 mod shared;
 mod slots;
 mod start;
@@ -70,8 +73,9 @@ mod volume_summary;
 mod volumes;
 
 pub use access_queue::AccessQueue;
-pub use assignment::Assignment;
+pub use assignment::{AssignedFile, Assignment};
 pub use config::ShardConfig;
+pub use file_monitor::FileMonitor;
 pub use listener::Listener;
 pub use order::{
     DeleteVolume, FenceVolume, LimitDevice, OpenVolume, OrderError, SetReadOnly, SetRoute,

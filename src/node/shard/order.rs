@@ -18,18 +18,21 @@ pub struct SetReadOnly {
     pub read_only: bool,
 }
 
-/// Removes the file of a volume of the shard, and the volume from its table. Its outcome is the last summary
+/// Removes all files of a volume of the shard, and the volume from its table. Its outcome is the last summary
 /// on the volume, if it was open.
 pub struct DeleteVolume {
     /// Volume id.
     pub volume: VolumeId,
 }
 
-/// Fences a volume of the shard: its file is no longer at its path, so that nothing more is written. Its
-/// outcome is a summary of the volume.
+/// Fences a volume of the shard: the file of one generation is no longer at its path, so that nothing more is
+/// written to it. Its outcome is a summary of the volume; `None` if another generation is open, so that nothing
+/// was done.
 pub struct FenceVolume {
     /// Volume id.
     pub volume: VolumeId,
+    /// Generation of the lost file.
+    pub generation: u64,
 }
 
 /// Sets the shard that requests to a volume are sent to. Cannot fail.

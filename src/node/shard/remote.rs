@@ -122,7 +122,7 @@ request_kinds! {
     /// Delete a volume.
     DeleteVolume(DeleteVolume) -> Result<Option<VolumeSummary>, OrderError>, in delete_volume;
     /// Fence a volume.
-    FenceVolume(FenceVolume) -> Result<VolumeSummary, OrderError>, in fence_volume;
+    FenceVolume(FenceVolume) -> Result<Option<VolumeSummary>, OrderError>, in fence_volume;
     /// Set the owner of a volume.
     SetRoute(SetRoute) -> (), in set_route;
     /// Limit the operations in flight.

@@ -47,8 +47,8 @@ impl Shard {
             AnyRequest::DeleteVolume(DeleteVolume { volume }) => {
                 AnyOutcome::DeleteVolume(Box::pin(volumes.delete(handle, volume)).await)
             }
-            AnyRequest::FenceVolume(FenceVolume { volume }) => {
-                AnyOutcome::FenceVolume(volumes.fence(volume))
+            AnyRequest::FenceVolume(FenceVolume { volume, generation }) => {
+                AnyOutcome::FenceVolume(volumes.fence(volume, generation))
             }
             AnyRequest::SetRoute(SetRoute { volume, owner }) => {
                 self.routes.set_owner(volume, owner);
@@ -89,7 +89,7 @@ mod tests {
         let orders = [
             SetRoute { volume: VolumeId(5), owner: Some(ShardId::from_index(1)) }.into_any(),
             LimitDevice { operations: 3 }.into_any(),
-            FenceVolume { volume: VolumeId(5) }.into_any(),
+            FenceVolume { volume: VolumeId(5), generation: 0 }.into_any(),
             SetReadOnly { volume: VolumeId(5), read_only: true }.into_any(),
             DeleteVolume { volume: VolumeId(5) }.into_any(),
         ];

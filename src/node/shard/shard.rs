@@ -61,12 +61,13 @@ impl Shard {
         let accepting = Account::new("listeners");
         accepting.take(listeners.len() as u64);
         let requester = Requester::new(RequestOrigin::Shard(id), handle, &shared);
+        let volumes = Volumes::new(shared.files.clone());
         let shard = Self {
             id,
             handle: handle.clone(),
             config,
             shared,
-            volumes: Volumes::default(),
+            volumes,
             admission: Rc::new(Admission::new(handle)),
             routes: Routes::new(owners),
             requester,

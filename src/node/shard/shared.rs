@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::access_queue::AccessQueue;
+use super::file_monitor::FileMonitor;
 use super::message::Message;
 use super::remote::RemoteAnswer;
 #[cfg(test)]
@@ -36,6 +37,8 @@ pub struct Shared {
     pub(super) idle: Vec<AtomicBool>,
     /// Queue of the access trace, if there is one.
     pub(super) access: Option<Arc<AccessQueue>>,
+    /// Monitors the files of volumes; `None` in simulations.
+    pub(super) files: Option<Arc<dyn FileMonitor>>,
     /// Number of open volumes beyond those that the connection limit leaves descriptors for.
     pub(super) volumes_beyond: AtomicU64,
 }
@@ -56,6 +59,7 @@ impl Shared {
             slots: Arc::default(),
             idle: (0..shards).map(|_| AtomicBool::new(false)).collect(),
             access: None,
+            files: None,
             volumes_beyond: AtomicU64::new(0),
         }
     }
@@ -64,6 +68,12 @@ impl Shared {
     #[must_use]
     pub fn with_access(self, access: Option<Arc<AccessQueue>>) -> Self {
         Self { access, ..self }
+    }
+
+    /// Returns the state with this monitoring of volume files.
+    #[must_use]
+    pub fn with_files(self, files: Arc<dyn FileMonitor>) -> Self {
+        Self { files: Some(files), ..self }
     }
 
     /// Sets the number of open volumes beyond those that the connection limit leaves descriptors for. The

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use crate::base::limits::TRAILER;
 use crate::node::board::{ShownWriteState, VolumeState};
 use crate::node::metrics::VolumeMetrics;
-use crate::runtime::op::DirId;
-use crate::volume::{Slot, Volume, WriteState};
+use crate::volume::{GenerationFile, Slot, Volume, WriteState};
 
 /// State of a volume of this shard.
 #[derive(Clone)]
@@ -29,10 +28,10 @@ pub enum EntryState {
 pub struct VolumeEntry {
     /// State.
     pub state: EntryState,
-    /// Data directory.
-    pub dir: DirId,
-    /// Generation of the file.
-    pub generation: u64,
+    /// Files of the volume that are there, or may be, beside the file of the open generation, by ascending
+    /// generation. Of a volume that is not open, all its files. While it is not empty, an open volume must not be
+    /// compacted.
+    pub files: Vec<GenerationFile>,
     /// Number of commits when the metrics were published last.
     pub published_commits: Cell<u64>,
     /// Whether it is logged that the volume is full, or that an upload did not fit.

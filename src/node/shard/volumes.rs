@@ -2,22 +2,23 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::assignment::Assignment;
+use super::file_monitor::FileMonitor;
 use super::order::OrderError;
 use super::request::RequestError;
+use super::shard_files::{Settled, ShardFiles};
 use super::volume_entry::{EntryState, VolumeEntry};
 use super::volume_summary::VolumeSummary;
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::VolumeId;
 use crate::runtime::background::BackgroundQueue;
-use crate::runtime::op::{DirId, Op};
 use crate::runtime::{Handle, join};
 use crate::volume::{
-    self, DamageSource, NotRemoved, OpenContext, OpenError, Progress, Refusal, Slot, Volume,
+    self, DamageSource, GenerationFile, NotRemoved, OpenContext, OpenError, Progress, Refusal,
+    Slot, Volume,
 };
 
 /// Pause between two attempts to open a volume while no buffer is free (nanoseconds).
@@ -31,18 +32,19 @@ const PROGRESS_DELAY_NS: u64 = 1_000_000_000;
 #[derive(Default)]
 pub struct Volumes {
     entries: RefCell<BTreeMap<VolumeId, VolumeEntry>>,
-    /// Open data directories.
-    dirs: RefCell<BTreeMap<PathBuf, DirId>>,
+    files: ShardFiles,
     /// Queue of the volumes that want to write a checkpoint.
     checkpoint_queue: OnceCell<Rc<BackgroundQueue>>,
     /// Counters of deleted volumes, since the shard's totals must not decrease.
     deleted_stats: volume::Stats,
 }
 
-/// Stands for a directory that could not be opened; operations on it fail.
-const NO_DIR: DirId = DirId(u32::MAX);
-
 impl Volumes {
+    /// No volumes. The files of volumes to come will be monitored by `monitor`.
+    pub fn new(monitor: Option<Arc<dyn FileMonitor>>) -> Self {
+        Self { files: ShardFiles::new(monitor), ..Self::default() }
+    }
+
     /// Opens all volumes, four at a time. Each serves as soon as it is open.
     pub async fn open_all(&self, handle: &Handle, assignments: Vec<Assignment>) {
         for assignment in &assignments {
@@ -63,36 +65,24 @@ impl Volumes {
     ) -> Result<VolumeSummary, OrderError> {
         self.insert_recovering(&assignment);
         self.open(handle, &assignment).await;
-        let slot = self.slot_to_change(assignment.expected.volume)?;
+        let slot = self.slot_to_change(assignment.volume)?;
         Ok(VolumeSummary::of(&slot.volume()))
     }
 
     fn insert_recovering(&self, assignment: &Assignment) {
         let entry = VolumeEntry {
             state: EntryState::Recovering,
-            dir: NO_DIR,
-            generation: assignment.expected.generation,
+            files: Vec::new(),
             published_commits: Cell::new(0),
             is_full_logged: Cell::new(false),
             metrics: Arc::clone(&assignment.metrics),
         };
-        self.entries.borrow_mut().insert(assignment.expected.volume, entry);
-    }
-
-    async fn dir(&self, handle: &Handle, path: &Path) -> DirId {
-        let known = self.dirs.borrow().get(path).copied();
-        if let Some(dir) = known {
-            return dir;
-        }
-        let opened = handle.submit(Op::OpenDir { path: path.to_owned() }).await.result;
-        let Ok(number) = u32::try_from(opened) else { return NO_DIR };
-        self.dirs.borrow_mut().insert(path.to_owned(), DirId(number));
-        DirId(number)
+        self.entries.borrow_mut().insert(assignment.volume, entry);
     }
 
     async fn open(&self, handle: &Handle, assignment: &Assignment) {
-        let id = assignment.expected.volume;
-        let dir = self.dir(handle, &assignment.dir).await;
+        let id = assignment.volume;
+        let files = self.files.of(handle, assignment).await;
         let began = handle.now();
         let checkpoint_queue =
             self.checkpoint_queue.get_or_init(|| Rc::new(volume::checkpoint_queue(handle)));
@@ -107,33 +97,36 @@ impl Volumes {
         };
         let opened = loop {
             let checkpoint_queue = Some(checkpoint_queue);
-            let context = OpenContext { progress: &progress, checkpoint_queue };
-            match volume::open_with(handle, dir, &assignment.expected, context).await {
+            let all_directories = assignment.all_directories;
+            let context = OpenContext { progress: &progress, checkpoint_queue, all_directories };
+            match volume::open_current(handle, &files, context).await {
                 // Requests to other volumes hold all buffers at the moment.
                 Err(OpenError::NoBuffer) => handle.sleep_until(handle.now() + RETRY_NS).await,
                 opened => break opened,
             }
         };
         let ms = (handle.now() - began) / 1_000_000;
-        let state = match &opened {
-            Ok(volume) => {
+        match self.files.settle(handle, assignment, files, opened).await {
+            Settled::Open(volume, others) => {
                 metrics.open_ms.set(ms);
-                EntryState::Open(Slot::new(Rc::clone(volume)))
+                self.set_opened(id, EntryState::Open(Slot::new(Rc::clone(&volume))), others);
+                log_opened(&volume, ms);
             }
-            Err(error) => EntryState::Failed(error.to_string()),
-        };
+            Settled::Failed(error, files) => {
+                self.set_opened(id, EntryState::Failed(error.clone()), files);
+                let place = assignment.place();
+                tracing::error!(volume = id.0, "cannot open the volume {place}: {error}");
+            }
+            Settled::WithoutFile => drop(self.entries.borrow_mut().remove(&id)),
+        }
+    }
+
+    fn set_opened(&self, id: VolumeId, state: EntryState, files: Vec<GenerationFile>) {
         let mut entries = self.entries.borrow_mut();
         let entry = entries.get_mut(&id).expect("insert_recovering added the entry");
-        (entry.state, entry.dir) = (state, dir);
+        (entry.state, entry.files) = (state, files);
         drop(entries);
         self.publish();
-        match opened {
-            Ok(volume) => log_opened(&volume, ms),
-            Err(error) => {
-                let path = assignment.dir.display();
-                tracing::error!(volume = id.0, "cannot open the volume in {path}: {error}");
-            }
-        }
     }
 
     fn state(&self, id: VolumeId) -> Result<EntryState, OrderError> {
@@ -176,21 +169,28 @@ impl Volumes {
         result.map(|()| VolumeSummary::of(&slot.volume()))
     }
 
-    /// Fences a volume whose file is no longer at its path: nothing more is written to it. Returns a summary
-    /// on it.
+    /// Fences a volume whose file of this generation is no longer at its path: nothing more is written to it.
+    /// Returns a summary on it; `None` if another generation is open, which the loss does not concern.
     ///
     /// # Errors
     /// See [`OrderError`].
-    pub fn fence(&self, id: VolumeId) -> Result<VolumeSummary, OrderError> {
+    pub fn fence(
+        &self,
+        id: VolumeId,
+        generation: u64,
+    ) -> Result<Option<VolumeSummary>, OrderError> {
         let volume = self.slot_to_change(id)?.volume();
+        if volume.generation() != generation && !chosen(Sabotage::FenceById) {
+            return Ok(None);
+        }
         volume.fence();
         self.publish();
         let summary = VolumeSummary::of(&volume);
         assert!(!summary.write_state.takes_commits(), "volume {id} is fenced, but still written");
-        Ok(summary)
+        Ok(Some(summary))
     }
 
-    /// Removes a volume and its file. Until the removal of the name is durable, requests to the volume
+    /// Removes a volume and all its files. Until the removal of the name is durable, requests to the volume
     /// are refused; reads under way may finish. Returns the last summary on the volume; `None` if it could
     /// not be opened.
     ///
@@ -212,18 +212,13 @@ impl Volumes {
             EntryState::Recovering => return Err(OrderError::Recovering),
             EntryState::Deleting(_) => return Err(OrderError::NoVolume),
         }
-        let (dir, generation) = {
-            let entries = self.entries.borrow();
-            let entry = &entries[&id];
-            (entry.dir, entry.generation)
-        };
         if let EntryState::Open(slot) = &before
             && !chosen(Sabotage::CheckpointAfterRemoval)
         {
             // A checkpoint that ends later would leave its file behind.
             slot.stop_background().await;
         }
-        if let Err(error) = volume::remove(handle, dir, id, generation).await {
+        if let Err(error) = self.remove_files(handle, id, &before).await {
             self.restore(id, before, error);
             return Err(OrderError::NotRemoved(error));
         }
@@ -237,6 +232,29 @@ impl Volumes {
         Ok(summary)
     }
 
+    /// Removes the files of a volume. Those that are still there, or may be, stay in its entry.
+    async fn remove_files(
+        &self,
+        handle: &Handle,
+        id: VolumeId,
+        before: &EntryState,
+    ) -> Result<(), NotRemoved> {
+        let mut files = self.exchange_files(id, Vec::new());
+        let open = match before {
+            EntryState::Open(slot) => Some(slot.volume()),
+            _ => None,
+        };
+        let removed = self.files.remove(handle, id, open.as_deref(), &mut files).await;
+        self.exchange_files(id, files);
+        removed
+    }
+
+    fn exchange_files(&self, id: VolumeId, files: Vec<GenerationFile>) -> Vec<GenerationFile> {
+        let mut entries = self.entries.borrow_mut();
+        let entry = entries.get_mut(&id).expect("one order at a time changes a volume");
+        std::mem::replace(&mut entry.files, files)
+    }
+
     /// Restores a volume whose file could not be removed. If the file has lost its name, it fences
     /// the volume.
     fn restore(&self, id: VolumeId, state: EntryState, error: NotRemoved) {
@@ -248,7 +266,10 @@ impl Volumes {
         if let EntryState::Open(slot) = &state {
             match is_lost {
                 true => slot.volume().fence(),
-                false => slot.resume_background(),
+                false => {
+                    slot.resume_background();
+                    self.files.watch(&slot.volume());
+                }
             }
         }
         self.set_state(id, state);

@@ -3,8 +3,9 @@
 //! A sector (512 bytes) is written completely or not at all. After a power cut, each sector that was written
 //! but not flushed, or that was being written, survives or is lost independently of the others. A durable
 //! write makes only itself durable, as on a device with FUA; on a device without FUA
-//! ([`Disk::without_fua`]) it flushes the whole cache. Names become durable when the directory is synced; of
-//! unsynced changes of names a prefix survives. New space reads as zeros.
+//! ([`Disk::without_fua`]) it flushes the whole cache. Names become durable when their directory is synced; of
+//! unsynced changes of names a prefix survives. New space reads as zeros. Files of directory 0 have plain names,
+//! those of directory `n` the prefix `n/`.
 //!
 //! With [`Disk::with_unwritten_extents`], space that was never durably written is an unwritten extent, as on
 //! XFS: written data can be read at once, but after a power cut the space reads as zeros again unless the
@@ -33,7 +34,7 @@ use nix::libc;
 
 use super::blocks::touched;
 use super::pages::{PAGE, Pages};
-use wreck::{Change, apply, bad_sectors};
+use wreck::{Change, apply, bad_sectors, directory_of};
 
 pub use image::Image;
 pub use wreck::{Loose, Wreck};
@@ -183,6 +184,14 @@ impl Disk {
             self.change(Change::Unlink(name.to_owned()));
         }
         there
+    }
+
+    /// Makes the changes of names in a directory durable.
+    pub fn sync_directory(&mut self, directory: u32) {
+        let is_inside = |change: &mut Change| directory_of(change.name()) == directory;
+        for change in self.changes.extract_if(.., is_inside) {
+            apply(&mut self.durable_names, &change);
+        }
     }
 
     /// Makes all changes of names durable.

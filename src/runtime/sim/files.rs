@@ -1,11 +1,13 @@
 //! What operations on files and directories do, with the faults that hit them.
 
+use std::path::PathBuf;
+
 use nix::libc;
 
 use super::disk::SECTOR;
 use super::fault::{BAD_SECTOR, Fault, NO_SPACE, WRITE_AFTER_FAILURE, WRITE_WITHOUT_SPACE};
 use super::flight::gather;
-use super::state::State;
+use super::state::{State, name_in};
 use crate::base::limits::UNIT;
 use crate::runtime::op::{FileId, Op, Returned};
 
@@ -55,32 +57,31 @@ impl State {
     }
 
     fn carry_out_plain(&mut self, op: Op) -> i64 {
-        let text = |name: &std::ffi::CString| name.to_str().expect("plain names").to_owned();
         match op {
-            Op::OpenDir { .. } => 0,
+            Op::OpenDir { path } => self.open_dir(path),
             Op::Create { dir, .. }
             | Op::Open { dir, .. }
             | Op::Rename { dir, .. }
             | Op::Unlink { dir, .. }
             | Op::SyncDir { dir }
             | Op::IsNameOf { dir, .. }
-                if dir.0 != 0 =>
+                if dir.0 as usize >= self.dirs.len().max(1) =>
             {
                 -i64::from(libc::EBADF)
             }
-            Op::Create { name, .. } => match self.disk.create(&text(&name)) {
+            Op::Create { dir, name } => match self.disk.create(&name_in(dir, &name)) {
                 Some(inode) => self.open_file(inode, true),
                 None => -i64::from(libc::EEXIST),
             },
-            Op::Open { name, write, .. } => match self.disk.find(&text(&name)) {
+            Op::Open { dir, name, write } => match self.disk.find(&name_in(dir, &name)) {
                 Some(inode) => self.open_file(inode, write),
                 None => -i64::from(libc::ENOENT),
             },
             Op::FileLen { file } => {
                 i64::try_from(self.disk.len(self.inode(file))).expect("small files")
             }
-            Op::IsNameOf { name, file, .. } => {
-                i64::from(self.disk.find(&text(&name)) == Some(self.inode(file)))
+            Op::IsNameOf { dir, name, file } => {
+                i64::from(self.disk.find(&name_in(dir, &name)) == Some(self.inode(file)))
             }
             Op::Extents { .. } => 0,
             Op::Allocate { file, .. } if !self.may_write(file) => -i64::from(libc::EBADF),
@@ -94,19 +95,19 @@ impl State {
                 self.disk.set_len(inode, usize::try_from(len).expect("small files"));
                 0
             }
-            Op::Rename { from, to, replace, .. } => self
+            Op::Rename { dir, from, to, replace } => self
                 .disk
-                .rename(&text(&from), &text(&to), replace)
+                .rename(&name_in(dir, &from), &name_in(dir, &to), replace)
                 .map_or_else(|errno| -i64::from(errno), |()| 0),
-            Op::Unlink { name, .. } => {
-                if self.disk.unlink(&text(&name)) {
+            Op::Unlink { dir, name } => {
+                if self.disk.unlink(&name_in(dir, &name)) {
                     0
                 } else {
                     -i64::from(libc::ENOENT)
                 }
             }
-            Op::SyncDir { .. } => {
-                self.disk.sync_names();
+            Op::SyncDir { dir } => {
+                self.disk.sync_directory(dir.0);
                 0
             }
             other => unreachable!("{other:?} is carried out elsewhere"),
@@ -130,6 +131,16 @@ impl State {
     fn has_space(&self, inode: usize, at: usize, len: usize) -> bool {
         let missing = self.disk.missing_blocks(inode, at, len);
         missing == 0 || missing <= self.free_blocks()
+    }
+
+    /// Numbers directories in the order in which they are opened first. All of them exist.
+    fn open_dir(&mut self, path: PathBuf) -> i64 {
+        let known = self.dirs.iter().position(|dir| *dir == path);
+        let number = known.unwrap_or_else(|| {
+            self.dirs.push(path);
+            self.dirs.len() - 1
+        });
+        i64::try_from(number).expect("few directories")
     }
 
     fn open_file(&mut self, inode: usize, write: bool) -> i64 {

@@ -2,13 +2,15 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CStr;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use super::disk::{Disk, Image, Wreck};
 use super::fault::Faults;
 use super::flight::{Flight, PARKED, gather, waits_for};
 use super::net::Net;
-use crate::runtime::op::{FileId, Op};
+use crate::runtime::op::{DirId, FileId, Op};
 use crate::runtime::split_mix;
 
 /// Called at every event.
@@ -18,6 +20,8 @@ pub type Hook = Rc<dyn Fn(&Snapshot<'_>)>;
 /// [`super::schedule`].
 pub struct State {
     pub disk: Disk,
+    /// Paths of the directories that were opened; the position is the [`DirId`].
+    pub dirs: Vec<PathBuf>,
     /// Inode of each open file, and whether it is open for writing.
     pub open: BTreeMap<u32, (usize, bool)>,
     pub next_file: u32,
@@ -41,6 +45,7 @@ impl State {
     pub fn new(seed: u64, disk: Disk) -> Self {
         Self {
             disk,
+            dirs: Vec::new(),
             open: BTreeMap::new(),
             next_file: 0,
             flights: Vec::new(),
@@ -94,10 +99,11 @@ impl State {
 
     /// Name of the file of an operation; empty without one.
     pub fn name_of(&self, op: &Op) -> String {
-        let text = |name: &std::ffi::CString| name.to_string_lossy().into_owned();
         match op {
-            Op::Create { name, .. } | Op::Open { name, .. } | Op::Unlink { name, .. } => text(name),
-            Op::Rename { from, .. } => text(from),
+            Op::Create { dir, name } | Op::Open { dir, name, .. } | Op::Unlink { dir, name } => {
+                name_in(*dir, name)
+            }
+            Op::Rename { dir, from, .. } => name_in(*dir, from),
             Op::Read { file, .. }
             | Op::Write { file, .. }
             | Op::Sync { file }
@@ -112,6 +118,12 @@ impl State {
             _ => String::new(),
         }
     }
+}
+
+/// Name of a file on the disk: that in its directory, with the number of the directory in front unless it is 0.
+pub fn name_in(dir: DirId, name: &CStr) -> String {
+    let name = name.to_str().expect("plain names");
+    if dir.0 == 0 { name.to_owned() } else { format!("{}/{name}", dir.0) }
 }
 
 /// The state of the world between two events.

@@ -44,11 +44,6 @@ impl Checkpoints {
         }
     }
 
-    /// Data directory of the volume.
-    pub fn dir(&self) -> DirId {
-        self.dir
-    }
-
     /// Queue shared with the other volumes of the shard.
     pub fn queue(&self) -> Option<Rc<BackgroundQueue>> {
         self.queue.clone()

@@ -322,7 +322,7 @@ impl<'a> Work<'a> {
 
 /// Removes the file of the old generation. Until that is durable, no other compaction of the volume may begin.
 async fn remove_old(slot: &Slot, old: &Rc<Volume>) -> Result<(), NotCompacted> {
-    let (handle, dir) = (&old.handle, old.checkpoints.dir());
+    let (handle, dir) = (&old.handle, old.dir());
     let (volume, generation) = (old.superblock.volume, old.superblock.generation);
     let mut tries = 0;
     loop {

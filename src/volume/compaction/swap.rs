@@ -72,6 +72,11 @@ impl Swap<'_> {
         self.copier.writer.sync().await?;
         self.write_hint().await?;
         self.expect_name().await?;
+        if self.dir != self.old.dir() {
+            // A start that finds the old file only must not serve it any more.
+            let marked = self.old.begin_move().await;
+            marked.map_err(|_| NotCompacted::State(self.old.write_state()))?;
+        }
         self.make_live().await?;
         // From here on the new generation counts.
         self.take_over(uploads);

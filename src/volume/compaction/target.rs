@@ -42,6 +42,10 @@ pub async fn create_target(
         size: order.size,
         created_ns: handle.wall(),
         revision: 1,
+        // Features of the old file, which the new one does not have yet.
+        incompat: 0,
+        ro_compat: 0,
+        history_from: 0,
         ..old.superblock.clone()
     };
     let created = create_file(handle, order.target, &superblock, order.preallocation, |_| ()).await;
@@ -101,6 +105,7 @@ async fn open_target(
     };
     Ok(Rc::new(Volume {
         handle: handle.clone(),
+        dir,
         file,
         superblock_state: Cell::new(superblock.state),
         revision: Cell::new(superblock.revision),

@@ -15,12 +15,15 @@ pub const FORMAT_VERSION: u32 = 1;
 /// Ro-compat feature: the blocks of the log are reserved in steps. A writer must reserve the blocks of what it
 /// appends before it admits it, and clears the bit when all are reserved.
 pub const PARTIAL: u32 = 1;
+/// Ro-compat feature *moving*: the next generation of the volume is, or was, being written into another data
+/// directory, and may count instead of this file although this file does not show it.
+const MOVING: u32 = 1 << 1;
 /// Incompat feature: the log holds records of losses or of damaged ranges.
 pub const INCOMPAT_LOSSES: u32 = 1;
 /// Incompat features of this build.
 const INCOMPAT_KNOWN: u32 = INCOMPAT_LOSSES;
 /// Ro-compat features of this build.
-const RO_COMPAT_KNOWN: u32 = PARTIAL;
+const RO_COMPAT_KNOWN: u32 = PARTIAL | MOVING;
 
 const MAGIC: [u8; 8] = *b"HAYLSUPR";
 const LEN: usize = 512;
@@ -231,6 +234,19 @@ impl Superblock {
         Err(SuperblockError::Geometry(complaint))
     }
 
+    /// Whether the next generation, in another data directory, may count instead of this file.
+    #[must_use]
+    pub fn is_moving(&self) -> bool {
+        self.ro_compat & MOVING != 0
+    }
+
+    /// Returns the superblock with or without the mark *moving*.
+    #[must_use]
+    pub fn with_moving(self, is_moving: bool) -> Self {
+        let other = self.ro_compat & !MOVING;
+        Self { ro_compat: if is_moving { other | MOVING } else { other }, ..self }
+    }
+
     /// Returns the checksum seed of a structure at `offset` of this file.
     #[must_use]
     pub fn seed(&self, offset: u64) -> u64 {
@@ -255,7 +271,7 @@ mod tests {
         #[test]
         fn superblock_is_encoded_exactly_if_it_would_be_decoded(
             (size, revision, created_ns) in (number(), number(), number()),
-            (compat, ro_compat, incompat) in (any::<u32>(), 0u32..4, 0u32..4),
+            (compat, ro_compat, incompat) in (any::<u32>(), 0u32..8, 0u32..4),
             history_from in number(),
             (unit, chunk, state) in (0u32..2, 0u32..2, 0u32..4),
         ) {

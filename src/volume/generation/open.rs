@@ -7,13 +7,13 @@ use super::expected::Expected;
 use super::hints::{Hints, read_hints};
 use super::open_context::OpenContext;
 use super::open_report::OpenReport;
-use super::superblock_copies::{check, read_superblock, repair_superblock};
+use super::superblock_copies::{check, newest, read_copies, settle_superblock};
 use super::write_state::{ReadOnlyReason, WriteState};
 use crate::base::limits::BLOCK;
 use crate::base::sabotage::{Sabotage, chosen};
-use crate::runtime::{Handle, KeyLocks};
 use crate::runtime::buffer::Buf;
 use crate::runtime::op::{DirId, FileId, Op};
+use crate::runtime::{Handle, KeyLocks};
 use crate::volume::blocks;
 use crate::volume::blocks::block_steps::BlockSteps;
 use crate::volume::blocks::first_step::reserve_first;
@@ -22,7 +22,7 @@ use crate::volume::checkpoint::CheckpointFigures;
 use crate::volume::checkpoint::checkpoints::Checkpoints;
 use crate::volume::checkpoint::load::{Loaded, load};
 use crate::volume::checkpoint::task::start;
-use crate::volume::error::{IoError, OpenError};
+use crate::volume::error::{IoError, OpenError, Undecided};
 use crate::volume::format::{PARTIAL, Superblock, TailHint};
 use crate::volume::io::{VolumeFile, outcome};
 use crate::volume::log::append_log::AppendLog;
@@ -44,8 +44,9 @@ pub async fn open(
     open_for(handle, dir, expected, OpenMode::Serve, NO_CONTEXT).await
 }
 
-/// No progress callback and no checkpoint queue.
-const NO_CONTEXT: OpenContext<'static> = OpenContext { progress: &|_| (), checkpoint_queue: None };
+/// No progress callback, no checkpoint queue, and no data directory that is not in use.
+const NO_CONTEXT: OpenContext<'static> =
+    OpenContext { progress: &|_| (), checkpoint_queue: None, all_directories: true };
 
 /// Opens a volume as [`open`] does, with a progress callback and the checkpoint queue of its shard.
 ///
@@ -120,11 +121,15 @@ async fn open_file(
     }
     let len = outcome(&handle.submit(Op::FileLen { file: id }).await);
     let len = len.map_err(|error| OpenError::Io("read the length of the file", error))?;
-    let (superblock, bad_copies) = read_superblock(handle, &file, len).await?;
+    let copies = read_copies(handle, &file, len).await?;
+    let (superblock, bad_copies) = newest(&copies).map_err(OpenError::Superblock)?;
     check(&superblock, expected, len)?;
-    let repaired = match mode {
-        OpenMode::Serve => repair_superblock(handle, &file, &superblock, &bad_copies).await,
-        OpenMode::Inspect => Ok(()),
+    let (superblock, repaired) = match mode {
+        OpenMode::Serve if may_have_moved(&superblock, context) => {
+            return Err(Undecided::MayHaveMoved(superblock.generation).into());
+        }
+        OpenMode::Serve => settle_superblock(handle, &file, superblock, &bad_copies).await,
+        OpenMode::Inspect => (superblock, Ok(())),
     };
 
     let hasher = match expected.hash_bits {
@@ -182,6 +187,7 @@ async fn open_file(
     let extents = file.extents().await;
     let volume = Rc::new(Volume {
         handle: handle.clone(),
+        dir,
         file,
         superblock_state: Cell::new(superblock.state),
         revision: Cell::new(superblock.revision),
@@ -207,6 +213,12 @@ async fn open_file(
         blocks::task::start(&volume);
     }
     Ok(volume)
+}
+
+/// Whether a newer generation may be in a data directory that is not in use.
+fn may_have_moved(superblock: &Superblock, context: OpenContext<'_>) -> bool {
+    let is_ruled_out = context.all_directories || chosen(Sabotage::IgnoreMissingDirectory);
+    superblock.is_moving() && !is_ruled_out
 }
 
 /// Recovers from the checkpoint and the log after it, if there is a checkpoint that the log confirms;

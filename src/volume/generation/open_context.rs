@@ -12,4 +12,6 @@ pub struct OpenContext<'a> {
     pub progress: &'a dyn Fn(Progress),
     /// Queue for checkpoint writers that the volumes of the shard share.
     pub checkpoint_queue: Option<&'a Rc<BackgroundQueue>>,
+    /// Whether all configured data directories are in use. One that is not may hold a file of the volume.
+    pub all_directories: bool,
 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::base::limits::{ATTRIBUTES_MAX, LOG_START, NEEDLE_DATA_MAX, TRAILER};
 use crate::base::types::VolumeId;
+use crate::runtime::op::DirId;
 use crate::runtime::{Handle, KeyLocks};
 use crate::volume::blocks::block_steps::BlockSteps;
 use crate::volume::checkpoint::checkpoints::Checkpoints;
@@ -23,6 +24,8 @@ use crate::volume::object::cost::body_cost;
 /// a generation is in [`Slot`](crate::volume::Slot).
 pub struct Volume {
     pub(in crate::volume) handle: Handle,
+    /// Directory of the file.
+    pub(in crate::volume) dir: DirId,
     pub(in crate::volume) file: Rc<VolumeFile>,
     /// The superblock as it was when the file was opened; fields that may change since are held
     /// separately.
@@ -65,6 +68,12 @@ impl Volume {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.superblock.generation
+    }
+
+    /// Returns the directory of the open file.
+    #[must_use]
+    pub fn dir(&self) -> DirId {
+        self.dir
     }
 
     /// Returns the version from which on the log has every tombstone; 0 for all.

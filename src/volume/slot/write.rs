@@ -156,7 +156,8 @@ impl Slot {
         if chosen(Sabotage::AckHalfABatch) {
             pending.truncate(stored.len().div_ceil(2));
         }
-        let joined = if pending.is_empty() { None } else { Some(volume.append_with_blocks(pending).await?) };
+        let joined =
+            if pending.is_empty() { None } else { Some(volume.append_with_blocks(pending).await?) };
         Ok((joined, stored))
     }
 

@@ -20,7 +20,7 @@ pub struct VolumeStatus {
     /// The shard that owns it; null while it is being created.
     pub shard: Option<ShardId>,
     /// Position of its data directory in `disks`.
-    pub disk: u32,
+    pub disk: u64,
     /// `creating`, `creation_failed`, `recovering`, `writable`, `read_only`, `poisoned`,
     /// `lost` or `failed`.
     pub state: &'static str,
@@ -89,7 +89,7 @@ impl VolumeStatus {
         Self {
             id,
             shard: None,
-            disk: creation.disk,
+            disk: creation.disk.into(),
             state: if error.is_some() { "creation_failed" } else { "creating" },
             write_state: ShownWriteState::NotOpen.name(),
             #[expect(clippy::cast_precision_loss, reason = "a part of a whole")]
@@ -128,7 +128,7 @@ impl From<&VolumeMetrics> for VolumeStatus {
         Self {
             id: v.board.info.id,
             shard: Some(v.board.info.shard),
-            disk: v.board.info.disk,
+            disk: v.board.disk.get(),
             state: v.board.state.get().name(),
             write_state: v.board.write_state.get().name(),
             progress: v.recovery(),

@@ -78,7 +78,7 @@ fn answer(
             assert_eq!(request.from, RequestOrigin::Main);
             let (text, outcome) = match request.request {
                 AnyRequest::OpenVolume(OpenVolume(assignment)) => {
-                    let volume = assignment.expected.volume.0;
+                    let volume = assignment.volume.0;
                     (format!("open {volume}"), AnyOutcome::OpenVolume(summary()))
                 }
                 AnyRequest::DeleteVolume(DeleteVolume { volume }) => {
@@ -88,8 +88,9 @@ fn answer(
                     let text = format!("read-only {volume} {read_only}");
                     (text, AnyOutcome::SetReadOnly(summary()))
                 }
-                AnyRequest::FenceVolume(FenceVolume { volume }) => {
-                    (format!("fence {volume}"), AnyOutcome::FenceVolume(Ok(SUMMARY)))
+                AnyRequest::FenceVolume(FenceVolume { volume, generation }) => {
+                    let text = format!("fence {volume} {generation}");
+                    (text, AnyOutcome::FenceVolume(Ok(Some(SUMMARY))))
                 }
                 AnyRequest::SetRoute(SetRoute { volume, owner }) => {
                     let owner = owner.map(ShardId::index);
@@ -119,7 +120,7 @@ fn manager(handle: &Handle, dir: &Path, volumes: &[u32]) -> ManagerState {
     let shared = Arc::new(Shared::new(metrics, SHARDS));
     let mut placement = Placement::new(SHARDS);
     for id in volumes {
-        placement.place(&FoundVolume { store: 0, id: VolumeId(*id), generation: 0 });
+        placement.place(&FoundVolume::single(VolumeId(*id), 0, 0));
     }
     ManagerState {
         stores: vec![Store { path, dir: Some(store), state: DiskState::Ok }],
@@ -129,7 +130,6 @@ fn manager(handle: &Handle, dir: &Path, volumes: &[u32]) -> ManagerState {
         requester: Requester::new(RequestOrigin::Main, handle, &shared),
         shared,
         creations: Arc::default(),
-        files: WatchedFiles::default(),
         open_files: OpenFiles {
             connections: 100,
             refusals_per_shard: 10,
@@ -155,19 +155,12 @@ impl Bench {
         *self.result.borrow_mut() = result;
     }
 
-    /// Makes a real file at the path of a volume, which can be monitored.
-    fn make_file(&self, id: u32) -> PathBuf {
+    /// Makes a real file with the name of a volume file.
+    fn make_file(&self, id: u32, generation: u64) -> PathBuf {
         let dir = self.state.stores[0].dir.as_ref().unwrap();
-        let path = dir.volume_path(VolumeId(id), 0);
+        let path = dir.volume_path(VolumeId(id), generation);
         std::fs::write(&path, "").unwrap();
         path
-    }
-
-    /// Whether the file of a volume, which this removes, was monitored.
-    fn was_monitored(&self, path: &Path) -> bool {
-        std::fs::remove_file(path).unwrap();
-        let lost = self.state.files.lost();
-        lost.iter().any(|(_, lost)| lost == path)
     }
 
     fn orders(&self) -> Vec<(usize, String)> {
@@ -245,15 +238,14 @@ fn invalid_creation_is_refused_with_its_reason() {
 }
 
 #[test]
-fn created_volume_is_opened_monitored_and_routed() {
+fn created_volume_is_opened_and_routed() {
     with_manager(&[1], async |bench| {
-        let path = bench.make_file(2);
         let plan = bench.plan(new_volume()).ok().unwrap();
         bench.state.create(plan).await;
-        assert!(bench.was_monitored(&path));
         assert_eq!(bench.state.creations.get(VolumeId(2)), None);
-        let placed = bench.state.placement.borrow().get(VolumeId(2)).unwrap();
-        assert_eq!((placed.store, placed.shard.index(), placed.generation), (0, 1, 0));
+        let placed = bench.state.placement.borrow().get(VolumeId(2)).cloned().unwrap();
+        let found = FoundVolume::single(VolumeId(2), 0, 0);
+        assert_eq!((placed.files, placed.shard.index()), (found.files, 1));
         assert_eq!(bench.world.names(), ["2.0.vol"]);
         assert!(bench.state.changing.borrow().is_empty());
         let routed = "route 2 Some(1)".to_owned();
@@ -300,27 +292,22 @@ fn failed_creation_keeps_its_reason_until_it_is_deleted() {
 }
 
 #[test]
-fn volume_that_was_not_deleted_stays_routed_and_monitored() {
+fn volume_that_was_not_deleted_stays_routed() {
     with_manager(&[1, 2], async |bench| {
-        let path = bench.make_file(2);
         let stays = NotRemoved::Kept(IoError::Errno(5));
         bench.answer_with(Err(OrderError::NotRemoved(stays)));
         assert!(matches!(bench.state.delete(VolumeId(2)).await, Err(Refused::Failed(_))));
         assert!(bench.state.placement.borrow().get(VolumeId(2)).is_some());
         assert_eq!(bench.orders(), [(1, "delete 2".to_owned())], "it is still routed");
-        assert!(bench.was_monitored(&path));
         bench.answer_with(Ok(()));
         assert_eq!(bench.state.delete(VolumeId(2)).await, Ok(()), "a second attempt is possible");
     });
 }
 
 #[test]
-fn deleted_volume_is_neither_monitored_nor_placed_nor_routed() {
+fn deleted_volume_is_neither_placed_nor_routed() {
     with_manager(&[1, 2], async |bench| {
-        let path = bench.make_file(2);
-        bench.state.files.watch(VolumeId(2), path.clone());
         assert_eq!(bench.state.delete(VolumeId(2)).await, Ok(()));
-        assert!(!bench.was_monitored(&path), "it was removed on purpose");
         assert_eq!(bench.state.placement.borrow().get(VolumeId(2)), None);
         let routed = "route 2 None".to_owned();
         // Shard 0 has the device for itself; shard 1 has no volume.
@@ -344,12 +331,37 @@ fn orders_for_a_volume_go_to_the_shard_that_owns_it() {
         assert_eq!(bench.orders(), [(1, "read-only 2 true".to_owned())]);
         let unknown = bench.state.set_read_only(VolumeId(9), true).await;
         assert_eq!(unknown, Err(Refused::NoSuchVolume(VolumeId(9))));
-        Rc::clone(&bench.state).fence(Lost::Volume(VolumeId(3))).await;
-        assert_eq!(bench.orders(), [(0, "fence 3".to_owned())]);
-        Rc::clone(&bench.state).fence(Lost::Volume(VolumeId(9))).await;
+        let lose = |lost| Rc::clone(&bench.state).handle_lost(lost);
+        lose(Lost::Volume(VolumeId(3), 5)).await;
+        assert_eq!(bench.orders(), [(0, "fence 3 5".to_owned())]);
+        lose(Lost::Volume(VolumeId(9), 0)).await;
         assert_eq!(bench.orders(), []);
-        Rc::clone(&bench.state).fence(Lost::Disk(0)).await;
-        let fenced = [(0, "fence 1"), (1, "fence 2"), (0, "fence 3")];
+        let inside = [(1, 0), (2, 4), (9, 0)].map(|(id, generation)| (VolumeId(id), generation));
+        lose(Lost::Disk(0, inside.to_vec())).await;
+        let fenced = [(0, "fence 1 0"), (1, "fence 2 4")];
         assert_eq!(bench.orders(), fenced.map(|(shard, text)| (shard, text.to_owned())));
+    });
+}
+
+#[test]
+fn volume_without_a_file_is_neither_placed_nor_routed() {
+    with_manager(&[1, 2], async |bench| {
+        Rc::clone(&bench.state).handle_lost(Lost::LastFile(VolumeId(2))).await;
+        assert_eq!(bench.state.placement.borrow().get(VolumeId(2)), None);
+        let orders = bench.orders();
+        assert!(orders.contains(&(0, "route 2 None".to_owned())), "{orders:?}");
+        assert!(bench.plan(NewVolume { id: Some(VolumeId(2)), ..new_volume() }).is_ok());
+    });
+}
+
+#[test]
+fn creation_is_refused_if_any_file_has_the_number() {
+    with_manager(&[1], async |bench| {
+        let path = bench.make_file(7, 3);
+        let seven = NewVolume { id: Some(VolumeId(7)), ..new_volume() };
+        let Some(Refused::Conflict(why)) = bench.plan(seven).err() else { panic!("it is taken") };
+        assert!(why.contains(path.to_str().unwrap()) && why.contains("restart"), "{why}");
+        std::fs::remove_file(path).unwrap();
+        assert!(bench.plan(seven).is_ok());
     });
 }

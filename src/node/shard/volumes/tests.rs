@@ -1,11 +1,13 @@
 use std::sync::Arc;
 
+use super::super::assignment::AssignedFile;
 use super::super::request::PutNeedle;
 use super::*;
 use crate::base::types::{Cookie, NeedleId, ShardId, VolumeId};
 use crate::node::board::{VolumeBoard, VolumeInfo, VolumeState};
 use crate::node::metrics::{ReadMetric, VolumeMetrics};
 use crate::runtime::buffer::{Pool, Region};
+use crate::runtime::op::{DirId, Op};
 use crate::runtime::sim::disk::Image;
 use crate::runtime::sim::{Fault, World};
 use crate::runtime::{Runtime, split_mix};
@@ -43,7 +45,8 @@ fn assignment() -> Assignment {
     };
     let board = Arc::new(VolumeBoard::new(info, VolumeState::Recovering));
     let metrics = Arc::new(VolumeMetrics::new(board));
-    Assignment { dir: "data".into(), expected, metrics }
+    let file = AssignedFile { dir: "data".into(), disk: 0, expected };
+    Assignment { volume: VolumeId(1), files: vec![file], all_directories: true, metrics }
 }
 
 fn put(pool: &Pool) -> PutNeedle {
@@ -127,7 +130,7 @@ fn with_volume<T: 'static, F: Future<Output = T> + 'static>(
         let how = Preallocation::Reserve;
         volume::create(&handle, DirId(0), &SUPERBLOCK, how, |_| ()).await.unwrap();
         let mut assignment = assignment();
-        assignment.expected.checkpoints = Some(Checkpointing { interval: 1, rate: 0 });
+        assignment.files[0].expected.checkpoints = Some(Checkpointing { interval: 1, rate: 0 });
         volumes.open_one(&handle, assignment).await.unwrap();
         test(handle, of, volumes).await
     })
@@ -217,7 +220,7 @@ async fn add_volume(handle: &Handle, volumes: &Volumes, id: u32, size: u64) -> A
 
 fn assignment_of(id: u32) -> Assignment {
     let mut assignment = assignment();
-    assignment.expected.volume = VolumeId(id);
+    (assignment.volume, assignment.files[0].expected.volume) = (VolumeId(id), VolumeId(id));
     assignment
 }
 
@@ -242,7 +245,7 @@ fn most_free_writable_volume_that_fits_is_picked() {
         assert_eq!(volumes.most_free(16 << 20), None, "it fits into none");
         volumes.set_read_only(VolumeId(3), false).await.unwrap();
         assert_eq!(volumes.most_free(100), Some(VolumeId(3)));
-        volumes.fence(VolumeId(3)).unwrap();
+        volumes.fence(VolumeId(3), 0).unwrap().unwrap();
         assert_eq!(volumes.most_free(100), Some(VolumeId(2)));
     });
 }
@@ -260,7 +263,7 @@ fn state_changes_are_published_before_the_answer() {
         assert!(volumes.delete(&handle, VolumeId(1)).await.is_err());
         assert!(!volumes.entries.borrow()[&VolumeId(1)].is_lost());
         assert_eq!(published(&volumes, 1), VolumeState::Writable);
-        volumes.fence(VolumeId(1)).unwrap();
+        volumes.fence(VolumeId(1), 0).unwrap().unwrap();
         assert_eq!(published(&volumes, 1), VolumeState::Lost);
         assert_eq!(volumes.delete(&handle, VolumeId(1)).await, Err(OrderError::Lost));
     });
@@ -281,7 +284,7 @@ fn recovering_volume_refuses_requests_and_orders() {
         volumes.insert_recovering(&assignment_of(7));
         assert!(matches!(volumes.local(VolumeId(7)), Err(RequestError::Recovering)));
         assert_eq!(volumes.set_read_only(VolumeId(7), true).await, Err(OrderError::Recovering));
-        assert_eq!(volumes.fence(VolumeId(7)), Err(OrderError::Recovering));
+        assert_eq!(volumes.fence(VolumeId(7), 0), Err(OrderError::Recovering));
         assert_eq!(volumes.delete(&handle, VolumeId(7)).await, Err(OrderError::Recovering));
         assert!(
             matches!(volumes.local(VolumeId(7)), Err(RequestError::Recovering)),
@@ -298,14 +301,15 @@ fn volume_that_failed_to_open_can_only_be_deleted() {
         volumes.close_all().await;
         volumes.entries.borrow_mut().clear();
         let mut other = assignment();
-        other.expected.store = [2; 16];
+        other.files[0].expected.store = [2; 16];
         let opened = volumes.open_one(&handle, other).await;
         let Err(OrderError::NotOpened(why)) = opened else { panic!("it belongs to another store") };
         assert!(matches!(volumes.local(VolumeId(1)), Err(RequestError::NotOpened)));
         assert_eq!(published(&volumes, 1), VolumeState::Failed);
-        let refused = Err(OrderError::NotOpened(why));
+        let refused = Err(OrderError::NotOpened(why.clone()));
         assert_eq!(volumes.set_read_only(VolumeId(1), true).await, refused);
-        assert_eq!(volumes.fence(VolumeId(1)), refused);
+        let refused = Err(OrderError::NotOpened(why));
+        assert_eq!(volumes.fence(VolumeId(1), 0), refused);
         assert_eq!(names(&world).first().map(String::as_str), Some("1.0.vol"));
         assert!(volumes.delete(&handle, VolumeId(1)).await.is_ok());
         assert!(matches!(volumes.local(VolumeId(1)), Err(RequestError::NoVolume)));

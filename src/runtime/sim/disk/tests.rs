@@ -359,3 +359,38 @@ fn length_extends_at_the_next_sync_and_shrinks_at_once() {
     assert_eq!(process.run(Op::Allocate { file, offset: 0, len: 1 }).0, -9);
     assert_eq!(process.run(Op::SetLen { file: FileId(99), len: 0 }).0, -9);
 }
+
+#[test]
+fn sync_of_a_directory_makes_only_its_own_names_durable() {
+    let mut disk = disk();
+    disk.create("1/file").unwrap();
+    disk.unlink(FILE);
+    disk.rename("1/file", "1/other", false).unwrap();
+    let names = |disk: &Disk, changes: usize| -> Vec<String> {
+        disk.wreck(&[]).image(|_| true, changes).files.into_keys().collect()
+    };
+    assert_eq!(names(&disk, 0), [FILE]);
+    disk.sync_directory(1);
+    assert_eq!(names(&disk, 0), ["1/other", FILE]);
+    assert_eq!(names(&disk, 1), ["1/other"]);
+    disk.sync_directory(0);
+    assert_eq!((names(&disk, 0), disk.wreck(&[]).changes()), (vec!["1/other".to_owned()], 0));
+}
+
+#[test]
+fn directories_are_numbered_and_keep_files_of_one_name_apart() {
+    let mut process = Process::start();
+    let open = |path: &str| Op::OpenDir { path: path.into() };
+    let numbers = ["a", "b", "a"].map(|path| process.run(open(path)).0);
+    assert_eq!(numbers, [0, 1, 0]);
+    let name = || std::ffi::CString::new(FILE).unwrap();
+    let mut named = |dir: u32| {
+        let dir = DirId(dir);
+        let opened = process.run(Op::Open { dir, name: name(), write: false }).0;
+        (opened, process.run(Op::Create { dir, name: name() }).0)
+    };
+    assert_eq!(named(0), (1, -17));
+    assert_eq!(named(1), (-2, 2));
+    assert_eq!(named(2), (-9, -9));
+    assert_eq!(process.world.names(), ["1/file", FILE]);
+}

@@ -24,6 +24,21 @@ pub enum Change {
     Unlink(String),
 }
 
+impl Change {
+    /// The name that is changed; all names of a change are in one directory.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Link(name, _) | Self::Rename(name, _) | Self::Unlink(name) => name,
+        }
+    }
+}
+
+/// Number of the directory of a file with this name.
+pub fn directory_of(name: &str) -> u32 {
+    let prefix = name.split_once('/').map(|(directory, _)| directory);
+    prefix.map_or(0, |directory| directory.parse().expect("the number of a directory"))
+}
+
 /// Set of crash states: the images that a power cut at some moment could leave.
 #[derive(Clone, Debug)]
 pub struct Wreck {
