@@ -71,6 +71,8 @@ struct Recovered {
     tail: u64,
     version: u64,
     damage: Vec<DamagedRange>,
+    oldest_dead_ns: Option<u64>,
+    key_max: u64,
 }
 
 fn recovered(image: &Image, expected: Expected, pool: &Pool) -> (Recovered, CheckpointFigures) {
@@ -85,6 +87,8 @@ fn recovered(image: &Image, expected: Expected, pool: &Pool) -> (Recovered, Chec
         tail: end.tail,
         version: end.version,
         damage: volume.volume().damage().to_vec(),
+        oldest_dead_ns: figures.oldest_dead_ns,
+        key_max: figures.key_max,
     };
     (recovered, figures.checkpoint)
 }

@@ -78,6 +78,14 @@ fn concurrent_operations_with_checkpoints() {
     explore(&histories(2), variant, 1000);
 }
 
+#[test]
+fn multipart_objects_with_checkpoints() {
+    let variant =
+        Variant { checkpoints: true, concurrent: true, large: true, ..Variant::default() };
+    let histories = [[Action::PutBody(0), Action::PutBody(1)], [Action::PutBody(0); 2]];
+    explore(&histories.map(Vec::from), variant, 100);
+}
+
 /// Log sizes (blocks of 4 KiB); the smallest holds almost nothing.
 const BLOCKS: std::ops::Range<u64> = 3..7;
 

@@ -8,8 +8,9 @@ use hayloft::volume::format::{
     Attribute, COMMIT_RECORD_LEN, CommitRecord, FOOTER_LEN, HASH_PREFIX_BITS, HEADER_LEN,
     HINT_OFFSETS, HashPrefix, INCOMPAT_LOSSES, Kind, Manifest, NeedleHeader, NeedleLayout,
     PartEntry, Superblock, TailHint, attribute_bytes, attributes, checksum, decode_header,
-    encode_chunk_table, encode_data_needle, encode_loss, encode_manifest, encode_tombstone,
-    footer_at, manifest_len, reseal, seed, verify_data, verify_meta, verify_range,
+    decode_properties, encode_chunk_table, encode_data_needle, encode_loss, encode_manifest,
+    encode_tombstone, footer_at, manifest_len, reseal, seed, verify_data, verify_meta,
+    verify_range,
 };
 
 use crate::input::Input;
@@ -23,11 +24,16 @@ const LOG_END: u64 = 1 << 40;
 /// Seed of superblock checksums, as docs/FORMAT.md has it.
 const SUPERBLOCK_SEED: u64 = 0x4841_594c_4f46_5400;
 const BLOCK: usize = 4096;
+/// The first byte of inputs that are properties of a checkpoint; lower ones are the other structures.
+const CHECKPOINT_PROPERTIES: u8 = 252;
 
 /// Runs the target.
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
     let (what, fix) = (input.u8(), input.u8() & 1 == 1);
+    if what >= CHECKPOINT_PROPERTIES {
+        return properties(input);
+    }
     match what % 7 {
         0 => superblock(input, fix),
         1 => hint(input, fix),
@@ -174,6 +180,16 @@ fn manifest(mut input: Input<'_>) {
             }
         }
     }
+}
+
+fn properties(mut input: Input<'_>) {
+    let count = u32::from(input.u8()) % 8;
+    let Some(properties) = decode_properties(input.0, count) else { return };
+    let mut again = vec![0xee; input.0.len()];
+    let len = properties.iter().fold(0, |at, property| at + property.encode(&mut again[at..]));
+    let known = u32::try_from(properties.len()).expect("at most seven");
+    assert!(known <= count);
+    assert_eq!(decode_properties(&again[..len], known), Some(properties));
 }
 
 fn attribute_list(bytes: &[u8]) {

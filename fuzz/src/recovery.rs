@@ -166,6 +166,8 @@ fn seal(file: &mut [u8], start: usize) -> bool {
 #[derive(Debug, PartialEq)]
 struct Told {
     live: u64,
+    /// Since when something is dead, and the highest key.
+    properties: (Option<u64>, u64),
     damage: usize,
     /// Live needles in the order of the file, with the hash of what is read of each.
     needles: Vec<(Location, Result<(NeedleId, u64), Option<NeedleId>>)>,
@@ -236,7 +238,8 @@ fn tell(process: &mut Process, volume: &Rc<Slot>, base: &Base) -> Told {
     );
     let ids = (1..=4).map(id).filter(|id| *id == self::id(4) || base.stored.contains_key(id));
     let got = ids.map(|id| get(process, volume, id)).collect();
-    Told { live: figures.live, damage: volume.volume().damage().len(), needles, got }
+    let properties = (figures.oldest_dead_ns, figures.key_max);
+    Told { live: figures.live, properties, damage: volume.volume().damage().len(), needles, got }
 }
 
 fn walk(

@@ -147,6 +147,18 @@ sabotages! {
     GiveUpReserving = "give-up-reserving",
     /// Two changes of a superblock are written at the same time.
     InterleavedSuperblocks = "interleaved-superblocks",
+    /// Nothing records when needles are superseded or deleted.
+    DeadWithoutTime = "dead-without-time",
+    /// The parts of an abandoned upload do not count as dead.
+    AbandonedIsAlive = "abandoned-is-alive",
+    /// The time of the oldest dead byte is not restored from a checkpoint.
+    ForgetOldestDead = "forget-oldest-dead",
+    /// The highest key is not restored from a checkpoint.
+    ForgetKeyMax = "forget-key-max",
+    /// The parts of uploads in progress are not restored from a checkpoint.
+    ForgetUnnamedParts = "forget-unnamed-parts",
+    /// The properties in a checkpoint are from after its covered position.
+    PropertiesTooLate = "properties-too-late",
     /// A read-only volume that is made writable still refuses writes.
     StayReadOnly = "stay-read-only",
     /// A needle whose attributes or chunk checksums are damaged counts as intact once it is sealed anew.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use hayloft::runtime::buffer::Pool;
 use hayloft::runtime::sim::disk::{Image, Wreck};
 use hayloft::runtime::split_mix;
-use hayloft::volume::{GetError, Refusal, Slot};
+use hayloft::volume::{Figures, GetError, Refusal, Slot};
 use nix::time::{ClockId, clock_gettime};
 
 use super::fingerprint::{CHECKPOINT, Fingerprints};
@@ -123,6 +123,15 @@ pub fn state_of(process: &mut Process, volume: &Rc<Slot>) -> State {
     })
 }
 
+/// Time since which something is dead (nanoseconds), and the highest key.
+fn properties_of(figures: &Figures) -> (Option<u64>, u64) {
+    (figures.oldest_dead_ns, figures.key_max)
+}
+
+fn properties(volume: &Slot) -> (Option<u64>, u64) {
+    properties_of(&volume.volume().figures())
+}
+
 /// A process on this image, which uses a checkpoint if there is one.
 fn start(seed: u64, image: &Image, pool: &Pool) -> Process {
     let mut process = Process::start(seed, image, pool);
@@ -158,6 +167,11 @@ fn check(
     let figures = volume.volume().figures();
     let present = state.iter().flatten().count() as u64;
     assert_eq!(figures.needles, present, "{}: the index holds exactly what is stored", what());
+    if process.checkpoints.is_some() {
+        let mut log_only = Process::start(12, image, pool);
+        let volume = log_only.open().unwrap();
+        assert_eq!(properties(&volume), properties_of(&figures), "{}: from the log alone", what());
+    }
 
     // A second recovery, after a kill, decides the same.
     let mut again = start(13, &process.image(), pool);
@@ -170,6 +184,7 @@ fn check(
     );
     assert_eq!(state_of(&mut again, &volume), state, "{}: second recovery", what());
     assert_eq!(volume.volume().figures().live, figures.live, "{}: second recovery", what());
+    assert_eq!(properties(&volume), properties_of(&figures), "{}: second recovery", what());
 
     // Writes continue without an operator, unless the log is full.
     let mut after = state;

@@ -208,6 +208,8 @@ pub(super) static TABLE: &[MetricRow] = &[
         "Bytes of needles that can be read.").bytes(),
     volume("volume_dead", |v| v.dead_bytes.get(),
         "Bytes of needles that were replaced or deleted, and of tombstones.").bytes(),
+    volume("volume_oldest_dead_timestamp", |v| v.oldest_dead_seconds.get(),
+        "Since when something in the volume is dead, in seconds since 1970; 0 when nothing is.").seconds(),
     volume("volume_needles", |v| v.needles.get(),
         "Needles that can be read."),
     volume("volume_extents", |v| v.extents.get(),

@@ -16,6 +16,8 @@ pub struct VolumeMetrics {
     pub live_bytes: Gauge,
     /// Bytes of superseded and deleted needles, and of tombstones.
     pub dead_bytes: Gauge,
+    /// Time since which something in the log is dead (seconds since 1970); 0 when nothing is.
+    pub oldest_dead_seconds: Gauge,
     /// Number of live needles.
     pub needles: Gauge,
     /// Number of extents of the file; a high number means that the file system fragmented it.
@@ -64,6 +66,7 @@ impl VolumeMetrics {
             board,
             live_bytes: Gauge::new(),
             dead_bytes: Gauge::new(),
+            oldest_dead_seconds: Gauge::new(),
             needles: Gauge::new(),
             extents: Gauge::new(),
             index_bytes: Gauge::new(),

@@ -59,6 +59,7 @@ impl VolumeEntry {
         board.unavailable_bytes.set(figures.unavailable);
         metrics.live_bytes.set(figures.live);
         metrics.dead_bytes.set(figures.dead);
+        metrics.oldest_dead_seconds.set(figures.oldest_dead_ns.map_or(0, timestamp));
         metrics.needles.set(figures.needles);
         metrics.extents.set(figures.extents);
         metrics.index_bytes.set(figures.index);
@@ -124,6 +125,11 @@ impl VolumeEntry {
             );
         }
     }
+}
+
+/// Returns a time in nanoseconds as one in seconds that is not 0.
+fn timestamp(ns: u64) -> u64 {
+    (ns / 1_000_000_000).max(1)
 }
 
 /// Returns a write state as it is published, without its reason.

@@ -1,8 +1,11 @@
 //! The engine's types as those of the format, and back.
 
 use crate::base::types::NeedleId;
-use crate::volume::format::{DamageRecord, DamagedPart, LogPosition};
+use crate::volume::format::{
+    CheckpointProperty, DamageRecord, DamagedPart, LogPosition, UNNAMED_PER_ENTRY, UnnamedRecord,
+};
 use crate::volume::index::Location;
+use crate::volume::log::properties::{LogProperties, UnnamedParts};
 use crate::volume::log::{DamageSource, DamagedRange, LogEnd};
 
 /// Returns the end of a log as a position in a checkpoint.
@@ -39,4 +42,25 @@ pub fn damaged_range(record: DamageRecord) -> DamagedRange {
 pub fn log_end(position: LogPosition) -> LogEnd {
     let LogPosition { record_at, tail, sequence, record_checksum, version } = position;
     LogEnd { record_at, tail, sequence, record_checksum, version }
+}
+
+/// Returns the properties of a log as they are saved.
+pub fn checkpoint_properties(properties: &LogProperties) -> Vec<CheckpointProperty> {
+    let unnamed: Vec<UnnamedRecord> = properties.unnamed().map(unnamed_record).collect();
+    let unnamed = unnamed.chunks(UNNAMED_PER_ENTRY);
+    let oldest_dead = properties.oldest_dead().map(CheckpointProperty::OldestDead);
+    let key_max = CheckpointProperty::KeyMax(properties.key_max());
+    let numbers = oldest_dead.into_iter().chain([key_max]);
+    numbers.chain(unnamed.map(|ids| CheckpointProperty::UnnamedParts(ids.to_vec()))).collect()
+}
+
+fn unnamed_record((id, parts): (NeedleId, UnnamedParts)) -> UnnamedRecord {
+    let UnnamedParts { version, len } = parts;
+    UnnamedRecord { id: (id.key.0, id.alt.0), version, len }
+}
+
+/// Returns saved parts that no manifest names, with their id.
+pub fn unnamed_parts(record: &UnnamedRecord) -> (NeedleId, UnnamedParts) {
+    let UnnamedRecord { id: (key, alt), version, len } = *record;
+    (NeedleId::new(key, alt), UnnamedParts { version, len })
 }

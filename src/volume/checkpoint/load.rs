@@ -4,19 +4,19 @@
 use crate::base::limits::BLOCK;
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::Handle;
-use crate::runtime::buffer::Buf;
 use crate::runtime::op::{DirId, FileId, Op};
-use crate::volume::checkpoint::convert::{damaged_range, log_end};
+use crate::volume::checkpoint::reader::Reader;
+use crate::volume::checkpoint::restoring::Restoring;
 use crate::volume::error::IoError;
 use crate::volume::format::{
-    CheckpointFooter, CheckpointHeader, CheckpointPiece, LogPosition, PieceKind, SegmentRecord,
-    Superblock, chain, decode_damage, decode_pairs, decode_piece, piece_len,
+    CheckpointFooter, CheckpointHeader, PieceKind, Superblock, chain, decode_piece,
+    other_checkpoint_version, piece_len,
 };
 use crate::volume::io::{VolumeFile, outcome};
+use crate::volume::log::LogEnd;
 use crate::volume::log::contents::Contents;
 use crate::volume::log::recover::{RecoveryInput, Saved};
 use crate::volume::log::scan::Scanner;
-use crate::volume::log::{DamageSource, DamagedRange, LogEnd};
 use crate::volume::names::checkpoint_name;
 
 /// Outcome of looking for a checkpoint.
@@ -59,9 +59,9 @@ async fn load_file(
 ) -> Loaded {
     let len = outcome(&handle.submit(Op::FileLen { file: id }).await).unwrap_or(0);
     let buf = log.memory.take();
-    let mut reader = Reader { file, len: len / BLOCK * BLOCK, buf, start: 0, end: 0 };
+    let mut reader = Reader::new(file, len, buf);
     let read = read_all(handle, &mut reader, superblock, log).await;
-    log.memory.set(reader.buf.take());
+    log.memory.set(reader.into_buf());
     let (mut saved, len) = match read {
         Ok(read) => read,
         Err(why) => return Loaded::Unusable(why),
@@ -113,6 +113,14 @@ fn foreign_reason(
     None
 }
 
+/// Returns the reason if a checkpoint has no header that this build reads.
+fn header_reason(first: &[u8]) -> String {
+    match other_checkpoint_version(first) {
+        Some(version) => format!("it has format version {version}, which this build does not read"),
+        None => "its header is damaged".to_owned(),
+    }
+}
+
 async fn read_all(
     handle: &Handle,
     reader: &mut Reader<'_>,
@@ -120,25 +128,14 @@ async fn read_all(
     log: &RecoveryInput<'_>,
 ) -> Result<(Saved, u64), String> {
     let first = reader.view(0, BLOCK).await?;
-    let (header, sum) = CheckpointHeader::decode(first).ok_or("its header is damaged")?;
+    let (header, sum) = CheckpointHeader::decode(first).ok_or_else(|| header_reason(first))?;
     let contents = Contents::new(log.index());
     let fingerprint = contents.index().layout_fingerprint(&log.hasher);
     if let Some(why) = foreign_reason(&header, superblock, fingerprint) {
         return Err(why.to_owned());
     }
     let incarnation = header.incarnation;
-    let mut restoring = Restoring {
-        contents,
-        log_end: log.log_end,
-        stash: Vec::new(),
-        damage: Vec::new(),
-        from: 0,
-        end: 0,
-        segments: 0,
-        entries: 0,
-        parts: 0,
-        last: PieceKind::Header,
-    };
+    let mut restoring = Restoring::new(contents, log.log_end);
     let (mut at, mut sums) = (BLOCK, chain(0, sum));
     for number in 1.. {
         let damaged = || format!("the piece at byte {at} is damaged");
@@ -160,146 +157,12 @@ async fn read_all(
     unreachable!("the loop returns at the footer or at the end of the file")
 }
 
-/// State restored so far.
-struct Restoring {
-    contents: Contents,
-    log_end: u64,
-    stash: Vec<(u64, u64)>,
-    damage: Vec<DamagedRange>,
-    /// First hash of the next segment.
-    from: u64,
-    /// End of the last needle (bytes).
-    end: u64,
-    segments: u64,
-    entries: u64,
-    parts: u64,
-    last: PieceKind,
-}
-
-impl Restoring {
-    /// Applies a piece. Returns `None` if it is not correct. Yields to other tasks in between.
-    async fn take(&mut self, handle: &Handle, piece: &CheckpointPiece<'_>) -> Option<()> {
-        handle.yield_now().await;
-        if (piece.kind as u32) < self.last as u32 {
-            return None;
-        }
-        self.last = piece.kind;
-        match piece.kind {
-            PieceKind::Header | PieceKind::Footer => return None,
-            PieceKind::Stash => self.stash.extend(decode_pairs(piece.payload, piece.count)?),
-            PieceKind::Segments => {
-                let mut rest = piece.payload;
-                for _ in 0..piece.count {
-                    let (segment, behind) = SegmentRecord::decode(rest)?;
-                    self.take_segment(segment)?;
-                    rest = behind;
-                    handle.yield_now().await;
-                }
-                return rest.is_empty().then_some(());
-            }
-            PieceKind::Parts => {
-                for (manifest, len) in decode_pairs(piece.payload, piece.count)? {
-                    self.contents.restore_parts(manifest, len.min(self.log_end));
-                }
-                self.parts += u64::from(piece.count);
-            }
-            PieceKind::Damage => {
-                let places = decode_damage(piece.payload, piece.count)?;
-                self.damage.extend(places.map(damaged_range));
-            }
-        }
-        Some(())
-    }
-
-    fn take_segment(&mut self, segment: SegmentRecord<'_>) -> Option<()> {
-        let index = self.contents.index_mut();
-        let (prefix, depth) = (segment.prefix, segment.depth);
-        let (next, extent) = index.restore_segment(self.from, prefix, depth, segment.buckets())?;
-        self.from = next;
-        self.end = self.end.max(extent.end);
-        self.segments += 1;
-        self.entries += u64::from(segment.len);
-        self.contents.account(extent.len);
-        (self.end <= self.log_end).then_some(())
-    }
-
-    /// Completes the restoring. Returns `None` if something is missing or does not agree.
-    fn finish(mut self, covers: LogPosition, footer: CheckpointFooter) -> Option<Saved> {
-        let reached = footer.reached;
-        let fits = covers.fits(self.log_end)
-            && reached.fits(self.log_end)
-            && covers.tail <= reached.tail
-            && covers.sequence <= reached.sequence;
-        let counts = (self.stash.len() as u64, self.segments, self.entries, self.parts);
-        let wanted = (footer.stash, footer.segments, footer.entries, footer.parts);
-        let whole = counts == wanted && self.damage.len() as u64 == footer.damage;
-        if !fits || !whole || !self.contents.index_mut().finish_restore(self.from) {
-            return None;
-        }
-        for (hash, entry) in self.stash {
-            // An entry that moved into the table after the stash was written is already present.
-            if let Some(at) = self.contents.index_mut().restore_stashed(hash, entry) {
-                self.contents.account(at.len);
-                self.end = self.end.max(at.offset + at.len);
-            }
-        }
-        // Each of them is in the index by now, or its record is replayed.
-        for lost in self.damage.extract_if(.., |range| range.source == DamageSource::Loss) {
-            self.contents.note_loss(lost.at, lost.id);
-        }
-        let late = chosen(Sabotage::CheckpointTailTooLate);
-        let covers = log_end(if late { reached } else { covers });
-        let (contents, damage, reached) = (self.contents, self.damage, log_end(reached));
-        let saved = Saved { contents, damage, covers, reached, epoch: 0 };
-        (self.end <= reached.tail).then_some(saved)
-    }
-}
-
-/// A window that slides over the checkpoint file.
-struct Reader<'a> {
-    file: &'a VolumeFile,
-    /// Length of the file, rounded down to whole blocks (bytes).
-    len: u64,
-    buf: Option<Buf>,
-    /// The window holds bytes `start..end` of the file.
-    start: u64,
-    end: u64,
-}
-
-impl Reader<'_> {
-    /// Returns bytes `at..at + len` of the file.
-    async fn view(&mut self, at: u64, len: u64) -> Result<&[u8], String> {
-        if at + len > self.len {
-            return Err("it ends too early".to_owned());
-        }
-        if at < self.start || at + len > self.end {
-            let buf = self.buf.take().ok_or("it could not be read")?;
-            (self.start, self.end) = (at, (at + buf.len() as u64).min(self.len));
-            let wanted = to_usize(self.end - at);
-            let reads = &self.file.stats.other_reads;
-            let (buf, read) = self.file.read(buf, 0, wanted, at, reads).await;
-            self.buf = Some(buf);
-            if let Err(error) = read {
-                self.end = self.start;
-                return Err(format!("it cannot be read: {error}"));
-            }
-        }
-        let from = to_usize(at - self.start);
-        let buf = self.buf.as_ref().ok_or("it could not be read")?;
-        Ok(&buf[from..from + to_usize(len)])
-    }
-}
-
-fn to_usize(len: u64) -> usize {
-    usize::try_from(len).expect("inside the window")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::types::{NeedleId, VolumeId};
-    use crate::volume::index::{Hasher, Index};
-    use crate::volume::{Location, SuperblockState};
+    use crate::base::types::VolumeId;
+    use crate::volume::SuperblockState;
+    use crate::volume::format::LogPosition;
 
     fn superblock() -> Superblock {
         Superblock {
@@ -360,85 +223,5 @@ mod tests {
         assert!(!is_of(&end, 5, 8192, 9));
         assert!(!is_of(&end, 5, 4096, 8));
         assert!(is_of(&LogEnd { record_at: 61_440, ..end }, 5, 8192, 9));
-    }
-
-    const LOG_END: u64 = 1 << 30;
-
-    fn position(tail: u64, sequence: u64) -> LogPosition {
-        LogPosition { record_at: tail - 4096, tail, sequence, record_checksum: 1, version: 1 }
-    }
-
-    /// A restoring with a damaged range, a manifest with parts, and all segments of an index; and the footer
-    /// that belongs to it.
-    fn restoring() -> (Restoring, CheckpointFooter) {
-        let mut saved = Contents::new(Index::for_volume(LOG_END));
-        for n in 0..16 {
-            let hash = Hasher::new(1).hash(NeedleId::new(n, 1));
-            saved.insert(hash, Location { offset: 66_048 + n * 512, len: 512 }, 0);
-        }
-        let mut restoring = Restoring {
-            contents: Contents::new(Index::for_volume(LOG_END)),
-            log_end: LOG_END,
-            stash: Vec::new(),
-            damage: vec![DamagedRange::of_file(Location { offset: 65_536, len: 512 }, None)],
-            from: 0,
-            end: 81_920,
-            segments: 0,
-            entries: 3,
-            parts: 1,
-            last: PieceKind::Damage,
-        };
-        while let Some(segment) = saved.index().saved_segment(restoring.from) {
-            let (prefix, depth, from) = (segment.prefix, segment.depth, restoring.from);
-            let restored = restoring.contents.index_mut();
-            let buckets = segment.buckets();
-            restoring.from = restored.restore_segment(from, prefix, depth, buckets).unwrap().0;
-            restoring.segments += 1;
-        }
-        let footer = CheckpointFooter {
-            reached: position(81_920, 7),
-            stash: 0,
-            segments: restoring.segments,
-            entries: 3,
-            parts: 1,
-            damage: 1,
-            len: 0,
-            sums: 0,
-        };
-        (restoring, footer)
-    }
-
-    #[test]
-    fn a_checkpoint_is_complete_only_if_all_totals_agree() {
-        let finish = |change: fn(&mut CheckpointFooter)| {
-            let (restoring, mut footer) = restoring();
-            change(&mut footer);
-            restoring.finish(position(77_824, 6), footer).is_some()
-        };
-        assert!(finish(|_| ()));
-        assert!(!finish(|footer| footer.stash += 1));
-        assert!(!finish(|footer| footer.segments += 1));
-        assert!(!finish(|footer| footer.entries -= 1));
-        assert!(!finish(|footer| footer.parts += 1));
-        assert!(!finish(|footer| footer.damage -= 1));
-        let (mut restoring, footer) = restoring();
-        assert_ne!((restoring.segments, restoring.from), (0, 0));
-        restoring.from = 0;
-        assert!(restoring.finish(position(77_824, 6), footer).is_none(), "segments are missing");
-    }
-
-    #[test]
-    fn positions_of_a_checkpoint_are_in_order_and_inside_the_log() {
-        let finish = |covers, reached| {
-            let (restoring, footer) = restoring();
-            restoring.finish(covers, CheckpointFooter { reached, ..footer }).is_some()
-        };
-        assert!(finish(position(81_920, 7), position(81_920, 7)), "nothing was written meanwhile");
-        assert!(!finish(position(86_016, 7), position(81_920, 7)), "covers is after reached");
-        assert!(!finish(position(81_920, 8), position(81_920, 7)));
-        assert!(finish(position(LOG_END, 7), position(LOG_END, 7)));
-        assert!(!finish(position(81_920, 7), position(LOG_END + 4096, 7)), "after the log");
-        assert!(!finish(position(65_536, 7), position(81_920, 7)), "before the log");
-        assert!(!finish(position(77_824, 6), position(77_824, 7)), "a needle is after reached");
     }
 }

@@ -4,7 +4,8 @@
 //! - `task`: writes a checkpoint when one is due. `write`: writes one. `piece_writer`: its pieces.
 //!   `not_written`: why there is none. `queue`: what the volumes of a shard share. The frame is
 //!   [`crate::runtime::background`].
-//! - `load`: reads one at a start. `convert`: positions and damage as they are saved.
+//! - `load`: reads one at a start. `reader`, `restoring`: its bytes, and the state that is restored from
+//!   them. `convert`: positions, damage and properties as they are saved.
 
 pub(in crate::volume) mod checkpointing;
 pub(in crate::volume) mod checkpoints;
@@ -14,6 +15,8 @@ pub(in crate::volume) mod load;
 mod not_written;
 mod piece_writer;
 mod queue;
+mod reader;
+mod restoring;
 pub(in crate::volume) mod task;
 mod write;
 

@@ -14,12 +14,13 @@ use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::background::{BackgroundRun, Pace, WorkBuffer};
 use crate::runtime::op::{FileId, Op};
 use crate::volume::Volume;
-use crate::volume::checkpoint::convert::{damage_record, log_position};
+use crate::volume::checkpoint::convert::{checkpoint_properties, damage_record, log_position};
 use crate::volume::checkpoint::not_written::NotWritten;
 use crate::volume::checkpoint::piece_writer::{PieceWriter, count};
 use crate::volume::format::{
-    CheckpointFooter, CheckpointHeader, DAMAGE_PER_PIECE, DamageRecord, PAIRS_PER_PIECE,
-    PIECE_LEN_MAX, PieceKind, encode_damage, encode_pairs, encode_segment, segment_len,
+    CheckpointFooter, CheckpointHeader, CheckpointProperty, DAMAGE_PER_PIECE, DamageRecord,
+    PAIRS_PER_PIECE, PIECE_LEN_MAX, PieceKind, encode_damage, encode_pairs, encode_segment,
+    segment_len,
 };
 use crate::volume::index::StashKey;
 use crate::volume::io::{VolumeFile, outcome};
@@ -157,6 +158,8 @@ impl Volume {
     ) -> Result<(LogEnd, LogEnd, u64), NotWritten> {
         let failed = |what| move |error| NotWritten::Failed(what, error);
         let covers = self.log.end();
+        // Those of exactly this position: a start adds what the log says after it.
+        let properties = checkpoint_properties(self.contents.borrow().properties());
         let superblock = &self.superblock;
         // Allocated at once, so that the file has few extents and a full disk is noticed before anything
         // is written.
@@ -203,6 +206,7 @@ impl Volume {
             writer.count = count(places.len());
             writer.flush(PieceKind::Damage).await?;
         }
+        let properties = self.write_properties(&mut writer, properties).await?;
         let footer = CheckpointFooter {
             reached: log_position(&reached),
             stash,
@@ -210,6 +214,7 @@ impl Volume {
             entries,
             parts,
             damage: damage.len() as u64,
+            properties,
             len: writer.at + BLOCK,
             sums: writer.sums,
         };
@@ -247,6 +252,25 @@ impl Volume {
             writer.count = count(page.len());
             writer.flush(PieceKind::Parts).await?;
         }
+    }
+
+    async fn write_properties(
+        &self,
+        writer: &mut PieceWriter<'_, '_>,
+        mut properties: Vec<CheckpointProperty>,
+    ) -> Result<u64, NotWritten> {
+        if chosen(Sabotage::PropertiesTooLate) {
+            properties = checkpoint_properties(self.contents.borrow().properties());
+        }
+        for property in &properties {
+            if property.entry_len() > writer.space().len() {
+                writer.flush(PieceKind::Properties).await?;
+            }
+            writer.filled += property.encode(writer.space());
+            writer.count += 1;
+        }
+        writer.flush(PieceKind::Properties).await?;
+        Ok(properties.len() as u64)
     }
 
     async fn write_segments(
@@ -287,5 +311,5 @@ impl Volume {
 /// Approximate length of the file for this length of payload (bytes): segments do not fill pieces
 /// completely.
 fn padded_len(payload: u64) -> u64 {
-    (payload + payload / 32).next_multiple_of(BLOCK) + 3 * BLOCK
+    (payload + payload / 32).next_multiple_of(BLOCK) + 4 * BLOCK
 }

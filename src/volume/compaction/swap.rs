@@ -178,6 +178,7 @@ impl Swap<'_> {
         let (old, new) = (self.old, self.new);
         for MovedUpload { key, parts, reservation } in uploads {
             self.slot.uploads.with(key, |upload| {
+                new.contents.borrow_mut().properties_mut().hold_parts(upload.id);
                 upload.parts = parts;
                 upload.reservation = reservation;
             });

@@ -17,6 +17,13 @@ pub struct Figures {
     pub live: u64,
     /// Bytes of the log that are not live.
     pub dead: u64,
+    /// Time since which something in the log is dead (nanoseconds since 1970): the version of the first
+    /// needle or tombstone that superseded another needle, or of the first part of an abandoned upload if
+    /// that is lower. A version runs ahead of the wall clock after that went back. `None` when nothing is
+    /// dead.
+    pub oldest_dead_ns: Option<u64>,
+    /// Highest key of all needles and tombstones in the log, dead or not; 0 when there are none.
+    pub key_max: u64,
     /// Number of indexed needles.
     pub needles: u64,
     /// Memory used by the index.

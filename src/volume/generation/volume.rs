@@ -183,6 +183,8 @@ impl Volume {
             live,
             // A forged manifest may claim more parts than the log holds.
             dead: (tail - LOG_START).saturating_sub(live),
+            oldest_dead_ns: contents.properties().oldest_dead(),
+            key_max: contents.properties().key_max(),
             needles: index.needles,
             index: contents.memory() as u64,
             index_slots: index.slots,

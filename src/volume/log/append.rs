@@ -4,6 +4,7 @@
 use super::joined::Joined;
 use super::pending::Pending;
 use crate::base::sabotage::{Sabotage, chosen};
+use crate::base::types::NeedleId;
 use crate::volume::error::{IoError, Refusal};
 use crate::volume::{FenceReason, Volume, WriteState};
 
@@ -22,9 +23,15 @@ impl Volume {
             true => Ok(()),
             false => Err(state.refusal(self.superblock_state.get())),
         };
+        let of_upload = needles.iter().filter(|needle| needle.header.kind.is_of_upload());
+        let uploaded: Vec<NeedleId> = of_upload.map(|needle| needle.header.id).collect();
         let joined = self.log.join(needles, permitted);
         self.note_demand();
-        joined
+        let joined = joined?;
+        // Until they are published. After a failed write they stay held, and no upload is completed.
+        let mut contents = self.contents.borrow_mut();
+        uploaded.into_iter().for_each(|id| contents.properties_mut().hold_parts(id));
+        Ok(joined)
     }
 
     /// Adds needles as [`Self::append`] does. If the blocks of the file are reserved in steps, waits until

@@ -158,7 +158,7 @@ async fn write_commit(volume: &Volume, needles: Vec<Pending>, claim: u64) -> Out
     }
 
     if chosen(Sabotage::PublishBeforeFlush) {
-        placed.drain(..).for_each(|needle| publish(volume, &needle));
+        placed.drain(..).for_each(|needle| publish_appended(volume, &needle));
     }
     let mut bufs = volume.file.write(bufs, pieces, end.tail, true).await?;
     log.block.set(Some(bufs.swap_remove(0)));
@@ -174,7 +174,7 @@ async fn write_commit(volume: &Volume, needles: Vec<Pending>, claim: u64) -> Out
         let contents = volume.contents.borrow();
         needles.iter().for_each(|needle| contents.index().prefetch(needle.hash));
         drop(contents);
-        needles.iter().for_each(|needle| publish(volume, needle));
+        needles.iter().for_each(|needle| publish_appended(volume, needle));
     }
     Ok(end.tail)
 }
@@ -193,6 +193,14 @@ fn encode(needle: &mut Pending, incarnation: u64, offset: u64) {
     }
 }
 
+/// Publishes a needle whose upload, if it has one, was held when the needle was appended.
+fn publish_appended(volume: &Volume, needle: &Placed) {
+    publish(volume, needle);
+    if needle.header.kind.is_of_upload() {
+        volume.contents.borrow_mut().properties_mut().release_parts(needle.header.id);
+    }
+}
+
 /// Enters a needle into the index.
 ///
 /// # Panics
@@ -201,6 +209,7 @@ pub fn publish(volume: &Volume, needle: &Placed) {
     let mut contents = volume.contents.borrow_mut();
     let (hash, at, header) = (needle.hash, needle.at, &needle.header);
     let previous = header.previous;
+    contents.properties_mut().note(header);
     match header.kind {
         Kind::Part => {}
         Kind::Tombstone => {

@@ -1,4 +1,5 @@
-//! Index and space accounting of a volume: the index, and the number of live bytes in the log.
+//! Index and space accounting of a volume: the index, the number of live bytes in the log, and the
+//! properties of the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,6 +8,7 @@ use crate::base::types::NeedleId;
 use crate::volume::format::{HASH_PREFIX_BITS, HashPrefix};
 use crate::volume::index::{HASH_BITS_MIN, IdHash, Index, Location, RetiredIndex};
 use crate::volume::log::damaged_range::DamagedRange;
+use crate::volume::log::properties::LogProperties;
 
 const _: () = assert!(*HASH_PREFIX_BITS.start() == HASH_BITS_MIN);
 
@@ -19,12 +21,19 @@ pub struct Contents {
     /// Indexed records of lost objects, by their offset; with the ids of the objects, where these are known.
     losses: BTreeMap<u64, (Location, Option<NeedleId>)>,
     live: u64,
+    properties: LogProperties,
 }
 
 impl Contents {
     /// Creates empty contents that use this index.
     pub fn new(index: Index) -> Self {
-        Self { index, parts: BTreeMap::new(), losses: BTreeMap::new(), live: 0 }
+        Self {
+            index,
+            parts: BTreeMap::new(),
+            losses: BTreeMap::new(),
+            live: 0,
+            properties: LogProperties::default(),
+        }
     }
 
     /// Ends the use of these contents.
@@ -45,6 +54,16 @@ impl Contents {
     /// Bytes of the log that are indexed needles and their parts.
     pub fn live(&self) -> u64 {
         self.live
+    }
+
+    /// Returns the properties of the log.
+    pub fn properties(&self) -> &LogProperties {
+        &self.properties
+    }
+
+    /// Returns the properties of the log, to be changed or restored.
+    pub fn properties_mut(&mut self) -> &mut LogProperties {
+        &mut self.properties
     }
 
     /// Adds a needle with `parts` bytes of parts. Returns `false`, and does nothing, if the needle is already
@@ -99,9 +118,10 @@ impl Contents {
 
     /// Memory in use (bytes). Nodes of the trees are at least half full.
     pub fn memory(&self) -> usize {
+        let parts = self.parts.len() * 2 * size_of::<(u64, u64)>();
         let loss = size_of::<(u64, (Location, Option<NeedleId>))>();
         let losses = self.losses.len() * 2 * loss;
-        self.index.memory() + self.parts.len() * 2 * size_of::<(u64, u64)>() + losses
+        self.index.memory() + parts + losses + self.properties.memory()
     }
 
     /// Replays a replacement. Idempotent: a checkpoint may already contain its effect. Returns whether
@@ -125,7 +145,8 @@ impl Contents {
 
     /// Approximate length of a checkpoint of these contents (bytes).
     pub fn saved_len(&self) -> usize {
-        self.index.saved_len() + self.parts.len() * size_of::<(u64, u64)>()
+        let parts = self.parts.len() * size_of::<(u64, u64)>();
+        self.index.saved_len() + parts + self.properties.memory()
     }
 
     /// Returns the index, to be restored. Restored needles must be accounted for with [`Self::account`].
@@ -156,6 +177,7 @@ impl Contents {
         let lost: BTreeSet<u64> = lost.map(|at| at.offset).collect();
         assert_eq!(lost.len(), self.losses.len(), "records of losses that are in the index");
         assert_eq!(self.index.len(), self.index.locations().count(), "needles in the index");
+        self.properties.audit();
     }
 
     fn add_live(&mut self, at: Location, parts: u64) {

@@ -5,8 +5,9 @@
 //!   appends. `log_end`: where the log continues.
 //! - `append`: the way into the log, and its end. `committer`: writes commits and publishes them. `records`:
 //!   everything else that is written to the log.
-//! - `recover`, `scan`: from the file to the index. `contents`: index and space accounting.
-//!   `damaged_range`: damage that is known. `loss`: records of what a compaction could not carry over.
+//! - `recover`, `scan`: from the file to the index. `contents`: index and space accounting. `properties`:
+//!   since when something is dead, and the highest key. `damaged_range`: damage that is known. `loss`:
+//!   records of what a compaction could not carry over.
 
 mod append;
 pub(in crate::volume) mod append_log;
@@ -18,6 +19,7 @@ pub(in crate::volume) mod joined;
 pub(in crate::volume) mod log_end;
 mod loss;
 pub(in crate::volume) mod pending;
+pub(in crate::volume) mod properties;
 mod records;
 pub(in crate::volume) mod recover;
 pub(in crate::volume) mod reservation;

@@ -64,6 +64,7 @@ impl Slot {
         let volume = self.volume();
         volume.admit()?;
         let reservation = Reservation::new(&volume, body_cost(body_len)).ok_or(Refusal::Full)?;
+        volume.contents.borrow_mut().properties_mut().hold_parts(id);
         let (parts, sums) = (Vec::new(), Vec::new());
         let key = self.uploads.add(OpenUpload { id, cookie, parts, sums, reservation });
         Ok(Upload {
@@ -184,7 +185,10 @@ impl Upload {
 }
 
 impl Drop for Upload {
+    /// Its parts are dead from now on, unless a manifest names them, or will when its commit is durable.
     fn drop(&mut self) {
+        let id = self.slot.uploads.with(self.key, |upload| upload.id);
         self.slot.uploads.remove(self.key);
+        self.slot.volume().contents.borrow_mut().properties_mut().release_parts(id);
     }
 }

@@ -1,4 +1,5 @@
-//! The state of a volume as JSON, in `/status` and `/volumes`. Sizes are in bytes, times in milliseconds.
+//! The state of a volume as JSON, in `/status` and `/volumes`. Sizes are in bytes, durations in
+//! milliseconds, points in time in seconds since 1970.
 
 use std::collections::BTreeMap;
 
@@ -45,6 +46,8 @@ pub struct VolumeStatus {
     pub live: u64,
     /// Space of superseded and deleted needles (bytes).
     pub dead: u64,
+    /// Time since which something in it is dead (seconds since 1970); null when nothing is.
+    pub oldest_dead: Option<u64>,
     /// Number of live needles.
     pub needles: u64,
     /// Number of extents of the file.
@@ -101,6 +104,7 @@ impl VolumeStatus {
             used: 0,
             live: 0,
             dead: 0,
+            oldest_dead: None,
             needles: 0,
             extents: 0,
             index_bytes: 0,
@@ -139,6 +143,7 @@ impl From<&VolumeMetrics> for VolumeStatus {
             used: v.board.used_bytes.get(),
             live: v.live_bytes.get(),
             dead: v.dead_bytes.get(),
+            oldest_dead: Some(v.oldest_dead_seconds.get()).filter(|seconds| *seconds > 0),
             needles: v.needles.get(),
             extents: v.extents.get(),
             index_bytes: v.index_bytes.get(),

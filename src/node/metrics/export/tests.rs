@@ -167,6 +167,7 @@ fn each_row_reads_its_own_field() {
         ("buffer_size_bytes", &s.buffer_bytes_total),
         ("volume_live_bytes", &v.live_bytes),
         ("volume_dead_bytes", &v.dead_bytes),
+        ("volume_oldest_dead_timestamp_seconds", &v.oldest_dead_seconds),
         ("volume_needles", &v.needles),
         ("volume_extents", &v.extents),
         ("volume_index_bytes", &v.index_bytes),

@@ -22,6 +22,8 @@ pub struct CheckpointFooter {
     pub parts: u64,
     /// Number of damaged ranges.
     pub damage: u64,
+    /// Number of properties, those of unknown types included.
+    pub properties: u64,
     /// Length of all pieces, this one included (bytes).
     pub len: u64,
     /// Checksum over the checksums of all preceding pieces.
@@ -42,7 +44,7 @@ impl CheckpointFooter {
         let mut fields = Encoder::new(&mut out[PAYLOAD_AT..]);
         self.reached.encode(&mut fields);
         fields.u64(self.stash).u64(self.segments).u64(self.entries).u64(self.parts);
-        fields.u64(self.damage).u64(self.len).u64(self.sums);
+        fields.u64(self.damage).u64(self.properties).u64(self.len).u64(self.sums);
         let len = fields.len();
         finish_piece(PieceKind::Footer, number, 1, len, incarnation, out).0
     }
@@ -61,6 +63,7 @@ impl CheckpointFooter {
             entries: input.u64(),
             parts: input.u64(),
             damage: input.u64(),
+            properties: input.u64(),
             len: input.u64(),
             sums: input.u64(),
         };

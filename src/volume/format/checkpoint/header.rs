@@ -1,13 +1,13 @@
 //! The first piece of a checkpoint: of which volume file and which index it is a copy.
 
 use super::lens::{HEADER_LEN, LAYOUT_NUMBERS, PAYLOAD_AT};
-use super::piece::{PieceKind, decode_piece, finish_piece};
+use super::piece::{CheckpointPiece, PieceKind, decode_piece, finish_piece};
 use super::position::LogPosition;
 use crate::base::limits::{BLOCK, TRAILER};
 use crate::volume::format::field::{Decoder, Encoder};
 
 /// Version of the format of checkpoints that this build writes, and the only one that it reads.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The first piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,12 +64,7 @@ impl CheckpointHeader {
     /// when it is not valid or of another version.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<(Self, u64)> {
-        let bytes = bytes.get(..BLOCK as usize)?;
-        let incarnation = Decoder::new(&bytes[PAYLOAD_AT + INCARNATION_AT..]).u64();
-        let piece = decode_piece(bytes, 0, incarnation, true)?;
-        if piece.kind != PieceKind::Header || piece.payload.len() != HEADER_LEN {
-            return None;
-        }
+        let piece = first_piece(bytes)?;
         let mut input = Decoder::new(piece.payload);
         if input.u32() != VERSION {
             return None;
@@ -97,4 +92,20 @@ impl CheckpointHeader {
     fn fits(&self) -> bool {
         self.size.checked_sub(TRAILER).is_some_and(|log_end| self.covers.fits(log_end))
     }
+}
+
+/// Decodes the first piece, of whichever volume file and version it is.
+fn first_piece(bytes: &[u8]) -> Option<CheckpointPiece<'_>> {
+    let bytes = bytes.get(..BLOCK as usize)?;
+    let incarnation = Decoder::new(&bytes[PAYLOAD_AT + INCARNATION_AT..]).u64();
+    let piece = decode_piece(bytes, 0, incarnation, true)?;
+    (piece.kind == PieceKind::Header && piece.payload.len() == HEADER_LEN).then_some(piece)
+}
+
+/// Returns the version of the format of the checkpoint that begins with these bytes, if that is not the
+/// version that this build reads. Returns `None` when the first piece is not valid.
+#[must_use]
+pub fn other_checkpoint_version(bytes: &[u8]) -> Option<u32> {
+    let version = Decoder::new(first_piece(bytes)?.payload).u32();
+    (version != VERSION).then_some(version)
 }

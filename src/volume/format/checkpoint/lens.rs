@@ -13,7 +13,7 @@ pub const LAYOUT_NUMBERS: usize = 8;
 /// Length of the payload of a header.
 pub(super) const HEADER_LEN: usize = 16 + 4 + 4 + 4 * 8 + LAYOUT_NUMBERS * 4 + 5 * 8 + 8;
 /// Length of the payload of a footer.
-pub(super) const FOOTER_LEN: usize = 5 * 8 + 7 * 8;
+pub(super) const FOOTER_LEN: usize = 5 * 8 + 8 * 8;
 /// Length of a pair of numbers.
 pub(super) const PAIR_LEN: usize = 16;
 /// Length of a damaged range.

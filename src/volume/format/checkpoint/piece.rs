@@ -21,19 +21,28 @@ pub enum PieceKind {
     Parts = 4,
     /// Damaged ranges.
     Damage = 5,
+    /// Properties of the log: entries of type, length and value.
+    Properties = 6,
     /// Totals of all pieces; the last piece.
-    Footer = 6,
+    Footer = 7,
 }
 
 impl PieceKind {
     pub(super) fn of(number: u32) -> Option<Self> {
-        let all =
-            [Self::Header, Self::Stash, Self::Segments, Self::Parts, Self::Damage, Self::Footer];
+        let all = [
+            Self::Header,
+            Self::Stash,
+            Self::Segments,
+            Self::Parts,
+            Self::Damage,
+            Self::Properties,
+            Self::Footer,
+        ];
         all.into_iter().find(|kind| *kind as u32 == number)
     }
 
     /// Condition of encoder and decoder for a piece: `payload` bytes hold exactly `count` entries of this
-    /// kind. Segments differ in length; each contains its own.
+    /// kind. Segments and properties differ in length; each contains its own.
     fn fits(self, count: u32, payload: usize) -> bool {
         let count = count as usize;
         let len = match self {
@@ -41,7 +50,7 @@ impl PieceKind {
             Self::Footer => count.checked_mul(FOOTER_LEN).filter(|_| count == 1),
             Self::Stash | Self::Parts => count.checked_mul(PAIR_LEN),
             Self::Damage => count.checked_mul(DAMAGE_LEN),
-            Self::Segments => Some(payload),
+            Self::Segments | Self::Properties => Some(payload),
         };
         payload <= PAYLOAD_LEN_MAX && len == Some(payload)
     }

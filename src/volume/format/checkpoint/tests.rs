@@ -27,6 +27,25 @@ fn header() -> CheckpointHeader {
     }
 }
 
+fn properties() -> Vec<CheckpointProperty> {
+    let unnamed = |n: u64| UnnamedRecord { id: (n, 7), version: n + 1, len: n * 512 };
+    let full = (0..UNNAMED_PER_ENTRY as u64).map(unnamed).collect();
+    vec![
+        CheckpointProperty::OldestDead(0x0102_0304_0506_0708),
+        CheckpointProperty::KeyMax(9),
+        CheckpointProperty::UnnamedParts(vec![unnamed(5), unnamed(u64::from(u32::MAX))]),
+        CheckpointProperty::UnnamedParts(full),
+    ]
+}
+
+fn encode_properties(properties: &[CheckpointProperty], out: &mut [u8]) -> usize {
+    properties.iter().fold(0, |at, property| {
+        let len = property.encode(&mut out[at..]);
+        assert_eq!(len, property.entry_len());
+        at + len
+    })
+}
+
 #[test]
 fn encoded_structures_are_decoded_to_the_same() {
     let mut out = vec![0xff; PIECE_LEN_MAX];
@@ -41,6 +60,7 @@ fn encoded_structures_are_decoded_to_the_same() {
         entries: 3,
         parts: 4,
         damage: 5,
+        properties: 6,
         len: 9 * BLOCK,
         sums: 7,
     };
@@ -78,6 +98,12 @@ fn encoded_structures_are_decoded_to_the_same() {
     let len = encode_damage(&damage, &mut out);
     assert!(decode_damage(&out[..len], 5).unwrap().eq(damage));
     assert!(decode_damage(&out[..len], 4).is_none());
+
+    let properties = properties();
+    let len = encode_properties(&properties, &mut out[PAYLOAD_AT..]);
+    let (len, _) = finish_piece(PieceKind::Properties, 1, 4, len, INCARNATION, &mut out);
+    let piece = decode_piece(&out[..len], 1, INCARNATION, true).unwrap();
+    assert_eq!(decode_properties(piece.payload, piece.count), Some(properties));
 }
 
 fn any_position() -> impl Strategy<Value = LogPosition> {
@@ -105,7 +131,7 @@ proptest! {
         (reached, len, entries) in (any_position(), number(), number()),
     ) {
         let footer = CheckpointFooter {
-            reached, stash: 1, segments: 2, entries, parts: 3, damage: 4, len, sums: 5,
+            reached, stash: 1, segments: 2, entries, parts: 3, damage: 4, properties: 5, len, sums: 6,
         };
         let mut out = vec![0xee; BLOCK as usize];
         footer.put(3, INCARNATION, &mut out);
@@ -119,11 +145,11 @@ proptest! {
 
     #[test]
     fn piece_is_encoded_exactly_if_it_would_be_decoded(
-        kind in 1u32..7,
-        (count, each) in (0u32..4, prop_oneof![Just(16usize), Just(32), Just(96), Just(HEADER_LEN)]),
+        kind in 1u32..8,
+        (count, each) in (0u32..4, prop_oneof![Just(16usize), Just(32), Just(104), Just(HEADER_LEN)]),
         more in prop_oneof![Just(0usize), Just(1), Just(PAYLOAD_LEN_MAX - 10), Just(PAYLOAD_LEN_MAX + 1)],
     ) {
-        let kind = PieceKind::of(kind).expect("1 to 6");
+        let kind = PieceKind::of(kind).expect("1 to 7");
         let payload = count as usize * each + more;
         let mut out = vec![0; 2 * PIECE_LEN_MAX];
         put_piece(kind, 3, count, payload, INCARNATION, &mut out);
@@ -157,5 +183,93 @@ fn every_flipped_bit_is_detected() {
     assert!(decode_piece(&out, 2, INCARNATION + 1, true).is_none(), "a piece of another file");
     for len in 0..len {
         assert!(decode_piece(&out[..len], 2, INCARNATION, true).is_none());
+    }
+}
+
+#[test]
+fn properties_have_the_documented_bytes() {
+    let mut out = vec![0xee; 100];
+    let unnamed = UnnamedRecord { id: (0x0a, 0x0b), version: 0x0c, len: 0x0200 };
+    let all = [
+        CheckpointProperty::OldestDead(0x0102_0304_0506_0708),
+        CheckpointProperty::KeyMax(9),
+        CheckpointProperty::UnnamedParts(vec![unnamed]),
+    ];
+    let len = encode_properties(&all, &mut out);
+    let expected = [
+        &[1, 0, 8, 0, 8, 7, 6, 5, 4, 3, 2, 1][..],
+        &[2, 0, 8, 0, 9, 0, 0, 0, 0, 0, 0, 0],
+        &[4, 0, 28, 0, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0x0c, 0, 0, 0, 0, 0, 0, 0],
+        &[0, 2, 0, 0, 0, 0, 0, 0, 0x0b, 0, 0, 0],
+    ];
+    assert_eq!(out[..len], expected.concat());
+}
+
+#[test]
+fn properties_of_unknown_types_are_left_out() {
+    // The sums of expiry, which no build writes yet, a type of a later build, and a known one.
+    let payload = [3, 0, 2, 0, 5, 5, 255, 255, 0, 0, 2, 0, 8, 0, 9, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(decode_properties(&payload, 3), Some(vec![CheckpointProperty::KeyMax(9)]));
+    assert_eq!(decode_properties(&[], 0), Some(Vec::new()));
+}
+
+#[test]
+fn properties_of_wrong_length_are_refused() {
+    for (payload, count) in [
+        (&[1, 0, 7, 0, 1, 2, 3, 4, 5, 6, 7][..], 1),
+        (&[2, 0, 9, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9], 1),
+        (&[4, 0, 2, 0, 1, 2], 1),
+        // The entry, or its head, is longer than what is left.
+        (&[9, 0, 3, 0, 1, 2], 1),
+        (&[9, 0, 0], 1),
+        // More or fewer entries than the piece says.
+        (&[9, 0, 1, 0, 1], 2),
+        (&[9, 0, 1, 0, 1, 9, 0, 0, 0], 1),
+        (&[9, 0, 0, 0], 0),
+    ] {
+        assert_eq!(decode_properties(payload, count), None, "{payload:?}");
+    }
+}
+
+#[test]
+fn checkpoint_of_another_version_is_refused_by_its_version() {
+    let mut out = vec![0; BLOCK as usize];
+    header().encode(&mut out);
+    assert_eq!(out[PAYLOAD_AT..PAYLOAD_AT + 4], [2, 0, 0, 0]);
+    assert_eq!(other_checkpoint_version(&out), None);
+    for version in [1, 3] {
+        out[PAYLOAD_AT] = version;
+        assert_eq!(other_checkpoint_version(&out), None, "its checksum is wrong");
+        finish_piece(PieceKind::Header, 0, 1, HEADER_LEN, INCARNATION, &mut out);
+        assert_eq!(CheckpointHeader::decode(&out), None);
+        assert_eq!(other_checkpoint_version(&out), Some(u32::from(version)));
+    }
+}
+
+proptest! {
+    #[test]
+    fn decoded_properties_are_the_same_when_they_are_encoded_again(
+        entries in prop::collection::vec(
+            (0u16..6, prop_oneof![Just(0usize), Just(8), Just(28), Just(56), 0usize..40]), 0..5,
+        ),
+        (cut, fill) in (prop_oneof![Just(0usize), 0usize..60], any::<u8>()),
+    ) {
+        let mut payload = Vec::new();
+        for (kind, len) in &entries {
+            payload.extend(kind.to_le_bytes());
+            payload.extend(u16::try_from(*len).expect("below 60").to_le_bytes());
+            payload.extend(std::iter::repeat_n(fill, *len));
+        }
+        payload.truncate(payload.len().saturating_sub(cut));
+        let count = |len: usize| u32::try_from(len).expect("at most four");
+        if let Some(properties) = decode_properties(&payload, count(entries.len())) {
+            let mut again = vec![0xee; 300];
+            let len = encode_properties(&properties, &mut again);
+            prop_assert!(len <= payload.len() && properties.len() <= entries.len());
+            prop_assert_eq!(
+                decode_properties(&again[..len], count(properties.len())),
+                Some(properties)
+            );
+        }
     }
 }

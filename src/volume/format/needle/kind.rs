@@ -20,6 +20,12 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether an upload of a multipart object writes needles of this kind.
+    #[must_use]
+    pub fn is_of_upload(self) -> bool {
+        matches!(self, Self::Part | Self::Manifest)
+    }
+
     pub(super) fn from_code(code: u8) -> Option<Self> {
         Some(match code {
             1 => Self::Data,

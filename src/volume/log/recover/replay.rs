@@ -65,10 +65,12 @@ impl Recovery<'_> {
         match found {
             FoundNeedle::Whole(header, _) => {
                 self.end.version = self.end.version.max(header.version);
+                self.result.contents.properties_mut().note(header);
                 self.take_over_header(header, location).await;
             }
             FoundNeedle::Damaged(footer) => {
                 self.result.damage.push(DamagedRange::of_file(location, footer.owner()));
+                self.result.contents.properties_mut().note_damaged(footer, self.end.version);
                 self.take_over_footer(footer, location).await;
             }
         }
@@ -144,7 +146,8 @@ impl Recovery<'_> {
     }
 
     /// Removes the needles of `id` from the index whose offset is below `before` (bytes). They are
-    /// identified by reading them.
+    /// identified by reading them. They are dead since the highest version so far: that of the needle that
+    /// removes them, or, if its header is damaged, a little earlier.
     async fn remove_by_identity(&mut self, hash: IdHash, id: NeedleId, before: u64) {
         let candidates = self.result.contents.index().candidates(hash);
         let older: Vec<Location> = candidates.filter(|at| at.offset < before).collect();
@@ -152,8 +155,9 @@ impl Recovery<'_> {
             let wanted = ScanFilter { sequences: 0..=u64::MAX, epoch: None };
             let end = at.offset + at.len;
             let needles = self.scanner.collect(at.offset, end, &wanted).await;
-            if needles.iter().any(|needle| needle.owner() == Some(id)) {
-                self.result.contents.remove(hash, at.offset);
+            let is_same = needles.iter().any(|needle| needle.owner() == Some(id));
+            if is_same && self.result.contents.remove(hash, at.offset) {
+                self.result.contents.properties_mut().note_death(self.end.version);
             }
         }
     }

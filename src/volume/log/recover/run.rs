@@ -47,6 +47,7 @@ pub async fn recover(log: &RecoveryInput<'_>, saved: Option<Saved>) -> Recovered
     recovery.follow_chain().await;
     recovery.decide_tail().await;
     let mut result = recovery.result;
+    result.contents.properties_mut().abandon_unheld();
     result.unread = recovery.scanner.lost_sectors;
     result.bytes_read = recovery.scanner.bytes_read;
     let witnesses = [log.hint.map(|hint| hint.version), reached.map(|end| end.version)];

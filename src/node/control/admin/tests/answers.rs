@@ -257,6 +257,7 @@ fn status_has_the_documented_fields() {
         "used",
         "live",
         "dead",
+        "oldest_dead",
         "needles",
         "extents",
         "index_bytes",
