@@ -120,6 +120,34 @@ fn full_volume_is_reported_full_after_restart() {
     warnings_with(&again, "the volume is full");
 }
 
+/// What a cache in front needs to know: photos of a volume that takes no more of them do not become old.
+#[test]
+fn full_volume_is_announced_as_read_only_by_reads_and_uploads() {
+    let dir = data_dir();
+    let daemon = daemon(dir.path(), "16MiB");
+    let mut client = daemon.client();
+    let announced = |reply: &daemon_harness::Reply| {
+        reply.header("x-hayloft-volume").expect("the field is there").to_owned()
+    };
+    let stored = client.put(&path(1_000_000), &bytes(1, 5000)).unwrap();
+    assert_eq!((stored.status, announced(&stored).as_str()), (201, "writable"));
+    assert_eq!(announced(&client.get(&path(1_000_000)).unwrap()), "writable");
+    fill(&mut client, 900_000);
+    let read = client.get(&path(1_000_000)).unwrap();
+    assert_eq!((read.status, announced(&read).as_str()), (200, "read-only"));
+    let head = client.request("HEAD", &path(1_000_000), &[], None).unwrap();
+    assert_eq!((head.status, announced(&head).as_str()), (200, "read-only"));
+    // Short photos still fit, new and old ones, and so do deletes.
+    let new = client.put(&path(2_000_000), &bytes(2, 100)).unwrap();
+    assert_eq!((new.status, announced(&new).as_str()), (201, "read-only"));
+    let posted = client.request("POST", "/1", &[], Some(b"photo")).unwrap();
+    assert_eq!((posted.status, announced(&posted).as_str()), (201, "read-only"));
+    let replaced = client.put(&path(2_000_000), &bytes(3, 100)).unwrap();
+    assert_eq!((replaced.status, announced(&replaced).as_str()), (204, "read-only"));
+    let deleted = client.request("DELETE", &path(2_000_000), &[], None).unwrap();
+    assert_eq!(deleted.status, 204);
+}
+
 /// Statistics requested after an acknowledgement include its photo, however soon.
 #[test]
 fn volume_statistics_include_every_acknowledged_write() {

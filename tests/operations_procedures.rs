@@ -274,9 +274,9 @@ fn photo(client: &mut Client, url: &str) -> Photo {
 }
 
 #[test]
-fn compaction_procedure_keeps_every_photo_readable() {
+fn offline_compaction_keeps_every_photo_readable() {
     let machine = Machine::new();
-    let steps = commands("Getting space back");
+    let steps = commands("Getting space back offline");
     assert_eq!(steps[0], "hayloft volume read-only 1");
     machine.assert_never_404(|| {
         machine.run(steps[0]);

@@ -163,6 +163,7 @@ fn documented_alarms_fire_as_expected_and_not_for_a_healthy_store() {
         (vec![("hayloft_volume_full{", 1.0)], vec!["no volume takes photos"]),
         (vec![("hayloft_volume_state{volume=\"1\",state=\"lost\"", 1.0)], vec!["volume impaired"]),
         (vec![("hayloft_durable", 0.0)], vec!["not durable"]),
+        (vec![("hayloft_volume_erase_overdue", 1.0)], vec!["erasure overdue"]),
         (vec![("hayloft_shard_silence_seconds", 9.0)], vec!["shard hangs"]),
     ] {
         assert_eq!(firing_alarms(&place, &with_values(&figures, &changes)), wanted, "{changes:?}");

@@ -1,6 +1,11 @@
-//! Dates of the Gregorian calendar, and times as RFC 3339, in UTC.
+//! Dates of the Gregorian calendar, times as RFC 3339, and parts of the day, in UTC.
 //!
 //! This module knows no other module, and reads no clock.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
 
 /// Seconds of a day.
 pub const DAY_SECONDS: u64 = 86_400;
@@ -91,9 +96,107 @@ fn days_in_month(year: u32, month: u32) -> u32 {
     }
 }
 
+/// A part of each day, to the minute, in UTC. It may extend over midnight. Text form: `22:00-06:00`; the end
+/// does not belong to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DayWindow {
+    /// First minute of the day, and the minute behind the last one; never equal.
+    from: u32,
+    until: u32,
+}
+
+impl DayWindow {
+    /// Whether a number of seconds since 1970-01-01 UTC is in this part of its day.
+    #[must_use]
+    pub fn contains(self, seconds: u64) -> bool {
+        let minute = Civil::from_seconds(seconds).second_of_day / 60;
+        if self.from < self.until {
+            (self.from..self.until).contains(&minute)
+        } else {
+            !(self.until..self.from).contains(&minute)
+        }
+    }
+}
+
+/// The text is no part of a day.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "{0:?} is no part of a day; write two different times of day in UTC, for instance 22:00-06:00"
+)]
+pub struct ParseDayWindowError(String);
+
+impl FromStr for DayWindow {
+    type Err = ParseDayWindowError;
+
+    fn from_str(text: &str) -> Result<Self, ParseDayWindowError> {
+        let times = text.split_once('-').and_then(|(from, until)| {
+            let window = Self { from: minute_of_day(from)?, until: minute_of_day(until)? };
+            (window.from != window.until).then_some(window)
+        });
+        times.ok_or_else(|| ParseDayWindowError(text.to_owned()))
+    }
+}
+
+impl fmt::Display for DayWindow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [from, until] = [self.from, self.until].map(|at| (at / 60, at % 60));
+        write!(f, "{:02}:{:02}-{:02}:{:02}", from.0, from.1, until.0, until.1)
+    }
+}
+
+/// Parses `HH:MM`.
+fn minute_of_day(text: &str) -> Option<u32> {
+    let (hour, minute) = text.split_once(':')?;
+    let number = |text: &str, below: u32| {
+        let is_number = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number: Option<u32> = is_number.then(|| text.parse().ok()).flatten();
+        number.filter(|number| *number < below)
+    };
+    Some(number(hour, 24)? * 60 + number(minute, 60)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_of_the_day_may_extend_over_midnight() {
+        let minutes_in = |text: &str| {
+            let window: DayWindow = text.parse().unwrap();
+            assert_eq!(window.to_string(), text);
+            let day = 20_000 * DAY_SECONDS;
+            let inside = |minute: &u64| {
+                let (first, last) = (day + minute * 60, day + minute * 60 + 59);
+                assert_eq!(window.contains(first), window.contains(last));
+                window.contains(first)
+            };
+            (0..1440).filter(inside).collect::<Vec<u64>>()
+        };
+        assert_eq!(minutes_in("01:30-02:00"), (90..120).collect::<Vec<_>>());
+        assert_eq!(minutes_in("23:59-00:00"), [1439]);
+        assert_eq!(minutes_in("00:00-23:59"), (0..1439).collect::<Vec<_>>());
+        assert_eq!(minutes_in("22:00-06:00"), (0..360).chain(1320..1440).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn invalid_parts_of_the_day_are_rejected_with_advice() {
+        for text in [
+            "",
+            "22",
+            "22-06",
+            "22:00",
+            "22:00-22:00",
+            "24:00-06:00",
+            "22:60-06:00",
+            "2:00-06:00",
+            "22:00 - 06:00",
+            "22:00-06:00-07:00",
+            "+2:00-06:00",
+        ] {
+            let error = text.parse::<DayWindow>().expect_err(text).to_string();
+            assert!(error.contains("22:00-06:00"), "{text:?}: {error}");
+        }
+    }
 
     #[test]
     fn times_print_as_rfc_3339() {

@@ -118,8 +118,9 @@ pub const HANDED_OVER_MAX: usize = 1024;
 pub const MESSAGES_IN_FLIGHT: usize = 512;
 /// Largest number of changes to volumes (creation, deletion, read-only, writable) under way.
 pub const CHANGES_MAX: usize = 16;
-/// Largest number of orders to one shard under way: one for each change, and one for the device limit.
-pub const ORDERS_MAX: usize = 2 * CHANGES_MAX;
+/// Largest number of orders to one shard under way: one for each change and one for the device limit, one for
+/// each of as many requests to compact or cancel, one of the regular look, and one to pause.
+pub const ORDERS_MAX: usize = 3 * CHANGES_MAX + 2;
 /// Capacity of the queue of the access trace (records); further requests are left out of the trace.
 pub const ACCESS_RECORDS: usize = 1 << 16;
 /// Capacity of the log queue (lines); further lines are dropped.

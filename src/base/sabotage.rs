@@ -99,6 +99,12 @@ sabotages! {
     UnmonitoredVolume = "unmonitored-volume",
     /// A volume is changed while another change to it is under way.
     InterleavedChanges = "interleaved-changes",
+    /// A volume is deleted without ending its compaction first.
+    DeleteWhileCompacting = "delete-while-compacting",
+    /// Two compactions use a data directory at the same time.
+    CompactTwiceInADirectory = "compact-twice-in-a-directory",
+    /// New volumes take the space that compactions need.
+    IgnoreReserve = "ignore-reserve",
     /// A checkpoint is still being written while the file of its volume is removed.
     CheckpointAfterRemoval = "checkpoint-after-removal",
     /// A drain waits for requests under way without a time limit.

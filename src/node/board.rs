@@ -5,7 +5,7 @@
 //! | reader | decides |
 //! | --- | --- |
 //! | shards | the volume of a `POST /`, the shard of a new connection, whether to take more requests |
-//! | main thread | readiness and keep-alives for the service manager, the reasons to stop |
+//! | main thread | readiness and keep-alives, the reasons to stop, which volumes to compact or create |
 //! | control plane | `/healthz`, `/readyz` |
 //!
 //! Metrics and `/status` show the same values. A value that nothing decides on is a metric
@@ -16,56 +16,16 @@
 
 use crate::base::types::{ShardId, VolumeId};
 use std::collections::BTreeMap;
-use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::label::{Label, label_enum};
+use super::label::label_enum;
 
-/// A number with one writer that any thread may read.
-#[derive(Debug, Default)]
-pub struct Level(AtomicU64);
+mod cell;
+mod compaction;
 
-impl Level {
-    /// Replaces the value. Only the owner may call this.
-    #[inline]
-    pub fn set(&self, value: u64) {
-        self.0.store(value, Relaxed);
-    }
-
-    /// The present value; callable from any thread.
-    #[inline]
-    #[must_use]
-    pub fn get(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-}
-
-/// A state with one writer that any thread may read, such as that of a volume.
-#[derive(Debug)]
-pub struct StateCell<L>(AtomicU64, PhantomData<L>);
-
-impl<L: Label> StateCell<L> {
-    /// A cell that holds `state`.
-    #[must_use]
-    pub fn new(state: L) -> Self {
-        Self(AtomicU64::new(state.index() as u64), PhantomData)
-    }
-
-    /// Replaces the state. Only the owner may call this.
-    #[inline]
-    pub fn set(&self, state: L) {
-        self.0.store(state.index() as u64, Relaxed);
-    }
-
-    /// The present state; callable from any thread.
-    #[inline]
-    #[must_use]
-    pub fn get(&self) -> L {
-        // Only `new` and `set` write the cell, and both write an index of ALL.
-        L::ALL[self.0.load(Relaxed) as usize]
-    }
-}
+pub use cell::{Level, StateCell};
+pub use compaction::{CompactionBoard, CompactionEnd, CompactionOutcome, ShownCompaction};
 
 label_enum! {
     /// State of a data directory.
@@ -129,11 +89,18 @@ pub struct ShardBoard {
     last_turn_ns: Level,
     /// Number of open connections.
     pub connections: Level,
+    /// 1 while its compactions are paused.
+    pub background_paused: Level,
 }
 
 impl ShardBoard {
     fn new(info: ShardInfo) -> Self {
-        Self { info, last_turn_ns: Level::default(), connections: Level::default() }
+        Self {
+            info,
+            last_turn_ns: Level::default(),
+            connections: Level::default(),
+            background_paused: Level::default(),
+        }
     }
 
     /// Records an event loop iteration at `now_ns` (CLOCK_MONOTONIC).
@@ -217,20 +184,21 @@ pub struct VolumeInfo {
     pub id: VolumeId,
     /// The shard that owns it.
     pub shard: ShardId,
-    /// Data directory of its newest file, as a position in [`Board::disks`]; see [`VolumeBoard::disk`].
+    /// Data directory of its newest file when it was registered, as a position in [`Board::disks`]; the present one
+    /// is [`VolumeBoard::disk`].
     pub disk: u32,
     /// False if writes go through the page cache (`--buffered`) and may not survive a power cut.
     pub durable: bool,
 }
 
-/// A volume on the board. Its shard is the only writer.
+/// A volume on the board. Its shard is the only writer, except for the fields that name the main thread.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct VolumeBoard {
     /// Constant properties, except for the data directory.
     pub info: VolumeInfo,
     /// Data directory of the open file, as a position in [`Board::disks`]; before the volume is open, of its
-    /// newest file.
+    /// newest file. The main thread writes it, too, when the volume was compacted into another directory.
     pub disk: Level,
     /// Present state.
     pub state: StateCell<VolumeState>,
@@ -244,6 +212,22 @@ pub struct VolumeBoard {
     pub used_bytes: Level,
     /// Bytes of the file that cannot be used now, because the file system has no space for them.
     pub unavailable_bytes: Level,
+    /// Bytes of live needles.
+    pub live_bytes: Level,
+    /// Bytes of superseded and deleted needles, of tombstones, and of commit records and padding.
+    pub dead_bytes: Level,
+    /// Wall clock of the oldest deletion or replacement whose bytes are still in the file (nanoseconds since
+    /// 1970); 0 if there is none, or it is not known.
+    pub oldest_dead_ns: Level,
+    /// Generation of the file.
+    pub generation: Level,
+    /// Its compaction.
+    pub compaction: CompactionBoard,
+    /// Dead bytes that the last compaction could not remove, such as tombstones that are kept. Written by the
+    /// main thread.
+    pub kept_bytes: Level,
+    /// 1 if bytes have been dead for longer than `compaction.erase_within`. Written by the main thread.
+    pub erase_overdue: Level,
 }
 
 impl VolumeBoard {
@@ -261,6 +245,13 @@ impl VolumeBoard {
             size_bytes: Level::default(),
             used_bytes: Level::default(),
             unavailable_bytes: Level::default(),
+            live_bytes: Level::default(),
+            dead_bytes: Level::default(),
+            oldest_dead_ns: Level::default(),
+            generation: Level::default(),
+            compaction: CompactionBoard::default(),
+            kept_bytes: Level::default(),
+            erase_overdue: Level::default(),
         }
     }
 
@@ -269,6 +260,12 @@ impl VolumeBoard {
     pub fn room(&self) -> u64 {
         let taken = self.used_bytes.get() + self.unavailable_bytes.get();
         self.size_bytes.get().saturating_sub(taken)
+    }
+
+    /// Bytes that a compaction would free inside the file.
+    #[must_use]
+    pub fn reclaimable_bytes(&self) -> u64 {
+        self.dead_bytes.get().saturating_sub(self.kept_bytes.get())
     }
 }
 
@@ -353,6 +350,7 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::label::Label;
 
     fn shard(index: usize) -> ShardInfo {
         ShardInfo { id: ShardId::from_index(index), core: 0, port: None }
@@ -360,16 +358,6 @@ mod tests {
 
     fn volume(id: u32) -> VolumeInfo {
         VolumeInfo { id: VolumeId(id), shard: ShardId::from_index(0), disk: 0, durable: true }
-    }
-
-    #[test]
-    fn state_cell_stores_each_state() {
-        let cell = StateCell::new(VolumeState::Failed);
-        assert_eq!(cell.get(), VolumeState::Failed);
-        for &state in VolumeState::ALL {
-            cell.set(state);
-            assert_eq!(cell.get(), state);
-        }
     }
 
     #[test]
@@ -409,6 +397,11 @@ mod tests {
         assert_eq!(room(), Some(30), "the same numbers");
         three.unavailable_bytes.set(29);
         assert_eq!(room(), Some(1), "without what the disk has no space for");
+        three.dead_bytes.set(12);
+        three.kept_bytes.set(5);
+        assert_eq!(three.reclaimable_bytes(), 7);
+        three.kept_bytes.set(20);
+        assert_eq!(three.reclaimable_bytes(), 0, "less than was kept is dead now");
         board.remove_volume(VolumeId(3));
         assert!(board.volume(VolumeId(3)).is_none());
         assert_eq!(ids(), [7]);

@@ -17,7 +17,7 @@ use hayloft::http::conn::Deadlines;
 use hayloft::node::board::{Board, ShardInfo};
 use hayloft::node::metrics::{Metrics, NodeInfo, ReadMetric};
 use hayloft::node::shard::{
-    Listener, Reactor, RequestOrigin, Requester, ShardConfig, Shared, Start,
+    BackgroundRates, Listener, Reactor, RequestOrigin, Requester, ShardConfig, Shared, Start,
 };
 use hayloft::runtime::buffer::{Pool, Region};
 use hayloft::runtime::op::{DirId, Driver, Sock};
@@ -196,6 +196,7 @@ fn config(plan: &Plan, disk_missing: bool) -> ShardConfig {
         drain_ns: plan.drain_ns,
         disk_missing,
         audit_log: false,
+        background: BackgroundRates::default(),
     }
 }
 
@@ -513,7 +514,7 @@ pub fn recount(image: &Image, plan: &Plan, memory: &Memory, metrics: &Metrics) {
         };
         let found = runtime.block_on(&mut driver, opening);
         let counted =
-            (counted.needles.get(), counted.live_bytes.get(), counted.board.used_bytes.get());
+            (counted.needles.get(), counted.board.live_bytes.get(), counted.board.used_bytes.get());
         assert_eq!(
             counted,
             (found.needles, found.live, found.used),

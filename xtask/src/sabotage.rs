@@ -68,6 +68,17 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("unmonitored-volume", "volumes", "volume_created_at_run_time_is_monitored"),
     ("interleaved-changes", "volumes", "changes_of_one_volume_are_mutually_exclusive"),
     (
+        "delete-while-compacting",
+        "lib",
+        "node::daemon::compaction::tests::deleting_a_volume_ends_its_compaction_first",
+    ),
+    (
+        "compact-twice-in-a-directory",
+        "lib",
+        "node::daemon::compaction::tests::one_compaction_at_a_time_uses_a_data_directory",
+    ),
+    ("ignore-reserve", "lib", "node::daemon::compaction::tests::new_volumes_leave_the_reserve"),
+    (
         "checkpoint-after-removal",
         "lib",
         "node::shard::volumes::tests::deleted_volume_leaves_no_checkpoint",

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use super::background::BackgroundArgs;
 use super::check::CheckArgs;
 use super::completions::CompletionsArgs;
 use super::config::ConfigArgs;
@@ -38,8 +39,11 @@ pub enum Command {
     Serve(ServeArgs),
     /// Make an empty directory a data directory, for a disk that is added to a store.
     Init(InitArgs),
-    /// List, create and delete volumes of the running daemon, or make them read-only or writable.
+    /// List, create, delete, compact and move volumes of the running daemon, or make them read-only or
+    /// writable.
     Volume(VolumeArgs),
+    /// Pause or resume background work (compactions) of the running daemon.
+    Background(BackgroundArgs),
     /// Store photos in a running daemon, and print their URLs.
     Put(PutArgs),
     /// Get a photo from a running daemon, verified.
@@ -89,6 +93,7 @@ impl Cli {
             Command::Serve(args) => args.run(),
             Command::Init(args) => args.run(),
             Command::Volume(args) => args.run(),
+            Command::Background(args) => args.run(),
             Command::Check(args) => args.run(),
             Command::Dump(args) => args.run(),
             Command::Export(args) => args.run(),

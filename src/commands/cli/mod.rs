@@ -1,7 +1,7 @@
 //! The command line: commands, their flags and their output. The work of a command is done in other modules.
 //!
-//! `command` is the table of the commands, which are in a file each. `output`, `progress`, `interrupt`,
-//! `offline` and `volume_id` are what they share.
+//! `command` is the table of the commands, which are in a file each; `compact` belongs to `volume`. `admin`,
+//! `listed_volume`, `output`, `progress`, `interrupt`, `offline` and `volume_id` are what they share.
 //!
 //! Exit codes: 0 success; 1 the command ran, and found a problem or left some work undone; 2 it could not
 //! run (usage, configuration, no such file).
@@ -11,8 +11,11 @@
     reason = "commands print for the person who runs them, and end with the process"
 )]
 
+mod admin;
+mod background;
 mod check;
 mod command;
+mod compact;
 mod completions;
 mod config;
 mod dump;
@@ -21,6 +24,7 @@ mod get;
 mod import;
 mod init;
 mod interrupt;
+mod listed_volume;
 mod man;
 mod nginx_config;
 mod offline;
@@ -31,6 +35,7 @@ mod serve;
 mod volume;
 mod volume_id;
 
+pub use background::{BackgroundAction, BackgroundArgs};
 pub use check::CheckArgs;
 pub use command::{Cli, Command, main};
 pub use completions::CompletionsArgs;

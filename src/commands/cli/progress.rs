@@ -1,4 +1,5 @@
-//! Progress of an import, on standard error: a bar on a terminal, else a line every 10 seconds.
+//! Progress of an import, and of work in the daemon that a command polls, on standard error: a bar on a
+//! terminal, else a line every 10 seconds.
 
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -58,6 +59,45 @@ pub fn show(progress: &Arc<Progress>) -> Shown {
         give_notice(None, &progress);
     });
     Shown { end, thread }
+}
+
+/// Progress of work in the daemon, whose state a command polls.
+pub struct PolledProgress {
+    bar: Option<ProgressBar>,
+    last_line: Instant,
+}
+
+impl PolledProgress {
+    /// Begins the display.
+    pub fn new() -> Self {
+        let style = ProgressStyle::with_template("{bar:30} {msg}").expect("a valid template");
+        let bar = || ProgressBar::new(0).with_style(style);
+        let bar = std::io::stderr().is_terminal().then(bar);
+        Self { bar, last_line: Instant::now() }
+    }
+
+    /// Shows that `done` of `total` are done, with a line that describes the state.
+    pub fn show(&mut self, done: u64, total: u64, line: impl FnOnce() -> String) {
+        match &self.bar {
+            Some(bar) => {
+                bar.set_length(total);
+                bar.set_position(done.min(total));
+                bar.set_message(line());
+            }
+            None if self.last_line.elapsed() >= LINE => {
+                self.last_line = Instant::now();
+                note(line());
+            }
+            None => {}
+        }
+    }
+
+    /// Ends the display.
+    pub fn end(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
 }
 
 /// Writes pending notices, above the bar.

@@ -5,14 +5,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use serde::Deserialize;
 use serde_json::Value;
 
-use super::output::{announce, deliver, error_text, fail, note};
+use super::admin::{ask, done, exit_code, get};
+use super::compact::{self, Wanted};
+use super::listed_volume::ListedVolume;
+use super::output::{announce, deliver, error_text, note};
 use super::volume_id::volume_id;
 use crate::base::size::{ByteSize, rounded};
 use crate::base::types::VolumeId;
-use crate::commands::client::{Body, Client, ClientError, Reply, ServerAddress};
+use crate::commands::client::{Client, ClientError, ServerAddress};
 use crate::http::head::Method;
 
 /// Interval between polls of a volume that is being created.
@@ -25,9 +27,14 @@ Examples:
       the next free number, on the disk with the most free space
   hayloft volume read-only 3
       photos in it can be read, but neither stored nor deleted, also after a restart
+  hayloft volume compact 3 --wait
+      the space of its deleted and replaced photos comes back, while it serves
+  hayloft volume move 3 --disk 1 --wait
+      to the second data directory, while it serves
 
-Exit codes: 0 done; 1 the daemon refused, or it is done but standard output could not be \
-written; 2 the daemon could not be reached.";
+Exit codes: 0 done; 1 the daemon refused, a compaction that was waited for failed or was \
+cancelled, or it is done but standard output could not be written; 2 the daemon could not be \
+reached.";
 
 /// Flags of `hayloft volume`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
@@ -84,6 +91,42 @@ pub enum Action {
         #[arg(long)]
         yes: bool,
     },
+    /// Get the space of deleted and replaced photos back: copy the others into a new file
+    Compact {
+        /// Number of the volume
+        #[arg(value_name = "N", value_parser = volume_id())]
+        id: VolumeId,
+        /// Size of the new file, 16MiB to 1TiB in steps of 1MiB [default: as the old one]
+        #[arg(long, value_name = "SIZE")]
+        size: Option<ByteSize>,
+        /// Go on when data cannot be read, and leave it behind
+        #[arg(long)]
+        accept_losses: bool,
+        /// Show the progress, and wait for the end
+        #[arg(long)]
+        wait: bool,
+        /// Cancel a compaction that waits or runs; the volume stays as it is
+        #[arg(long, conflicts_with_all = ["size", "accept_losses", "wait"])]
+        cancel: bool,
+    },
+    /// Move a volume to another disk of the daemon, by compacting it there
+    Move {
+        /// Number of the volume
+        #[arg(value_name = "N", value_parser = volume_id())]
+        id: VolumeId,
+        /// Data directory to move it to, by its position in /status
+        #[arg(long, value_name = "N")]
+        disk: u32,
+        /// Size of the new file, 16MiB to 1TiB in steps of 1MiB [default: as the old one]
+        #[arg(long, value_name = "SIZE")]
+        size: Option<ByteSize>,
+        /// Go on when data cannot be read, and leave it behind
+        #[arg(long)]
+        accept_losses: bool,
+        /// Show the progress, and wait for the end
+        #[arg(long)]
+        wait: bool,
+    },
     /// Refuse new photos and deletions; kept across restarts
     ReadOnly {
         /// Number of the volume; repeatable
@@ -98,23 +141,6 @@ pub enum Action {
     },
 }
 
-/// A volume, as the admin API describes it. `size`, `used`, `live` and `dead` are in bytes.
-#[derive(Clone, Debug, Deserialize)]
-struct ListedVolume {
-    id: VolumeId,
-    shard: Option<u32>,
-    disk: u32,
-    state: String,
-    progress: Option<f64>,
-    error: Option<String>,
-    size: u64,
-    used: u64,
-    live: u64,
-    dead: u64,
-    needles: u64,
-    damage: u64,
-}
-
 impl VolumeArgs {
     pub(super) fn run(self) -> ExitCode {
         let client = Client::new(self.admin, "--admin");
@@ -127,32 +153,19 @@ impl VolumeArgs {
             }
             Action::Show { id, json } => show(&client, id, json),
             Action::Delete { id, yes } => delete(&client, id, yes),
+            Action::Compact { id, cancel: true, .. } => compact::cancel(&client, id),
+            Action::Compact { id, size, accept_losses, wait, cancel: false } => {
+                compact::compact(&client, id, Wanted { size, accept_losses, disk: None }, wait)
+            }
+            Action::Move { id, disk, size, accept_losses, wait } => {
+                let wanted = Wanted { size, accept_losses, disk: Some(disk) };
+                compact::compact(&client, id, wanted, wait)
+            }
             Action::ReadOnly { ids } => set(&client, &ids, "read-only"),
             Action::Writable { ids } => set(&client, &ids, "writable"),
         };
-        result.unwrap_or_else(|error| match error {
-            ClientError::Refused { reason, .. } => {
-                note(reason);
-                ExitCode::FAILURE
-            }
-            error => fail(&error),
-        })
+        exit_code(result)
     }
-}
-
-fn ask(client: &Client, method: Method, path: &str, body: &[u8]) -> Result<Reply, ClientError> {
-    let body = if body.is_empty() { Body::None } else { Body::Bytes(body) };
-    let reply = client.request(method, path, &[], body)?;
-    // The admin API gives the reason of each refusal as JSON.
-    let is_json = reply.header("Content-Type").is_some_and(|kind| kind == "application/json");
-    if reply.status >= 400 && !is_json {
-        return Err(reply.garbled(&"it is not from an admin API: name one with --admin"));
-    }
-    reply.expect(&[200, 201, 202, 204])
-}
-
-fn get(client: &Client, path: &str) -> Result<Reply, ClientError> {
-    ask(client, Method::Get, path, &[])
 }
 
 fn pretty(info: &Value) -> ExitCode {
@@ -166,27 +179,39 @@ fn list(client: &Client, json: bool) -> Result<ExitCode, ClientError> {
         return Ok(pretty(&reply.json()?));
     }
     let volumes: Vec<ListedVolume> = reply.json()?;
-    Ok(deliver(table(&volumes).as_bytes()))
+    Ok(deliver((table(&volumes) + &compact::report(&volumes)).as_bytes()))
 }
 
 /// Formats volumes as a table. Columns are as wide as their longest cell; all but the state are aligned to
 /// the right.
 fn table(volumes: &[ListedVolume]) -> String {
-    let head =
-        ["ID", "STATE", "SHARD", "DISK", "SIZE", "USED", "LIVE", "DEAD", "NEEDLES", "DAMAGE"];
+    let head = [
+        "ID",
+        "STATE",
+        "SHARD",
+        "DISK",
+        "SIZE",
+        "USED",
+        "LIVE",
+        "DEAD",
+        "NEEDLES",
+        "DAMAGE",
+        "RECLAIMABLE",
+    ];
     let rows = volumes.iter().map(|v| {
-        let state = match v.progress.filter(|_| v.error.is_none()) {
-            Some(progress) => format!("{} {:.0}%", v.state, progress * 100.0),
-            None => v.state.clone(),
+        let state = match (v.progress.filter(|_| v.error.is_none()), &v.compaction) {
+            (Some(progress), _) => format!("{} {:.0}%", v.state, progress * 100.0),
+            (None, Some(compaction)) => format!("{}, {}", v.state, compaction.progress()),
+            (None, None) => v.state.clone(),
         };
         let shard = v.shard.map_or_else(|| "-".to_owned(), |shard| shard.to_string());
-        let bytes = [v.size, v.used, v.live, v.dead].map(rounded);
-        let [size, used, live, dead] = bytes;
+        let bytes = [v.size, v.used, v.live, v.dead, v.reclaimable].map(rounded);
+        let [size, used, live, dead, reclaimable] = bytes;
         let (needles, damage) = (v.needles.to_string(), v.damage.to_string());
         let (id, disk) = (v.id.to_string(), v.disk.to_string());
-        [id, state, shard, disk, size, used, live, dead, needles, damage]
+        [id, state, shard, disk, size, used, live, dead, needles, damage, reclaimable]
     });
-    let rows: Vec<[String; 10]> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
+    let rows: Vec<[String; 11]> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
     let widths: Vec<usize> =
         (0..head.len()).map(|n| rows.iter().map(|row| row[n].len()).max().unwrap_or(0)).collect();
     let mut text = String::new();
@@ -215,7 +240,8 @@ fn show(client: &Client, id: VolumeId, json: bool) -> Result<ExitCode, ClientErr
             Value::String(value) => value.clone(),
             value => value.to_string(),
         };
-        let in_bytes = ["size", "used", "live", "dead", "index_bytes"].contains(&&key[..]);
+        let in_bytes = ["size", "used", "live", "dead", "reclaimable", "index_bytes"];
+        let in_bytes = in_bytes.contains(&&key[..]);
         let people = value.as_u64().filter(|_| in_bytes).map(rounded);
         let people = people.map(|people| format!(" ({people})")).unwrap_or_default();
         text += &format!("{key:<12} {shown}{people}\n");
@@ -246,11 +272,6 @@ fn create(client: &Client, wanted: &Value, no_wait: bool) -> Result<ExitCode, Cl
     }
     let size = rounded(info.size);
     Ok(done(&format!("volume {}: {}, {size}", info.id, info.state)))
-}
-
-/// Prints a line about what was done. Exit code 1 if standard output cannot be written.
-fn done(line: &str) -> ExitCode {
-    if announce(line) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn own((key, value): (&String, &Value)) -> (String, Value) {
@@ -307,36 +328,39 @@ fn set(client: &Client, ids: &[VolumeId], what: &str) -> Result<ExitCode, Client
 
 #[cfg(test)]
 mod tests {
+    use super::super::listed_volume::ListedCompaction;
     use super::*;
 
     #[test]
     fn columns_of_the_volume_table_are_aligned() {
         let volume = ListedVolume {
-            id: VolumeId(1),
-            shard: Some(0),
-            disk: 0,
-            state: "writable".into(),
-            progress: None,
-            error: None,
-            size: 1 << 30,
             used: 69_632,
-            live: 0,
-            dead: 0,
             needles: 12,
-            damage: 0,
+            reclaimable: 1500,
+            ..ListedVolume::example(1, "writable")
         };
         let making = ListedVolume {
-            id: VolumeId(12),
             shard: None,
-            state: "creating".into(),
             progress: Some(0.5),
-            ..volume.clone()
+            ..ListedVolume::example(12, "creating")
         };
-        let text = table(&[volume, making]);
+        let compaction =
+            |phase, read| Some(ListedCompaction { read, ..ListedCompaction::example(phase) });
+        let compacting = ListedVolume {
+            compaction: compaction("copying", 42),
+            ..ListedVolume::example(2, "read_only")
+        };
+        let waiting = ListedVolume {
+            compaction: compaction("waiting", 0),
+            ..ListedVolume::example(3, "writable")
+        };
+        let text = table(&[volume, compacting, waiting, making]);
         let expected = "\
-ID  STATE         SHARD  DISK     SIZE      USED  LIVE  DEAD  NEEDLES  DAMAGE
- 1  writable          0     0  1.0 GiB  68.0 KiB   0 B   0 B       12       0
-12  creating 50%      -     0  1.0 GiB  68.0 KiB   0 B   0 B       12       0
+ID  STATE                   SHARD  DISK     SIZE      USED  LIVE  DEAD  NEEDLES  DAMAGE  RECLAIMABLE
+ 1  writable                    0     0  1.0 GiB  68.0 KiB   0 B   0 B       12       0      1.5 KiB
+ 2  read_only, copying 42%      0     0  1.0 GiB       0 B   0 B   0 B        0       0          0 B
+ 3  writable, waiting           0     0  1.0 GiB       0 B   0 B   0 B        0       0          0 B
+12  creating 50%                -     0  1.0 GiB       0 B   0 B   0 B        0       0          0 B
 ";
         assert_eq!(text, expected);
     }

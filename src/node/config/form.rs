@@ -116,7 +116,8 @@ fn mismatch(
         (DeValue::Table(_), Value::Table(_)) | (DeValue::Boolean(_), Value::Boolean(_)) => {
             return None;
         }
-        (DeValue::String(_), Value::String(_)) => return None,
+        (DeValue::String(_), Value::String(_))
+        | (DeValue::Float(_) | DeValue::Integer(_), Value::Float(_)) => return None,
         // A size may be a number of bytes, and shard_ports may be a port.
         (DeValue::Integer(_), Value::String(_)) if takes_numbers(&setting.key) => return None,
         (DeValue::Integer(number), Value::Integer(_)) => {
@@ -138,6 +139,7 @@ fn mismatch(
             ("a number", format!("{name} = {text}"))
         }
         (_, Value::Integer(_)) => ("a whole number", example()),
+        (_, Value::Float(_)) => ("a number", example()),
         (_, Value::Boolean(_)) => ("true or false", format!("{name} = true or {name} = false")),
         (_, Value::Table(_)) => ("a section", format!("its settings below a line [{name}]")),
         (DeValue::Array(array), Value::String(_)) if array.len() == 1 => {
@@ -162,6 +164,11 @@ fn takes_numbers(key: &str) -> bool {
         "limits.largest_body",
         "limits.largest_batch",
         "access_trace.largest_file",
+        "background.rate_min",
+        "background.rate_max",
+        "compaction.reserve",
+        "auto_create.when_room_below",
+        "auto_create.size",
     ];
     sizes.contains(&key)
 }
@@ -223,6 +230,12 @@ mod tests {
             ),
             ("admin = 8081", "write for instance admin = \"127.0.0.1:8081\""),
             ("admin = [\"127.0.0.1:1\"]", "one value, not a list"),
+            (
+                "[compaction]\ngarbage_share = \"half\"",
+                "h.toml:2: compaction.garbage_share: \"half\" is a text, and a number is needed; write for \
+                 instance garbage_share = 0.5",
+            ),
+            ("compaction = 1", "write its settings below a line [compaction]"),
             ("buffered = \"yes\"", "write buffered = true or buffered = false"),
             ("buffered = 1", "write buffered = true or buffered = false"),
             (

@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::access_trace::AccessTraceConfig;
+use super::auto_create::AutoCreateConfig;
+use super::background::BackgroundConfig;
+use super::compaction::CompactionConfig;
 use super::cores::Cores;
 use super::limits::Limits;
 use super::listen::{Listen, deserialize_tcp_address};
@@ -57,6 +60,12 @@ pub struct Config {
     pub limits: Limits,
     /// Recording of requests.
     pub access_trace: AccessTraceConfig,
+    /// Pace of background work.
+    pub background: BackgroundConfig,
+    /// Compaction of volumes.
+    pub compaction: CompactionConfig,
+    /// Volumes that the daemon creates by itself.
+    pub auto_create: AutoCreateConfig,
 }
 
 impl Default for Config {
@@ -78,6 +87,9 @@ impl Default for Config {
             audit_log: false,
             limits: Limits::default(),
             access_trace: AccessTraceConfig::default(),
+            background: BackgroundConfig::default(),
+            compaction: CompactionConfig::default(),
+            auto_create: AutoCreateConfig::default(),
         }
     }
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::draft::ConfigDraft;
-use super::{Config, Limits, Listen, Prealloc, ShardPorts};
+use super::{
+    CompactionPolicy, Config, Limits, Listen, OrWord, Prealloc, ShardPorts, Share, TimeSpan,
+};
 use crate::base::size::ByteSize;
 
 const EXAMPLE: &str =
@@ -146,6 +148,115 @@ fn numbers_outside_their_range_are_rejected() {
             assert!(error.starts_with(&format!("limits.{key}: {outside} is")), "{error}");
             assert!(error.contains(&format!("write {least} to {most}")), "{error}");
         }
+    }
+}
+
+#[test]
+fn invalid_compaction_settings_are_rejected() {
+    let cases: [(fn(&mut Config), &str, &str); 10] = [
+        (
+            |c| c.compaction.garbage_share = Share::percent(4),
+            "compaction.garbage_share: 0.04 is out of range",
+            "write a share from 0.05 to 0.95",
+        ),
+        (
+            |c| c.compaction.garbage_share = Share::percent(96),
+            "compaction.garbage_share: ",
+            "from 0.05 to 0.95",
+        ),
+        (
+            |c| c.compaction.garbage_share_when_full = Share::percent(51),
+            "compaction.garbage_share_when_full: 0.51 is out of range",
+            "write a share from 0.05 to 0.5",
+        ),
+        (
+            |c| c.compaction.erase_within = OrWord::of("59m".parse().unwrap()),
+            "compaction.erase_within: 59m is out of range",
+            "write a span of time from 1h to 3650d",
+        ),
+        (
+            |c| c.compaction.tombstone_keep = TimeSpan::days(3651),
+            "compaction.tombstone_keep: 3651d is out of range",
+            "from 0s to 3650d",
+        ),
+        (
+            |c| c.background.rate_min = ByteSize::mib(257),
+            "background.rate_min: 257MiB is out of range",
+            "write a size from 64KiB to 256MiB",
+        ),
+        (
+            |c| c.background.rate_max = ByteSize::kib(63),
+            "background.rate_max: 63KiB is out of range",
+            "write a size from 64KiB to 64GiB",
+        ),
+        (
+            |c| c.auto_create.when_room_below = OrWord::of(ByteSize::kib(1)),
+            "auto_create.when_room_below: 1KiB is out of range",
+            "from 1MiB to 1024TiB",
+        ),
+        (
+            |c| c.auto_create.size = OrWord::of(ByteSize::mib(15)),
+            "auto_create.size: 15MiB is out of range",
+            "from 16MiB to 1TiB",
+        ),
+        (
+            |c| c.auto_create.size = OrWord::of(ByteSize::mib(64)),
+            "auto_create.size: it is 64MiB, but no volume is created",
+            "when_room_below",
+        ),
+    ];
+    for (change, start, advice) in cases {
+        let error = error_of(change);
+        assert!(error.starts_with(start), "{error}");
+        assert!(error.contains(advice), "{error}");
+    }
+    assert_valid(|config| {
+        config.compaction.garbage_share = Share::percent(95);
+        config.compaction.garbage_share_when_full = Share::percent(95);
+        config.compaction.erase_within = OrWord::of(TimeSpan::hours(1));
+        config.compaction.tombstone_keep = TimeSpan::default();
+        config.background.rate_min = config.background.rate_max;
+        config.auto_create.when_room_below = OrWord::of(ByteSize::mib(1));
+        config.auto_create.size = OrWord::of(ByteSize::mib(16));
+    });
+}
+
+#[test]
+fn compaction_settings_are_read_from_the_file() {
+    let text = "auto_create = { size = \"100GiB\", when_room_below = 1073741824 }\n\
+                [background]\nrate_min = \"8MiB\"\nrate_max = 1073741824\n\
+                [compaction]\npolicy = \"off\"\ngarbage_share = 0.75\n\
+                garbage_share_when_full = 0.125\nhours = \"22:00-06:00\"\nerase_within = \"30d\"\n\
+                reserve = \"20GiB\"\ntombstone_keep = \"12h\"\nverify = false\n";
+    let config = ConfigDraft::parse(Path::new("h.toml"), text).unwrap().config;
+    config.validate_on(&[0]).unwrap();
+    let compaction = &config.compaction;
+    assert_eq!((compaction.policy, compaction.verify), (CompactionPolicy::Off, false));
+    assert!((compaction.garbage_share_when_full.fraction() - 0.125).abs() < 1e-9);
+    assert_eq!(compaction.hours.to_string(), "22:00-06:00");
+    assert_eq!(compaction.erase_within.value(), Some(TimeSpan::days(30)));
+    assert_eq!(compaction.reserve.value(), Some(ByteSize::gib(20)));
+    assert_eq!(compaction.tombstone_keep, TimeSpan::hours(12));
+    assert_eq!(config.background.rate_max, ByteSize::gib(1));
+    assert_eq!(config.auto_create.size.value(), Some(ByteSize::gib(100)));
+    assert_eq!(config.auto_create.when_room_below.value(), Some(ByteSize::gib(1)));
+    for (text, wanted) in [
+        (
+            "[compaction]\npolicy = \"on\"",
+            "h.toml:2: compaction.policy: \"on\" is no policy; write auto",
+        ),
+        (
+            "[compaction]\ngarbage_share = 1.5",
+            "h.toml:2: compaction.garbage_share: 1.5 is no share",
+        ),
+        ("[compaction]\nhours = \"22-6\"", "times of day in UTC, for instance 22:00-06:00, or any"),
+        ("[compaction]\nerase_within = \"1 month\"", "for instance 30d or 12h, or never"),
+        ("[compaction]\nreserve = \"some\"", "for instance 64MiB, or auto"),
+        ("[compaction]\nhour = \"any\"", "unknown setting; did you mean compaction.hours?"),
+        ("[auto_create]\nsize = true", "a text in quotes is needed"),
+    ] {
+        let error = ConfigDraft::parse(Path::new("h.toml"), text).unwrap_err().to_string();
+        assert!(error.contains(wanted), "{text}: {error}");
     }
 }
 

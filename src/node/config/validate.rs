@@ -11,6 +11,7 @@ use super::limits::Limits;
 use super::listen::Listen;
 use super::log;
 use super::ports::{SHARD_PORT_DISTANCE, ShardPorts};
+use super::ranges::{VOLUME_BYTES, count_in, mebibytes, number_in, size_in};
 use super::settings::Config;
 use crate::base::limits::BATCH_MAX;
 use crate::base::pool_shares::{POOL_LEN_MAX, POOL_LEN_MIN};
@@ -20,7 +21,6 @@ const DATA_DIRECTORIES_MAX: usize = 256;
 const LISTEN_MAX: usize = 64;
 const CACHE_CONTROL_BYTES_MAX: usize = 128;
 const LOG_BYTES_MAX: usize = 1024;
-const VOLUME_BYTES: RangeInclusive<u64> = 16 * MIB..=TIB;
 const BUFFER_BYTES: RangeInclusive<u64> = POOL_LEN_MIN..=POOL_LEN_MAX;
 const BODY_BYTES: RangeInclusive<u64> = 1..=Limits::LARGEST_BODY_MAX.bytes();
 const BATCH_BYTES: RangeInclusive<u64> = 1..=BATCH_MAX;
@@ -53,7 +53,10 @@ impl Config {
         size_in("checkpoint_interval", self.checkpoint_interval, &CHECKPOINT_BYTES)?;
         self.check_texts()?;
         self.check_limits()?;
-        self.check_access_trace()
+        self.check_access_trace()?;
+        self.background.check()?;
+        self.compaction.check()?;
+        self.auto_create.check()
     }
 
     /// Checks that a volume may have this size: a multiple of 1 MiB, 16 MiB to 1 TiB.
@@ -335,53 +338,4 @@ fn covers(a: IpAddr, b: IpAddr) -> bool {
         IpAddr::V4(ip) => ip.is_unspecified() && b.is_ipv4(),
         IpAddr::V6(ip) => ip.is_unspecified(),
     }
-}
-
-fn count_in(key: &str, count: usize, max: usize, what: &str) -> Result<(), ConfigError> {
-    if (1..=max).contains(&count) {
-        return Ok(());
-    }
-    Err(ConfigError::setting(key, format!("{count} {what}"), format!("name 1 to {max}")))
-}
-
-fn number_in(
-    key: &str,
-    value: u32,
-    range: &RangeInclusive<u32>,
-    unit: &str,
-) -> Result<(), ConfigError> {
-    if range.contains(&value) {
-        return Ok(());
-    }
-    Err(ConfigError::setting(
-        key,
-        format!("{value} is out of range"),
-        format!("write {} to {} ({unit})", range.start(), range.end()),
-    ))
-}
-
-fn size_in(key: &str, size: ByteSize, range: &RangeInclusive<u64>) -> Result<(), ConfigError> {
-    if range.contains(&size.bytes()) {
-        return Ok(());
-    }
-    let (least, most) = (ByteSize(*range.start()), ByteSize(*range.end()));
-    Err(ConfigError::setting(
-        key,
-        format!("{size} is out of range"),
-        format!("write a size from {least} to {most}"),
-    ))
-}
-
-fn mebibytes(key: &str, size: ByteSize, range: &RangeInclusive<u64>) -> Result<(), ConfigError> {
-    size_in(key, size, range)?;
-    if size.bytes().is_multiple_of(MIB) {
-        return Ok(());
-    }
-    // The ends of the range are multiples, so both neighbouring multiples are in the range.
-    let (below, above) = (size.bytes() / MIB, size.bytes().div_ceil(MIB));
-    Err(ConfigError::setting(
-        key,
-        format!("{size} is not a multiple of 1MiB"),
-        format!("write {below}MiB or {above}MiB"),
-    ))
 }

@@ -19,6 +19,18 @@ pub struct NewVolume {
     pub disk: Option<u32>,
 }
 
+/// The body of `POST /volumes/{id}/compact`: how a volume is to be compacted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WantedCompaction {
+    /// Whether data that cannot be read may be left behind.
+    pub accept_losses: bool,
+    /// Size of the new file; absent: as the old one.
+    pub size: Option<ByteSize>,
+    /// Position of the data directory of the new file; absent: that of the old one.
+    pub disk: Option<u32>,
+}
+
 /// A change to volumes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VolumeChange {
@@ -34,6 +46,16 @@ pub enum VolumeChange {
         /// True for read-only, false for writable.
         read_only: bool,
     },
+    /// Compact a volume. Answered once the compaction has begun, or waits for another one; its progress is in
+    /// [`Compactions`](super::Compactions) and on the board.
+    Compact {
+        /// Volume id.
+        id: VolumeId,
+        /// How it is to be compacted.
+        wanted: WantedCompaction,
+    },
+    /// Cancel the compaction of a volume. Answered once it has ended.
+    CancelCompaction(VolumeId),
 }
 
 /// Result of a change: the id of the volume.

@@ -7,8 +7,9 @@
 //! | `plane` | [`ControlPlane`]: its runtime, its services and its thread |
 //! | `handle` | [`ControlHandle`]: stop of a running control plane |
 //! | `stop_signal` | [`StopSignal`]: stops its services |
-//! | `change` | requests for changes to volumes, sent to the main thread |
-//! | `creation` | volumes that are being created |
+//! | `control_request` | [`ControlRequest`]: what is sent to the main thread |
+//! | `change`, `pause` | its kinds: changes to volumes, and pausing of background work |
+//! | `creation`, `compactions` | volumes that are being created, or compacted |
 //! | `refused` | why a change was refused |
 //! | `admin/` | a service: health, readiness, metrics, status and volumes over HTTP |
 //!
@@ -17,15 +18,21 @@
 
 pub mod admin;
 mod change;
+mod compactions;
+mod control_request;
 mod creation;
 mod handle;
+mod pause;
 mod plane;
 mod refused;
 mod stop_signal;
 
-pub use change::{ChangeRequest, NewVolume, VolumeChange};
+pub use change::{ChangeRequest, NewVolume, VolumeChange, WantedCompaction};
+pub use compactions::{CompactionJob, CompactionOrigin, Compactions, NotBegun};
+pub use control_request::ControlRequest;
 pub use creation::{Creation, Creations};
 pub use handle::ControlHandle;
+pub use pause::PauseRequest;
 pub use plane::ControlPlane;
 pub use refused::Refused;
 pub use stop_signal::StopSignal;

@@ -8,10 +8,8 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
-use std::time::Duration;
 
-use super::control::Control;
+use super::compaction::CompactionState;
 use super::disks::Lost;
 use super::machine::OpenFiles;
 use super::placement::Placement;
@@ -32,9 +30,6 @@ use crate::node::shard::{
 use crate::runtime::Handle;
 use crate::volume::{IoError, StateError};
 
-/// Longest wait of one event loop iteration while a change is under way.
-const TURN: Duration = Duration::from_millis(20);
-
 /// State shared by the tasks of the manager.
 pub struct ManagerState {
     /// The data directories, locked until the daemon ends.
@@ -53,57 +48,14 @@ pub struct ManagerState {
     pub creations: Arc<Creations>,
     /// Division of the file descriptors.
     pub open_files: OpenFiles,
-    /// Ids of the volumes being changed.
+    /// Ids of the volumes being changed. A compaction is no change.
     pub changing: RefCell<BTreeSet<VolumeId>>,
-}
-
-/// Executes changes to volumes.
-pub struct Manager {
-    /// The ring that runs the tasks.
-    pub control: Control,
-    /// State shared by the tasks.
-    pub state: Rc<ManagerState>,
-    /// Changes requested by the admin API.
-    pub requests: Receiver<ChangeRequest>,
-    /// Data directories and volume files reported as lost.
-    pub lost: Receiver<Lost>,
-}
-
-impl Manager {
-    /// Handles requests and runs tasks for the duration `time`.
-    pub fn work(&mut self, time: Duration) {
-        let until = std::time::Instant::now() + time;
-        loop {
-            match self.lost.try_recv() {
-                Ok(lost) => self.spawn(|state| state.handle_lost(lost)),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
-            }
-            let left = until.saturating_duration_since(std::time::Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            let is_busy = self.control.handle().tasks() > 0;
-            let wait = if is_busy { Duration::ZERO } else { left };
-            match self.requests.recv_timeout(wait) {
-                Ok(request) => self.spawn(|state| state.change(request)),
-                Err(RecvTimeoutError::Timeout) => {}
-                // The admin thread has ended: `Running::watch` notices that.
-                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(left.min(TURN)),
-            }
-            if self.control.handle().tasks() > 0 {
-                let ManagerState { shared, requester, .. } = &*self.state;
-                self.control.turn(shared, requester, left.min(TURN));
-            }
-        }
-    }
-
-    fn spawn<F: Future<Output = ()> + 'static>(&self, task: impl FnOnce(Rc<ManagerState>) -> F) {
-        self.control.handle().spawn(task(Rc::clone(&self.state)));
-    }
+    /// Compactions.
+    pub compaction: CompactionState,
 }
 
 /// Marks a volume as being changed, until dropped.
-struct Changing {
+pub(super) struct Changing {
     state: Rc<ManagerState>,
     id: VolumeId,
 }
@@ -115,14 +67,21 @@ impl Drop for Changing {
 }
 
 /// An accepted creation: checked, and with its volume marked as being changed. Size in bytes.
-struct Plan {
+pub(super) struct Plan {
     changing: Changing,
     size: u64,
     store: usize,
 }
 
+impl Plan {
+    /// Id of the new volume.
+    pub(super) fn volume(&self) -> VolumeId {
+        self.changing.id
+    }
+}
+
 impl ManagerState {
-    async fn change(self: Rc<Self>, request: ChangeRequest) {
+    pub(super) async fn change(self: Rc<Self>, request: ChangeRequest) {
         match request.change {
             VolumeChange::Create(new) => match self.plan(new) {
                 Ok(plan) => {
@@ -139,10 +98,18 @@ impl ManagerState {
                 let result = self.set_read_only(id, read_only).await;
                 request.answer(result.map(|()| id));
             }
+            VolumeChange::Compact { id, wanted } => {
+                let result = self.compact(id, wanted).await;
+                request.answer(result.map(|()| id));
+            }
+            VolumeChange::CancelCompaction(id) => {
+                let result = self.cancel_compaction(id).await;
+                request.answer(result.map(|()| id));
+            }
         }
     }
 
-    fn begin(self: &Rc<Self>, id: VolumeId) -> Result<Changing, Refused> {
+    pub(super) fn begin(self: &Rc<Self>, id: VolumeId) -> Result<Changing, Refused> {
         let mut changing = self.changing.borrow_mut();
         if changing.contains(&id) && !chosen(Sabotage::InterleavedChanges) {
             let sentence = format!("Volume {id} is being changed already; wait for that to end.");
@@ -155,7 +122,7 @@ impl ManagerState {
         Ok(Changing { state: Rc::clone(self), id })
     }
 
-    fn plan(self: &Rc<Self>, new: NewVolume) -> Result<Plan, Refused> {
+    pub(super) fn plan(self: &Rc<Self>, new: NewVolume) -> Result<Plan, Refused> {
         if let Some(missing) = self.stores.iter().find(|store| store.dir.is_none()) {
             return Err(Refused::Conflict(format!(
                 "Data directory {} is not in use, and which numbers its volumes have is not known: a new \
@@ -231,29 +198,47 @@ impl ManagerState {
         )))
     }
 
+    /// Returns the position of the data directory `disk`.
+    ///
+    /// # Errors
+    /// [`Refused::Invalid`] if there is no such directory.
+    pub(super) fn store_at(&self, disk: u32) -> Result<usize, Refused> {
+        let last = self.stores.len() - 1;
+        if disk as usize <= last {
+            return Ok(disk as usize);
+        }
+        let sentence = format!("There is no data directory {disk}; /status lists 0 to {last}.");
+        Err(Refused::Invalid(sentence))
+    }
+
     /// Returns the position of the data directory `disk`, or of the one with the most free space, if a
-    /// volume of `size` fits there.
+    /// volume of `size` fits there and leaves room for compactions.
     ///
     /// # Errors
     /// [`Refused::Invalid`] if there is no such directory, [`Refused::NoSpace`] if the volume does not fit.
     fn choose_store(&self, disk: Option<u32>, size: ByteSize) -> Result<usize, Refused> {
-        let candidates: Vec<usize> = match disk {
-            Some(disk) if (disk as usize) < self.stores.len() => vec![disk as usize],
-            Some(disk) => {
-                let last = self.stores.len() - 1;
-                let sentence =
-                    format!("There is no data directory {disk}; /status lists 0 to {last}.");
-                return Err(Refused::Invalid(sentence));
-            }
+        let candidates = match disk {
+            Some(disk) => vec![self.store_at(disk)?],
             None => (0..self.stores.len()).collect(),
         };
-        let free = |store: usize| space(&self.stores[store].path).map_or(0, |(free, _)| free);
-        let spaces = candidates.into_iter().map(|store| (free(store), store));
-        let (free, store) = spaces.rev().max().expect("a daemon has at least one data directory");
-        if free < size.bytes() {
+        let spaces = candidates.into_iter().map(|store| {
+            let (free, size) = space(&self.stores[store].path).unwrap_or_default();
+            let reserve = self.reserve(store, size);
+            (free.saturating_sub(reserve), store, free, reserve)
+        });
+        let (left, store, free, reserve) =
+            spaces.rev().max().expect("a daemon has at least one data directory");
+        if left < size.bytes() {
+            let kept = match reserve {
+                0 => String::new(),
+                bytes => {
+                    let kept = rounded(bytes);
+                    format!(", of which {kept} are kept for compactions (compaction.reserve)")
+                }
+            };
             return Err(Refused::NoSpace(format!(
-                "{} has {} free, and a volume of {size} does not fit. Choose a smaller size, make space, \
-                 or add a disk.",
+                "{} has {} free{kept}, and a volume of {size} does not fit. Choose a smaller size, make \
+                 space, or add a disk.",
                 self.stores[store].path.display(),
                 rounded(free),
             )));
@@ -261,7 +246,7 @@ impl ManagerState {
         Ok(store)
     }
 
-    async fn create(self: &Rc<Self>, plan: Plan) {
+    pub(super) async fn create(self: &Rc<Self>, plan: Plan) {
         let (id, store) = (plan.changing.id, &self.stores[plan.store]);
         let dir = store.dir.as_ref().expect("plan() refuses while a data directory is missing");
         let superblock = volume_files::superblock(dir, id, plan.size);
@@ -300,12 +285,12 @@ impl ManagerState {
 
     /// Sends an order to a shard and waits for its outcome. Each change has one order to a shard under way,
     /// so that there are never more than a mailbox has room for.
-    async fn ask<R: RemoteKind>(&self, shard: ShardId, order: R) -> R::Outcome {
+    pub(super) async fn ask<R: RemoteKind>(&self, shard: ShardId, order: R) -> R::Outcome {
         self.requester.ask(shard, order).await
     }
 
     /// Sends the owner of a volume (`None`: deleted) and the resulting device limits to all shards.
-    async fn route(&self, volume: VolumeId, owner: Option<ShardId>) {
+    pub(super) async fn route(&self, volume: VolumeId, owner: Option<ShardId>) {
         for shard in ShardId::all(self.shared.shards()) {
             let operations = device_limit(&self.config, &self.placement.borrow(), shard);
             self.ask(shard, SetRoute { volume, owner }).await;
@@ -313,8 +298,11 @@ impl ManagerState {
         }
     }
 
-    async fn delete(self: &Rc<Self>, id: VolumeId) -> Result<(), Refused> {
+    pub(super) async fn delete(self: &Rc<Self>, id: VolumeId) -> Result<(), Refused> {
         let _changing = self.begin(id)?;
+        if !chosen(Sabotage::DeleteWhileCompacting) {
+            self.end_compaction_of(id).await;
+        }
         let Some(shard) = self.shard_of(id) else {
             self.creations.get(id).ok_or(Refused::NoSuchVolume(id))?;
             self.creations.end(id);
@@ -338,14 +326,19 @@ impl ManagerState {
         self.route(id, None).await;
         self.shared.metrics.remove_volume(id);
         self.creations.end(id);
+        self.compaction.forget(id);
     }
 
     /// The shard of a volume.
-    fn shard_of(&self, id: VolumeId) -> Option<ShardId> {
+    pub(super) fn shard_of(&self, id: VolumeId) -> Option<ShardId> {
         self.placement.borrow().get(id).map(|placed| placed.shard)
     }
 
-    async fn set_read_only(self: &Rc<Self>, id: VolumeId, read_only: bool) -> Result<(), Refused> {
+    pub(super) async fn set_read_only(
+        self: &Rc<Self>,
+        id: VolumeId,
+        read_only: bool,
+    ) -> Result<(), Refused> {
         let _changing = self.begin(id)?;
         let shard = self.shard_of(id).ok_or(Refused::NoSuchVolume(id))?;
         let what = if read_only { "made read-only" } else { "made writable" };
@@ -356,7 +349,7 @@ impl ManagerState {
     }
 
     /// Fences the volumes whose files were lost: they take no more writes. Forgets a volume without a file.
-    async fn handle_lost(self: Rc<Self>, lost: Lost) {
+    pub(super) async fn handle_lost(self: Rc<Self>, lost: Lost) {
         match lost {
             Lost::Disk(_, files) => {
                 for (volume, generation) in files {
@@ -406,13 +399,16 @@ fn not_made(id: VolumeId, store: &Store, what: &str, error: IoError) -> Refused 
     }
 }
 
-fn refused(id: VolumeId, what: &str, error: OrderError) -> Refused {
+pub(super) fn refused(id: VolumeId, what: &str, error: OrderError) -> Refused {
     let sentence = format!("Volume {id} was not {what}: {error}.");
     match error {
         OrderError::NoVolume => Refused::NoSuchVolume(id),
         OrderError::Recovering
         | OrderError::Lost
         | OrderError::NotOpened(_)
+        | OrderError::Compacting
+        | OrderError::NotCompacting
+        | OrderError::NotCompacted(_)
         | OrderError::State(StateError::Sealed | StateError::Poisoned) => {
             Refused::Conflict(sentence)
         }

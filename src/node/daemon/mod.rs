@@ -25,7 +25,9 @@
 //! | `placement` | assignment of volumes to shards |
 //! | `shards` | launch parameters of the shards, and the body of their threads |
 //! | `control` | the main thread's ring |
+//! | `work` | the requests that the main thread receives, and the tasks that it runs |
 //! | `manager` | creation, deletion and state changes of volumes while the daemon runs |
+//! | `compaction` | compactions: requests, the queue, the policy; volumes created ahead of need |
 //! | `disks`, `watched_files` | monitoring of the data directories and volume files |
 //! | `access` | the access trace's file and writer thread |
 //! | `random` | random numbers |
@@ -33,6 +35,9 @@
 
 mod access;
 mod activation;
+#[cfg(test)]
+mod bench;
+mod compaction;
 mod control;
 mod disks;
 mod drain;
@@ -63,6 +68,7 @@ mod volume_files;
 mod watch;
 mod watched_files;
 mod welcome;
+mod work;
 
 pub use ended::Ended;
 pub use error::{Purpose, StartError};

@@ -42,6 +42,14 @@ impl Placement {
         shard
     }
 
+    /// Records the data directory and the generation of the new file of a volume, which replaces those it had. Its
+    /// shard stays the same.
+    pub fn renew(&mut self, id: VolumeId, store: usize, generation: u64) {
+        if let Some(placed) = self.placed.get_mut(&id) {
+            placed.files = vec![FoundFile { store, generation }];
+        }
+    }
+
     /// Removes a volume, if it is present.
     pub fn remove(&mut self, id: VolumeId) {
         self.placed.remove(&id);
@@ -104,6 +112,11 @@ mod tests {
         let placed = Placed { files: volume(7, 1).files, shard: shard(0) };
         assert_eq!(placement.get(VolumeId(7)), Some(&placed));
         assert_eq!(placement.get(VolumeId(1)), None);
+        placement.renew(VolumeId(2), 1, 3);
+        let files = FoundVolume::single(VolumeId(2), 1, 3).files;
+        assert_eq!(placement.get(VolumeId(2)), Some(&Placed { files, shard: shard(1) }));
+        placement.renew(VolumeId(9), 1, 3);
+        assert_eq!(placement.get(VolumeId(9)), None);
     }
 
     #[test]

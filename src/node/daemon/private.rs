@@ -11,8 +11,9 @@ use super::running::Running;
 use super::signals::Signals;
 use super::start::start;
 use crate::base::logging::Log;
+use crate::base::size::ByteSize;
 use crate::node::board::VolumeState;
-use crate::node::config::{Config, Listen, ShardPorts};
+use crate::node::config::{AutoCreateConfig, CompactionPolicy, Config, Listen, OrWord, ShardPorts};
 
 /// Number of attempts to start: another process may take a free port before the daemon listens on it.
 const ATTEMPTS: usize = 5;
@@ -50,7 +51,13 @@ impl Private {
             let (data, admin) = free_addresses()
                 .map_err(|error| StartError::Step("find a free port of 127.0.0.1", error))?;
             let listen = vec![Listen::Tcp(data)];
-            let config = Config { listen, admin, shard_ports: ShardPorts::Off, ..config.clone() };
+            let shard_ports = ShardPorts::Off;
+            let mut config = Config { listen, admin, shard_ports, ..config.clone() };
+            // It does what its command is for, and nothing else.
+            config.compaction.policy = CompactionPolicy::Off;
+            config.auto_create = AutoCreateConfig::default();
+            // A store that was full before it was lost must fit again.
+            config.compaction.reserve = OrWord::of(ByteSize(0));
             left -= 1;
             match start(&config, log, first) {
                 Err(StartError::Listen { .. }) if left > 0 => {}

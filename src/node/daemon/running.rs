@@ -6,7 +6,7 @@ use super::access::AccessTrace;
 use super::disks;
 use super::listeners::SocketFile;
 use super::machine::OpenFiles;
-use super::manager::Manager;
+use super::work::Manager;
 use crate::base::threads::{Thread, Threads};
 use crate::node::board::Board;
 use crate::node::control::ControlHandle;

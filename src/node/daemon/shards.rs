@@ -16,7 +16,9 @@ use crate::http::conn::Deadlines;
 use crate::node::board::{VolumeInfo, VolumeState};
 use crate::node::config::Config;
 use crate::node::metrics::Metrics;
-use crate::node::shard::{self, AssignedFile, Assignment, Listener, ShardConfig, Shared, Start};
+use crate::node::shard::{
+    self, AssignedFile, Assignment, BackgroundRates, Listener, ShardConfig, Shared, Start,
+};
 use crate::ring::{Prepared, Ring, RingOptions};
 use crate::runtime::Runtime;
 use crate::runtime::buffer::Pool;
@@ -129,6 +131,10 @@ fn shard_config(config: &Config, files: OpenFiles, disk_missing: bool) -> ShardC
         drain_ns: ns(limits.drain_timeout()),
         disk_missing,
         audit_log: config.audit_log,
+        background: BackgroundRates {
+            min: config.background.rate_min.bytes(),
+            max: config.background.rate_max.bytes(),
+        },
     }
 }
 

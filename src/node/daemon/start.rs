@@ -6,18 +6,21 @@ use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
+use std::time::Instant;
 
 use super::access::AccessTrace;
+use super::compaction::{CompactionState, Now};
 use super::control::{self, Control};
 use super::disks;
 use super::error::StartError;
 use super::first_volume::{self, FirstVolume};
-use super::manager::{Manager, ManagerState};
+use super::manager::ManagerState;
 use super::placement::Placement;
 use super::random::random;
 use super::running::Running;
 use super::store::Store;
 use super::watched_files::WatchedFiles;
+use super::work::Manager;
 use super::{listeners, machine, shards, stores, welcome};
 use crate::base::logging::Log;
 use crate::base::sys;
@@ -26,7 +29,7 @@ use crate::base::types::ShardId;
 use crate::node::board::{Board, DiskBoard, ShardInfo};
 use crate::node::config::{Config, Listen};
 use crate::node::control::admin::{self, AdminLimits, AdminState};
-use crate::node::control::{ControlHandle, ControlPlane, Creations};
+use crate::node::control::{Compactions, ControlHandle, ControlPlane, Creations};
 use crate::node::datadir::DataDir;
 use crate::node::metrics::{Metrics, NodeInfo};
 use crate::node::shard::{RequestOrigin, Requester, Shared};
@@ -97,9 +100,12 @@ pub fn start(config: &Config, log: &Log, first: FirstVolume) -> Result<Running, 
     );
     let (requests_in, requests) = mpsc::channel();
     let creations = Arc::new(Creations::default());
+    let compactions = Arc::new(Compactions::default());
     let limits = AdminLimits::default();
     let (numbers, making) = (Arc::clone(&metrics), Arc::clone(&creations));
-    let state = AdminState::new(numbers, sys::monotonic_ns, limits, requests_in, making);
+    let compacting = Arc::clone(&compactions);
+    let state =
+        AdminState::new(numbers, sys::monotonic_ns, limits, requests_in, making, compacting);
     let control_plane = start_control_plane(admin_socket, state, threads)
         .map_err(|error| StartError::Step("start the admin thread", error))?;
     let mut shards = Vec::new();
@@ -127,8 +133,10 @@ pub fn start(config: &Config, log: &Log, first: FirstVolume) -> Result<Running, 
         creations,
         open_files: allowed.files,
         changing: RefCell::new(BTreeSet::new()),
+        compaction: CompactionState::new(control.handle(), Now::clock(), compactions),
     };
-    let manager = Manager { control, state: Rc::new(state), requests, lost };
+    let state = Rc::new(state);
+    let manager = Manager { control, state, requests, lost, next_look: Instant::now() };
     for line in welcome {
         tracing::info!("{line}");
     }

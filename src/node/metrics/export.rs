@@ -15,7 +15,7 @@ use super::metric_row::{MetricRow, MetricSource, PREFIX};
 use super::node::Metrics;
 use super::table::TABLE;
 use super::volume::VolumeMetrics;
-use crate::node::board::{DiskState, ShownWriteState, VolumeState};
+use crate::node::board::{DiskState, ShownCompaction, ShownWriteState, VolumeState};
 
 /// Formats [`Metrics`] as text.
 #[derive(Debug)]
@@ -93,9 +93,11 @@ impl Scrape<'_> {
             | MetricSource::VolumeRatio(_)
             | MetricSource::VolumePlace
             | MetricSource::VolumeState
-            | MetricSource::VolumeWriteState => self.encode_volumes(row, &mut out),
+            | MetricSource::VolumeWriteState
+            | MetricSource::VolumeCompaction => self.encode_volumes(row, &mut out),
             MetricSource::Shard(_)
             | MetricSource::ShardBoard(_)
+            | MetricSource::ShardFraction(_)
             | MetricSource::ShardBy { .. }
             | MetricSource::ShardHistogram { .. }
             | MetricSource::ShardSeconds(_)
@@ -137,6 +139,10 @@ impl Scrape<'_> {
                     let now = volume.board.write_state.get().index();
                     encode_state::<ShownWriteState>(out, ("volume", &id), now)?;
                 }
+                MetricSource::VolumeCompaction => {
+                    let now = volume.board.compaction.phase.get().index();
+                    encode_state::<ShownCompaction>(out, ("volume", &id), now)?;
+                }
                 _ => out.encode_info(&[
                     ("volume", id),
                     ("shard", volume.board.info.shard.to_string()),
@@ -154,6 +160,16 @@ impl Scrape<'_> {
             match &row.source {
                 MetricSource::Shard(get) => encode_value(out, row, &[id], get(shard))?,
                 MetricSource::ShardBoard(get) => encode_value(out, row, &[id], get(board))?,
+                MetricSource::ShardFraction(get) => {
+                    let labels = [id];
+                    let mut sample = out.encode_family(&labels)?;
+                    match row.kind {
+                        MetricType::Counter => {
+                            sample.encode_counter::<NoLabelSet, f64, u64>(&get(shard), None)?;
+                        }
+                        _ => sample.encode_gauge(&get(shard))?,
+                    }
+                }
                 MetricSource::ShardBy { key, names, get } => {
                     for (i, name) in names.iter().enumerate() {
                         encode_value(out, row, &[id, (*key, *name)], get(shard, i))?;

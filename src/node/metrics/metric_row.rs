@@ -11,7 +11,9 @@ use super::label::Label;
 use super::node::Metrics;
 use super::shard::ShardMetrics;
 use super::volume::VolumeMetrics;
-use crate::node::board::{DiskBoard, DiskState, ShardBoard, ShownWriteState, VolumeState};
+use crate::node::board::{
+    DiskBoard, DiskState, ShardBoard, ShownCompaction, ShownWriteState, VolumeState,
+};
 
 /// Prefix of all names.
 pub(super) const PREFIX: &str = "hayloft";
@@ -51,6 +53,8 @@ pub(super) enum MetricSource {
     Shard(fn(&ShardMetrics) -> u64),
     /// One value for each shard, from the board.
     ShardBoard(fn(&ShardBoard) -> u64),
+    /// One number with a fraction for each shard.
+    ShardFraction(fn(&ShardMetrics) -> f64),
     /// One value for each shard and value of a label.
     ShardBy {
         key: &'static str,
@@ -77,6 +81,8 @@ pub(super) enum MetricSource {
     VolumeState,
     /// The write state of each volume, in the same form.
     VolumeWriteState,
+    /// The phase of the compaction of each volume, in the same form.
+    VolumeCompaction,
 }
 
 impl MetricSource {
@@ -88,14 +94,17 @@ impl MetricSource {
             Self::DiskPath => vec!["disk", "path"],
             Self::DiskState => vec!["disk", DiskState::KEY],
             Self::Disk(_) => vec!["disk"],
-            Self::Shard(_) | Self::ShardBoard(_) | Self::ShardSeconds(_) | Self::ShardSilence => {
-                vec!["shard"]
-            }
+            Self::Shard(_)
+            | Self::ShardBoard(_)
+            | Self::ShardFraction(_)
+            | Self::ShardSeconds(_)
+            | Self::ShardSilence => vec!["shard"],
             Self::ShardBy { key, .. } | Self::ShardHistogram { key, .. } => vec!["shard", key],
             Self::Volume(_) | Self::VolumeRatio(_) => vec!["volume"],
             Self::VolumePlace => vec!["volume", "shard", "disk"],
             Self::VolumeState => vec!["volume", VolumeState::KEY],
             Self::VolumeWriteState => vec!["volume", ShownWriteState::KEY],
+            Self::VolumeCompaction => vec!["volume", ShownCompaction::KEY],
         }
     }
 }

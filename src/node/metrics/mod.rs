@@ -12,6 +12,7 @@
 //! | `read_metric` | [`ReadMetric`]: reading, which is for export and control only |
 //! | `responses` | responses by status |
 //! | `shard`, `volume` | the numbers of a shard and of a volume |
+//! | `compaction` | totals of the compactions of a shard |
 //! | `node` | [`Metrics`]: all numbers of a daemon |
 //! | `metric_row` | an exported metric: name, type, labels, help, source of the value |
 //! | `table` | the list of exported metrics |
@@ -20,6 +21,7 @@
 //! | `reference` | that list as `docs/METRICS.md` |
 //! | `exposition` | a parser of the exported text, for tests |
 
+mod compaction;
 mod counter;
 mod export;
 mod exposition_format;
@@ -38,6 +40,7 @@ mod volume;
 #[cfg(test)]
 pub(crate) mod exposition;
 
+pub use compaction::CompactionTotals;
 pub use counter::Counter;
 pub use export::Exporter;
 pub use exposition_format::ExpositionFormat;

@@ -1,5 +1,6 @@
 //! Numbers of one shard.
 
+use super::compaction::CompactionTotals;
 use super::counter::Counter;
 use super::gauge::Gauge;
 use super::histogram::Histogram;
@@ -166,6 +167,9 @@ pub struct ShardMetrics {
     /// Requests refused before any work was done.
     pub admission_refusals: CounterBy<AdmissionRefusal, { AdmissionRefusal::COUNT }>,
 
+    /// Compactions that ended.
+    pub compactions: CompactionTotals,
+
     /// Requests recorded in the access trace.
     pub access_records: Counter,
     /// Requests left out of the access trace because its queue was full.
@@ -217,6 +221,7 @@ impl ShardMetrics {
             bad_requests: Counter::new(),
             timeouts: CounterBy::new(),
             admission_refusals: CounterBy::new(),
+            compactions: CompactionTotals::default(),
             access_records: Counter::new(),
             access_lost: Counter::new(),
             buffer_bytes_used: Gauge::new(),

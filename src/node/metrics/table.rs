@@ -15,6 +15,7 @@ use super::shard::{
     AdmissionRefusal, GetPhase, MethodGroup, MethodLabel, ShardMetrics, TimeoutKind,
 };
 use super::volume::VolumeMetrics;
+use crate::node::board::CompactionOutcome;
 
 const fn row(
     name: &'static str,
@@ -167,6 +168,25 @@ pub(super) static TABLE: &[MetricRow] = &[
     counter("hint_writes", |s| s.hint_writes.get(),
         "Tail hints written."),
 
+    // Background work.
+    row("background_paused", MetricType::Gauge, MetricSource::ShardBoard(|s| s.background_paused.get()),
+        "1 while the shard's compactions are paused."),
+    counter_by("compactions", CompactionOutcome::KEY, CompactionOutcome::NAMES,
+        |s, i| s.compactions.ended.get(i),
+        "Compactions that ended, by outcome."),
+    counter("compaction_read", |s| s.compactions.read_bytes.get(),
+        "Bytes that ended compactions read from old volume files.").bytes(),
+    counter("compaction_written", |s| s.compactions.written_bytes.get(),
+        "Bytes that ended compactions wrote to new volume files.").bytes(),
+    counter("compaction_gained", |s| s.compactions.gained_bytes.get(),
+        "Bytes of log that compactions freed.").bytes(),
+    row("compaction_gate_closed", MetricType::Counter,
+        MetricSource::ShardFraction(|s| s.compactions.gate_closed_seconds()),
+        "Time that writes to a volume had to wait for the end of its compaction.").seconds(),
+    row("compaction_gate_closed_max", MetricType::Gauge,
+        MetricSource::ShardFraction(|s| s.compactions.gate_closed_max_seconds()),
+        "The longest of these waits since the daemon started.").seconds(),
+
     // Connections, messages, memory.
     row("connections", MetricType::Gauge, MetricSource::ShardBoard(|s| s.connections.get()),
         "Connections open now."),
@@ -204,12 +224,29 @@ pub(super) static TABLE: &[MetricRow] = &[
         "Size of the volume file.").bytes(),
     volume("volume_used", |v| v.board.used_bytes.get(),
         "Bytes of the file that hold commits, dead needles included.").bytes(),
-    volume("volume_live", |v| v.live_bytes.get(),
+    volume("volume_live", |v| v.board.live_bytes.get(),
         "Bytes of needles that can be read.").bytes(),
-    volume("volume_dead", |v| v.dead_bytes.get(),
+    volume("volume_dead", |v| v.board.dead_bytes.get(),
         "Bytes of needles that were replaced or deleted, and of tombstones.").bytes(),
+<<<<<<< HEAD
     volume("volume_oldest_dead_timestamp", |v| v.oldest_dead_seconds.get(),
         "Since when something in the volume is dead, in seconds since 1970; 0 when nothing is.").seconds(),
+=======
+    volume("volume_reclaimable", |v| v.board.reclaimable_bytes(),
+        "Bytes of the log that a compaction would free.").bytes(),
+    volume("volume_erase_overdue", |v| v.board.erase_overdue.get(),
+        "1 if bytes of the volume have been dead for longer than compaction.erase_within."),
+    volume("volume_generation", |v| v.board.generation.get(),
+        "Generation of the volume file: the number of compactions it went through."),
+    row("volume_compaction_phase", MetricType::Gauge, MetricSource::VolumeCompaction,
+        "1 for the phase that the compaction of the volume is in, 0 for the others."),
+    volume("volume_compaction_read", |v| v.board.compaction.read_bytes.get(),
+        "Bytes of the old file that the running or last compaction has read.").bytes(),
+    volume("volume_compaction_to_read", |v| v.board.compaction.to_read_bytes.get(),
+        "Bytes that it has to read in total, as far as known.").bytes(),
+    volume("volume_compaction_written", |v| v.board.compaction.written_bytes.get(),
+        "Bytes that it has written to the new file.").bytes(),
+>>>>>>> 9d1d34f (control: compaction is ordered, cancelled, shown and started by policy)
     volume("volume_needles", |v| v.needles.get(),
         "Needles that can be read."),
     volume("volume_extents", |v| v.extents.get(),

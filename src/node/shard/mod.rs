@@ -74,11 +74,12 @@ mod volumes;
 
 pub use access_queue::AccessQueue;
 pub use assignment::{AssignedFile, Assignment};
-pub use config::ShardConfig;
+pub use config::{BackgroundRates, ShardConfig};
 pub use file_monitor::FileMonitor;
 pub use listener::Listener;
 pub use order::{
-    DeleteVolume, FenceVolume, LimitDevice, OpenVolume, OrderError, SetReadOnly, SetRoute,
+    CancelCompaction, CompactVolume, CompactionRequest, DeleteVolume, FenceVolume, LimitDevice,
+    OpenVolume, OrderError, PauseBackground, SetReadOnly, SetRoute,
 };
 pub use reactor::{Reactor, run};
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Orders: requests by which the daemon's main thread changes the volumes and settings of a shard, each with
 //! its own outcome, and the reasons why one is not carried out.
 
+use std::path::PathBuf;
+
 use thiserror::Error;
 
 use super::assignment::Assignment;
@@ -35,6 +37,43 @@ pub struct FenceVolume {
     pub generation: u64,
 }
 
+/// How a volume is to be compacted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompactionRequest {
+    /// Data directory of the new file; `None` for that of the old one.
+    pub target_dir: Option<PathBuf>,
+    /// Size of the new file (bytes); `None` for that of the old one.
+    pub size: Option<u64>,
+    /// Whether data that cannot be read may be left behind.
+    pub accept_losses: bool,
+    /// Age up to which tombstones are kept (nanoseconds).
+    pub tombstone_keep_ns: u64,
+    /// Whether the new file is read back and verified before the old one is removed.
+    pub verify: bool,
+}
+
+/// Begins to compact a volume of the shard. Its outcome comes as soon as the compaction has begun; progress
+/// and end are on the board.
+pub struct CompactVolume {
+    /// Volume id.
+    pub volume: VolumeId,
+    /// How it is to be compacted.
+    pub request: CompactionRequest,
+}
+
+/// Cancels the compaction of a volume of the shard. Its outcome comes when the compaction has ended: it is
+/// cancelled, or done if the new file had taken the place of the old one already.
+pub struct CancelCompaction {
+    /// Volume id.
+    pub volume: VolumeId,
+}
+
+/// Pauses or resumes the compactions of the shard. Checkpoints go on. Cannot fail.
+pub struct PauseBackground {
+    /// True to pause, false to resume.
+    pub paused: bool,
+}
+
 /// Sets the shard that requests to a volume are sent to. Cannot fail.
 pub struct SetRoute {
     /// Volume id.
@@ -67,6 +106,15 @@ pub enum OrderError {
     /// The volume's file is no longer at its path, where another file may be now.
     #[error("its file is no longer where it was; bring it back, or restart the daemon, first")]
     Lost,
+    /// The volume is being compacted already.
+    #[error("it is being compacted already")]
+    Compacting,
+    /// The volume is not being compacted.
+    #[error("it is not being compacted")]
+    NotCompacting,
+    /// The volume cannot be compacted, for this reason.
+    #[error("{0}")]
+    NotCompacted(String),
     /// The volume's file could not be removed.
     #[error("{0}; check the kernel log and the disk")]
     NotRemoved(NotRemoved),

@@ -9,7 +9,13 @@ use super::volumes::Volumes;
 use crate::base::types::VolumeId;
 use crate::http::conditional::WriteConditions;
 use crate::runtime::buffer::Buf;
-use crate::volume::Check;
+use crate::volume::{Check, Volume};
+
+/// Whether `X-Hayloft-Volume` announces a volume as writable: it takes writes and is not full. A cache in
+/// front keeps the photos of such volumes only, because most requests are for photos that are still new.
+pub fn takes_photos(volume: &Volume) -> bool {
+    volume.writable() && !volume.is_full()
+}
 
 impl Volumes {
     /// Reads a needle into a buffer from `alloc`.
@@ -28,7 +34,7 @@ impl Volumes {
             ReadExtent::Whole => slot.get(id, cookie, &mut alloc).await?,
             ReadExtent::Head => slot.head(id, cookie, &mut alloc).await?,
         };
-        Ok(FoundNeedle { needle, is_writable: slot.volume().writable() })
+        Ok(FoundNeedle { needle, is_writable: takes_photos(&slot.volume()) })
     }
 
     /// Stores a needle.
@@ -46,7 +52,7 @@ impl Volumes {
         let check: Check<'_> = conditions.as_ref().map(|_| &holds as _);
         let stored = slot.put(id, cookie, draft, check).await;
         let stored = self.publish_after_write(&slot, stored)?;
-        Ok(StoredNeedle { id, cookie, stored, is_writable: slot.volume().writable() })
+        Ok(StoredNeedle { id, cookie, stored, is_writable: takes_photos(&slot.volume()) })
     }
 
     /// Stores a needle under a name that the volume picks.
@@ -61,7 +67,7 @@ impl Volumes {
         let slot = self.local(volume)?;
         let stored = slot.put_new(request.draft).await;
         let (id, cookie, stored) = self.publish_after_write(&slot, stored)?;
-        Ok(StoredNeedle { id, cookie, stored, is_writable: slot.volume().writable() })
+        Ok(StoredNeedle { id, cookie, stored, is_writable: takes_photos(&slot.volume()) })
     }
 
     /// Checks whether a needle could be stored. Returns the preconditions of the request.

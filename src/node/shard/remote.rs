@@ -2,7 +2,8 @@
 //! of request has an outcome of its own type, and a table of its own for the answers that are awaited.
 
 use super::order::{
-    DeleteVolume, FenceVolume, LimitDevice, OpenVolume, OrderError, SetReadOnly, SetRoute,
+    CancelCompaction, CompactVolume, DeleteVolume, FenceVolume, LimitDevice, OpenVolume,
+    OrderError, PauseBackground, SetReadOnly, SetRoute,
 };
 use super::request::{
     CheckPut, DeleteNeedle, FoundNeedle, PostNeedle, PutNeedle, ReadNeedle, RequestError,
@@ -123,6 +124,12 @@ request_kinds! {
     DeleteVolume(DeleteVolume) -> Result<Option<VolumeSummary>, OrderError>, in delete_volume;
     /// Fence a volume.
     FenceVolume(FenceVolume) -> Result<Option<VolumeSummary>, OrderError>, in fence_volume;
+    /// Begin to compact a volume.
+    CompactVolume(CompactVolume) -> Result<(), OrderError>, in compact_volume;
+    /// Cancel the compaction of a volume.
+    CancelCompaction(CancelCompaction) -> Result<(), OrderError>, in cancel_compaction;
+    /// Pause or resume compactions.
+    PauseBackground(PauseBackground) -> (), in pause_background;
     /// Set the owner of a volume.
     SetRoute(SetRoute) -> (), in set_route;
     /// Limit the operations in flight.
@@ -173,10 +180,13 @@ mod tests {
             set_read_only,
             delete_volume,
             fence_volume,
+            compact_volume,
+            cancel_compaction,
+            pause_background,
             set_route,
             limit_device,
         } = &awaited;
-        let expect: [&dyn Fn() -> usize; 11] = [
+        let expect: [&dyn Fn() -> usize; 14] = [
             &|| read.expect(),
             &|| put.expect(),
             &|| post.expect(),
@@ -186,6 +196,9 @@ mod tests {
             &|| set_read_only.expect(),
             &|| delete_volume.expect(),
             &|| fence_volume.expect(),
+            &|| compact_volume.expect(),
+            &|| cancel_compaction.expect(),
+            &|| pause_background.expect(),
             &|| set_route.expect(),
             &|| limit_device.expect(),
         ];

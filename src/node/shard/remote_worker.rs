@@ -2,7 +2,10 @@
 
 use std::rc::Rc;
 
-use super::order::{DeleteVolume, FenceVolume, LimitDevice, OpenVolume, SetReadOnly, SetRoute};
+use super::order::{
+    CancelCompaction, CompactVolume, DeleteVolume, FenceVolume, LimitDevice, OpenVolume,
+    PauseBackground, SetReadOnly, SetRoute,
+};
 use super::remote::{AnyOutcome, AnyRequest, ReadInto, RemoteAnswer, RemoteRequest, ToVolume};
 use super::shard::Shard;
 
@@ -50,6 +53,16 @@ impl Shard {
             AnyRequest::FenceVolume(FenceVolume { volume, generation }) => {
                 AnyOutcome::FenceVolume(volumes.fence(volume, generation))
             }
+            AnyRequest::CompactVolume(CompactVolume { volume, request }) => {
+                AnyOutcome::CompactVolume(volumes.begin_compaction(volume, request))
+            }
+            AnyRequest::CancelCompaction(CancelCompaction { volume }) => {
+                AnyOutcome::CancelCompaction(volumes.cancel_compaction(volume))
+            }
+            AnyRequest::PauseBackground(PauseBackground { paused }) => {
+                self.board().background_paused.set(u64::from(paused));
+                AnyOutcome::PauseBackground(())
+            }
             AnyRequest::SetRoute(SetRoute { volume, owner }) => {
                 self.routes.set_owner(volume, owner);
                 AnyOutcome::SetRoute(())
@@ -67,7 +80,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::super::message::Message;
-    use super::super::order::OrderError;
+    use super::super::order::{CompactionRequest, OrderError};
     use super::super::remote::{RemoteKind, RequestOrigin};
     use super::super::start::Start;
     use super::*;
@@ -86,12 +99,22 @@ mod tests {
         let start = Start::empty(ShardId::from_index(0), 2);
         let shared = Arc::clone(&start.shared);
         let (handle, (shard, _)) = (runtime.handle().clone(), Shard::new(runtime.handle(), start));
+        let compaction = CompactionRequest {
+            target_dir: None,
+            size: None,
+            accept_losses: false,
+            tombstone_keep_ns: 0,
+            verify: true,
+        };
         let orders = [
             SetRoute { volume: VolumeId(5), owner: Some(ShardId::from_index(1)) }.into_any(),
             LimitDevice { operations: 3 }.into_any(),
             FenceVolume { volume: VolumeId(5), generation: 0 }.into_any(),
             SetReadOnly { volume: VolumeId(5), read_only: true }.into_any(),
             DeleteVolume { volume: VolumeId(5) }.into_any(),
+            CompactVolume { volume: VolumeId(5), request: compaction }.into_any(),
+            CancelCompaction { volume: VolumeId(5) }.into_any(),
+            PauseBackground { paused: true }.into_any(),
         ];
         for (number, request) in (10..).zip(orders) {
             let request = RemoteRequest { from: RequestOrigin::Main, number, request };
@@ -113,8 +136,12 @@ mod tests {
                 (12, AnyOutcome::FenceVolume(Err(OrderError::NoVolume))),
                 (13, AnyOutcome::SetReadOnly(Err(OrderError::NoVolume))),
                 (14, AnyOutcome::DeleteVolume(Err(OrderError::NoVolume))),
+                (15, AnyOutcome::CompactVolume(Err(OrderError::NoVolume))),
+                (16, AnyOutcome::CancelCompaction(Err(OrderError::NoVolume))),
+                (17, AnyOutcome::PauseBackground(())),
             ]
         ));
+        assert_eq!(shard.board().background_paused.get(), 1);
         assert_eq!(
             (shard.owner_of(VolumeId(5)), shard.device_limit.get()),
             (Some(ShardId::from_index(1)), Some(3))

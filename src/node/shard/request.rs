@@ -67,7 +67,7 @@ pub struct DeleteNeedle {
 pub struct FoundNeedle {
     /// The needle.
     pub needle: Needle,
-    /// Whether the volume takes writes.
+    /// Whether the volume takes writes and is not full.
     pub is_writable: bool,
 }
 
@@ -79,7 +79,7 @@ pub struct StoredNeedle {
     pub cookie: Cookie,
     /// Result of the write in the volume.
     pub stored: Stored,
-    /// Whether the volume takes writes.
+    /// Whether the volume takes writes and is not full.
     pub is_writable: bool,
 }
 

@@ -8,6 +8,7 @@ use super::answered::Answered;
 use super::exchange::{answer_incomplete_body, error_reply, reply, send_continue};
 use super::not_stored::NotStored;
 use super::object_name::ObjectName;
+use super::perform::takes_photos;
 use super::plain_reply::{PlainReply, no_buffer};
 use super::preconditions::hold;
 use super::receive;
@@ -71,7 +72,7 @@ pub async fn receive(
         Ok(manifest) => slot.put(id, cookie, manifest.modified(modified_ns), check).await,
         Err(refusal) => Err(refusal),
     };
-    let is_writable = slot.volume().writable();
+    let is_writable = takes_photos(&slot.volume());
     match shard.volumes.publish_after_write(&slot, stored) {
         Ok(stored) => {
             let needle = StoredNeedle { id, cookie, stored, is_writable };

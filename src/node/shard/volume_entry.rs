@@ -57,9 +57,15 @@ impl VolumeEntry {
         board.size_bytes.set(figures.size);
         board.used_bytes.set(figures.used);
         board.unavailable_bytes.set(figures.unavailable);
+<<<<<<< HEAD
         metrics.live_bytes.set(figures.live);
         metrics.dead_bytes.set(figures.dead);
         metrics.oldest_dead_seconds.set(figures.oldest_dead_ns.map_or(0, timestamp));
+=======
+        board.live_bytes.set(figures.live);
+        board.dead_bytes.set(figures.dead);
+        board.generation.set(volume.generation());
+>>>>>>> 9d1d34f (control: compaction is ordered, cancelled, shown and started by policy)
         metrics.needles.set(figures.needles);
         metrics.extents.set(figures.extents);
         metrics.index_bytes.set(figures.index);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::assignment::Assignment;
 use super::file_monitor::FileMonitor;
-use super::order::OrderError;
+use super::order::{CompactionRequest, OrderError};
 use super::request::RequestError;
 use super::shard_files::{Settled, ShardFiles};
 use super::volume_entry::{EntryState, VolumeEntry};
@@ -167,6 +167,29 @@ impl Volumes {
         let result = slot.set_read_only(read_only).await.map_err(OrderError::State);
         self.publish();
         result.map(|()| VolumeSummary::of(&slot.volume()))
+    }
+
+    /// Begins to compact a volume.
+    ///
+    /// # Errors
+    /// See [`OrderError`].
+    pub fn begin_compaction(
+        &self,
+        id: VolumeId,
+        _request: CompactionRequest,
+    ) -> Result<(), OrderError> {
+        self.slot_to_change(id)?;
+        let reason = "this version of hayloft cannot compact volumes yet";
+        Err(OrderError::NotCompacted(reason.to_owned()))
+    }
+
+    /// Cancels the compaction of a volume.
+    ///
+    /// # Errors
+    /// See [`OrderError`].
+    pub fn cancel_compaction(&self, id: VolumeId) -> Result<(), OrderError> {
+        self.slot_to_change(id)?;
+        Err(OrderError::NotCompacting)
     }
 
     /// Fences a volume whose file of this generation is no longer at its path: nothing more is written to it.

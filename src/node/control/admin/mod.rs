@@ -11,11 +11,16 @@
 //! | `accept` | content negotiation of `/metrics` |
 //! | `health` | `/healthz`, `/readyz` |
 //! | `status`, `volume_status` | `/status`, and the state of a volume |
+//! | `compaction_status` | the state of a compaction, as part of it |
 //! | `volumes` | `/volumes` |
+//! | `background` | `/background` |
+//! | `web_page` | refusal of requests from web pages |
 //! | `error` | errors as JSON |
 
 mod accept;
+mod background;
 mod bounded;
+mod compaction_status;
 mod error;
 mod health;
 mod limits;
@@ -25,7 +30,9 @@ mod state;
 mod status;
 mod volume_status;
 mod volumes;
+mod web_page;
 
+pub use compaction_status::{CompactionStatus, LastCompaction};
 pub use error::ApiError;
 pub use health::{Readiness, SilentShard};
 pub use limits::AdminLimits;

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::error::ApiError;
 use super::state::AdminState;
-use super::{accept, health, status, volumes};
+use super::{accept, background, health, status, volumes};
 use crate::base::sys;
 use crate::http;
 
@@ -28,6 +28,10 @@ pub fn router(state: AdminState) -> Router {
         .route("/volumes/{id}", get(volumes::show).delete(volumes::delete))
         .route("/volumes/{id}/read-only", post(volumes::read_only))
         .route("/volumes/{id}/writable", post(volumes::writable))
+        .route("/volumes/{id}/compact", post(volumes::compact))
+        .route("/volumes/{id}/cancel-compaction", post(volumes::cancel_compaction))
+        .route("/background/pause", post(background::pause))
+        .route("/background/resume", post(background::resume))
         .layer(DefaultBodyLimit::max(BODY_MAX));
     guarded(routes, state)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
 use super::limits::AdminLimits;
-use crate::node::control::{ChangeRequest, Creations};
+use crate::node::control::{Compactions, ControlRequest, Creations};
 use crate::node::metrics::{Exporter, Metrics};
 
 /// State shared by the handlers. Cheap to clone.
@@ -14,23 +14,25 @@ pub struct AdminState {
     pub(crate) now_ns: fn() -> u64,
     pub(crate) limits: AdminLimits,
     pub(crate) exporter: Arc<Exporter>,
-    pub(crate) requests: Sender<ChangeRequest>,
+    pub(crate) requests: Sender<ControlRequest>,
     pub(crate) creations: Arc<Creations>,
+    pub(crate) compactions: Arc<Compactions>,
 }
 
 impl AdminState {
     /// Creates the state. `now_ns` is the clock with which shards record their event loop iterations:
     /// CLOCK_MONOTONIC in nanoseconds, or a clock that a test controls. Changes are sent to `requests`;
-    /// `creations` holds the volumes that they create.
+    /// `creations` holds the volumes that they create, `compactions` those that they compact.
     #[must_use]
     pub fn new(
         metrics: Arc<Metrics>,
         now_ns: fn() -> u64,
         limits: AdminLimits,
-        requests: Sender<ChangeRequest>,
+        requests: Sender<ControlRequest>,
         creations: Arc<Creations>,
+        compactions: Arc<Compactions>,
     ) -> Self {
         let exporter = Arc::new(Exporter::new(Arc::clone(&metrics), now_ns));
-        Self { metrics, now_ns, limits, exporter, requests, creations }
+        Self { metrics, now_ns, limits, exporter, requests, creations, compactions }
     }
 }

@@ -66,6 +66,8 @@ pub struct ShardStatus {
     pub connections: u64,
     /// Operations submitted and not yet completed.
     pub ops_in_flight: u64,
+    /// True while its compactions are paused.
+    pub background_paused: bool,
     /// Index candidates whose needle was another one.
     pub false_candidates: u64,
     /// Bytes of its buffer region in use.
@@ -84,6 +86,7 @@ impl ShardStatus {
             silent_ms: board.silence_ns(now_ns, started_ns) / 1_000_000,
             connections: board.connections.get(),
             ops_in_flight: shard.ops_in_flight.get(),
+            background_paused: board.background_paused.get() != 0,
             false_candidates: shard.false_candidates.get(),
             buffer_bytes_used: shard.buffer_bytes_used.get(),
             buffer_bytes_total: shard.buffer_bytes_total.get(),

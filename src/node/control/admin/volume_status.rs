@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::compaction_status::{CompactionStatus, LastCompaction, ended};
 use super::error::ApiError;
 use super::state::AdminState;
+use crate::base::sys;
 use crate::base::types::{ShardId, VolumeId};
 use crate::node::board::ShownWriteState;
 use crate::node::control::Creation;
@@ -48,6 +50,18 @@ pub struct VolumeStatus {
     pub dead: u64,
     /// Time since which something in it is dead (seconds since 1970); null when nothing is.
     pub oldest_dead: Option<u64>,
+    /// Space that a compaction would free inside the file (bytes).
+    pub reclaimable: u64,
+    /// True if bytes have been dead for longer than `compaction.erase_within`.
+    pub erase_overdue: bool,
+    /// Generation of the file: the number of compactions it went through.
+    pub generation: u64,
+    /// Its compaction that waits or runs.
+    pub compaction: Option<CompactionStatus>,
+    /// Number of its compactions that have ended since the daemon started.
+    pub compactions: u64,
+    /// The last of these.
+    pub last_compaction: Option<LastCompaction>,
     /// Number of live needles.
     pub needles: u64,
     /// Number of extents of the file.
@@ -105,6 +119,12 @@ impl VolumeStatus {
             live: 0,
             dead: 0,
             oldest_dead: None,
+            reclaimable: 0,
+            erase_overdue: false,
+            generation: 0,
+            compaction: None,
+            compactions: 0,
+            last_compaction: None,
             needles: 0,
             extents: 0,
             index_bytes: 0,
@@ -127,8 +147,9 @@ impl VolumeStatus {
     }
 }
 
-impl From<&VolumeMetrics> for VolumeStatus {
-    fn from(v: &VolumeMetrics) -> Self {
+impl VolumeStatus {
+    fn of(state: &AdminState, v: &VolumeMetrics) -> Self {
+        let (compactions, last_compaction) = ended(&state.compactions, &v.board);
         Self {
             id: v.board.info.id,
             shard: Some(v.board.info.shard),
@@ -141,9 +162,15 @@ impl From<&VolumeMetrics> for VolumeStatus {
             full: v.board.full.get() != 0,
             size: v.board.size_bytes.get(),
             used: v.board.used_bytes.get(),
-            live: v.live_bytes.get(),
-            dead: v.dead_bytes.get(),
-            oldest_dead: Some(v.oldest_dead_seconds.get()).filter(|seconds| *seconds > 0),
+            live: v.board.live_bytes.get(),
+            dead: v.board.dead_bytes.get(),
+            oldest_dead: Some(v.board.oldest_dead_ns.get() / 1_000_000_000).filter(|seconds| *seconds > 0),
+            reclaimable: v.board.reclaimable_bytes(),
+            erase_overdue: v.board.erase_overdue.get() != 0,
+            generation: v.board.generation.get(),
+            compaction: CompactionStatus::of(&state.compactions, &v.board, sys::wall_ns()),
+            compactions,
+            last_compaction,
             needles: v.needles.get(),
             extents: v.extents.get(),
             index_bytes: v.index_bytes.get(),
@@ -173,7 +200,7 @@ pub(super) fn volume_status(state: &AdminState, id: VolumeId) -> Option<VolumeSt
         Some(creation) => {
             Some(VolumeStatus::in_the_making(id, &creation, state.metrics.node.durable))
         }
-        None => state.metrics.volume(id).map(|volume| VolumeStatus::from(&*volume)),
+        None => state.metrics.volume(id).map(|volume| VolumeStatus::of(state, &volume)),
     }
 }
 
@@ -181,7 +208,8 @@ pub(super) fn volume_status(state: &AdminState, id: VolumeId) -> Option<VolumeSt
 pub(super) fn all_volumes(state: &AdminState) -> Vec<VolumeStatus> {
     let creations = state.creations.all();
     let volumes = state.metrics.volumes();
-    let there = volumes.iter().map(|volume| (volume.board.info.id, VolumeStatus::from(&**volume)));
+    let there =
+        volumes.iter().map(|volume| (volume.board.info.id, VolumeStatus::of(state, volume)));
     let durable = state.metrics.node.durable;
     let making = creations
         .iter()

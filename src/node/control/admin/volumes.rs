@@ -1,4 +1,4 @@
-//! `/volumes`: show, create and delete volumes, and make them read-only or writable.
+//! `/volumes`: show, create, delete and compact volumes, and make them read-only or writable.
 
 use std::time::Duration;
 
@@ -8,13 +8,17 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep};
 
 use super::error::ApiError;
 use super::state::AdminState;
 use super::volume_status::{VolumeStatus, all_volumes, volume_status};
+use super::web_page::refuse_web_pages;
 use crate::base::types::VolumeId;
-use crate::node::control::{ChangeRequest, NewVolume, VolumeChange};
+use crate::node::control::{
+    ChangeRequest, ControlRequest, NewVolume, VolumeChange, WantedCompaction,
+};
 
 /// Time to wait for the end of a creation; after it the response is 202 instead of 201.
 const CREATE_WITHIN: Duration = Duration::from_secs(2);
@@ -28,14 +32,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 fn parse_id(text: &str) -> Result<VolumeId, ApiError> {
     let id = text.parse().ok().map(VolumeId);
     id.filter(|id| id.to_string() == text).ok_or(ApiError::NoSuchVolume(text.to_owned()))
-}
-
-/// Refuses requests of web pages: a page open in an operator's browser must not change anything.
-///
-/// # Errors
-/// [`ApiError::FromWebPage`] if the request has an `Origin` header.
-fn refuse_web_pages(headers: &HeaderMap) -> Result<(), ApiError> {
-    if headers.contains_key(header::ORIGIN) { Err(ApiError::FromWebPage) } else { Ok(()) }
 }
 
 /// Returns the status of a volume.
@@ -52,8 +48,25 @@ fn known(state: &AdminState, id: VolumeId) -> Result<VolumeStatus, ApiError> {
 /// The refusal of the main thread, or [`ApiError::Stopping`].
 async fn change(state: &AdminState, change: VolumeChange) -> Result<VolumeId, ApiError> {
     let (request, answer) = ChangeRequest::new(change);
-    state.requests.send(request).map_err(|_| ApiError::Stopping)?;
+    state.requests.send(ControlRequest::Change(request)).map_err(|_| ApiError::Stopping)?;
     Ok(answer.await.map_err(|_| ApiError::Stopping)??)
+}
+
+/// Parses a body whose fields are optional, as is the body itself.
+///
+/// # Errors
+/// [`ApiError::TooLong`], or [`ApiError::BadRequest`] with the `example`.
+fn parse_body<T: Default + DeserializeOwned>(
+    body: Result<Bytes, BytesRejection>,
+    example: &str,
+) -> Result<T, ApiError> {
+    match &body.map_err(|_| ApiError::TooLong)?[..] {
+        [] => Ok(T::default()),
+        body => serde_json::from_slice(body).map_err(|error| {
+            let sentence = format!("The body is not {example}, each of them optional: {error}.");
+            ApiError::BadRequest(sentence)
+        }),
+    }
 }
 
 /// Answers `GET /volumes`.
@@ -77,14 +90,7 @@ pub(super) async fn create(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
     refuse_web_pages(&headers)?;
-    let body = body.map_err(|_| ApiError::TooLong)?;
-    let new: NewVolume = match &body[..] {
-        [] => NewVolume::default(),
-        body => serde_json::from_slice(body).map_err(|error| {
-            let example = r#"{"id": 2, "size": "100GiB", "disk": 0}, each of them optional"#;
-            ApiError::BadRequest(format!("The body is not {example}: {error}."))
-        })?,
-    };
+    let new: NewVolume = parse_body(body, r#"{"id": 2, "size": "100GiB", "disk": 0}"#)?;
     let id = change(&state, VolumeChange::Create(new)).await?;
     let until = Instant::now() + CREATE_WITHIN;
     let status = loop {
@@ -137,6 +143,33 @@ pub(super) async fn writable(
     headers: HeaderMap,
 ) -> Result<Json<VolumeStatus>, ApiError> {
     set_read_only(&state, &id, &headers, false).await
+}
+
+/// Answers `POST /volumes/{id}/compact`: 202 once the compaction has begun, or waits for another one.
+pub(super) async fn compact(
+    State(state): State<AdminState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, ApiError> {
+    refuse_web_pages(&headers)?;
+    let id = parse_id(&id)?;
+    let example = r#"{"accept_losses": false, "size": "100GiB", "disk": 0}"#;
+    let wanted: WantedCompaction = parse_body(body, example)?;
+    let id = change(&state, VolumeChange::Compact { id, wanted }).await?;
+    let location = [(header::LOCATION, format!("/volumes/{id}"))];
+    Ok((StatusCode::ACCEPTED, location, Json(known(&state, id)?)).into_response())
+}
+
+/// Answers `POST /volumes/{id}/cancel-compaction`: 200 once it has ended.
+pub(super) async fn cancel_compaction(
+    State(state): State<AdminState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<VolumeStatus>, ApiError> {
+    refuse_web_pages(&headers)?;
+    let id = change(&state, VolumeChange::CancelCompaction(parse_id(&id)?)).await?;
+    known(&state, id).map(Json)
 }
 
 #[cfg(test)]

@@ -96,10 +96,13 @@ fn reserved_files(config: &Config, shards: u64, volumes: u64) -> u64 {
     // Its ring, listening sockets, directories, a checkpoint being written in each of them, and volumes being
     // opened with their checkpoints.
     let of_a_shard = 1 + listeners + 2 * dirs + OPENED_AT_ONCE;
+    // A new file and its checkpoint for a compaction in each directory.
+    let of_compactions = 2 * dirs;
     // Ring, directories and new files of the main thread; a lock for each directory.
     let of_the_main_thread = 1 + 2 * dirs + CHANGES_MAX as u64;
     let of_the_admin_thread = 1 + AdminLimits::default().connections as u64;
-    OF_THE_PROCESS + shards * of_a_shard + of_the_main_thread + of_the_admin_thread + volumes
+    let of_threads = shards * of_a_shard + of_the_main_thread + of_the_admin_thread;
+    OF_THE_PROCESS + of_threads + of_compactions + volumes
 }
 
 /// Smallest number of descriptors for clients: the minimum of connections, and one refusal per shard.

@@ -12,7 +12,10 @@ use super::super::{
     NodeInfo,
 };
 use crate::base::types::{ShardId, VolumeId};
-use crate::node::board::{Board, DiskBoard, DiskState, ShardInfo, VolumeInfo, VolumeState};
+use crate::node::board::{
+    Board, CompactionEnd, CompactionOutcome, DiskBoard, DiskState, ShardInfo, ShownCompaction,
+    VolumeInfo, VolumeState,
+};
 
 fn metrics() -> Arc<Metrics> {
     let node = NodeInfo {
@@ -148,6 +151,9 @@ fn each_row_reads_its_own_field() {
         ("commit_bytes_total", &s.commit_bytes),
         ("flushes_total", &s.flushes),
         ("hint_writes_total", &s.hint_writes),
+        ("compaction_read_bytes_total", &s.compactions.read_bytes),
+        ("compaction_written_bytes_total", &s.compactions.written_bytes),
+        ("compaction_gained_bytes_total", &s.compactions.gained_bytes),
         ("connections_accepted_total", &s.connections_accepted),
         ("connections_refused_total", &s.connections_refused),
         ("handed_over_total", &s.handed_over),
@@ -165,8 +171,6 @@ fn each_row_reads_its_own_field() {
         ("ops_in_flight", &s.ops_in_flight),
         ("buffer_used_bytes", &s.buffer_bytes_used),
         ("buffer_size_bytes", &s.buffer_bytes_total),
-        ("volume_live_bytes", &v.live_bytes),
-        ("volume_dead_bytes", &v.dead_bytes),
         ("volume_oldest_dead_timestamp_seconds", &v.oldest_dead_seconds),
         ("volume_needles", &v.needles),
         ("volume_extents", &v.extents),
@@ -182,9 +186,17 @@ fn each_row_reads_its_own_field() {
     let b = &v.board;
     let levels = [
         ("connections", &m.board.shards[0].connections),
+        ("background_paused", &m.board.shards[0].background_paused),
         ("volume_full", &b.full),
         ("volume_size_bytes", &b.size_bytes),
         ("volume_used_bytes", &b.used_bytes),
+        ("volume_live_bytes", &b.live_bytes),
+        ("volume_erase_overdue", &b.erase_overdue),
+        ("volume_generation", &b.generation),
+        ("volume_compaction_read_bytes", &b.compaction.read_bytes),
+        ("volume_compaction_to_read_bytes", &b.compaction.to_read_bytes),
+        ("volume_compaction_written_bytes", &b.compaction.written_bytes),
+        ("volume_dead_bytes", &b.dead_bytes),
     ];
     let scalar = |r: &&MetricRow| {
         matches!(
@@ -193,9 +205,9 @@ fn each_row_reads_its_own_field() {
         )
     };
     let rows = TABLE.iter().filter(scalar).count();
-    // volume_durable reads no counter.
+    // volume_durable reads no counter, and volume_reclaimable the difference of two.
     let covered = counters.len() + gauges.len() + levels.len();
-    assert_eq!(covered + 1, rows, "a row is missing here");
+    assert_eq!(covered + 2, rows, "a row is missing here");
 
     for (value, (_, counter)) in (1..).zip(counters) {
         counter.add(value);
@@ -206,6 +218,8 @@ fn each_row_reads_its_own_field() {
     for (value, (_, level)) in (201..).zip(levels) {
         level.set(value);
     }
+    b.kept_bytes.set(10);
+    let reclaimable = (b.dead_bytes.get() - 10) as f64;
     let seen = scrape(&m);
     let names = counters.map(|c| c.0).into_iter().zip(1_u64..);
     let names = names.chain(gauges.map(|g| g.0).into_iter().zip(101..));
@@ -213,6 +227,38 @@ fn each_row_reads_its_own_field() {
         let labels = if name.starts_with("volume_") { "volume=7" } else { "shard=0" };
         let found = seen.value(&format!("hayloft_{name}"), labels);
         assert_eq!(found, Some(value as f64), "{name}");
+    }
+    assert_eq!(seen.value("hayloft_volume_reclaimable_bytes", "volume=7"), Some(reclaimable));
+}
+
+#[test]
+fn compactions_are_exported_by_outcome_and_phase() {
+    let m = metrics();
+    let end = CompactionEnd {
+        outcome: CompactionOutcome::Failed,
+        reason: "a reason".to_owned(),
+        read_bytes: 0,
+        written_bytes: 0,
+        gained_bytes: 0,
+        duration_ns: 0,
+        gate_closed_ns: 1_500_000_000,
+        gate_closed_max_ns: 250_000_000,
+    };
+    m.shards[1].compactions.record(&end);
+    let v = m.volume(VolumeId(7)).expect("registered");
+    v.board.compaction.phase.set(ShownCompaction::Verifying);
+    v.board.disk.set(1);
+    let s = scrape(&m);
+    for (name, labels, value) in [
+        ("hayloft_compactions_total", "shard=1,outcome=failed", 1.0),
+        ("hayloft_compactions_total", "shard=1,outcome=done", 0.0),
+        ("hayloft_compaction_gate_closed_seconds_total", "shard=1", 1.5),
+        ("hayloft_compaction_gate_closed_max_seconds", "shard=1", 0.25),
+        ("hayloft_volume_compaction_phase", "volume=7,phase=verifying", 1.0),
+        ("hayloft_volume_compaction_phase", "volume=7,phase=none", 0.0),
+        ("hayloft_volume_info", "volume=7,shard=1,disk=1", 1.0),
+    ] {
+        assert_eq!(s.value(name, labels), Some(value), "{name}{{{labels}}}");
     }
 }
 

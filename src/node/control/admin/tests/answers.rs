@@ -242,7 +242,8 @@ fn status_has_the_documented_fields() {
         status["shards"][0],
         json!({
             "id": 0, "core": 2, "port": 8180, "turns": 1, "silent_ms": 0, "connections": 6,
-            "ops_in_flight": 0, "false_candidates": 0, "buffer_bytes_used": 0, "buffer_bytes_total": 0,
+            "ops_in_flight": 0, "background_paused": false, "false_candidates": 0,
+            "buffer_bytes_used": 0, "buffer_bytes_total": 0,
         })
     );
     assert_eq!(status["shards"][1]["port"], Value::Null);

@@ -11,7 +11,10 @@ use super::client::{RawReply, raw, request};
 use crate::base::size::ByteSize;
 use crate::base::types::VolumeId;
 use crate::node::board::VolumeState;
-use crate::node::control::{Creations, NewVolume, Refused, VolumeChange};
+use crate::node::control::{
+    CompactionJob, CompactionOrigin, ControlRequest, Creations, NewVolume, Refused, VolumeChange,
+    WantedCompaction,
+};
 
 fn post(addr: SocketAddr, target: &str, extra: &str, body: &str) -> RawReply {
     let len = body.len();
@@ -23,12 +26,13 @@ fn post(addr: SocketAddr, target: &str, extra: &str, body: &str) -> RawReply {
 
 /// Runs a main thread that answers each request with `answer`, and returns the requests when it ends.
 fn main_thread(
-    requests: std::sync::mpsc::Receiver<super::ChangeRequest>,
+    requests: std::sync::mpsc::Receiver<ControlRequest>,
     answer: impl Fn(VolumeChange) -> Result<VolumeId, Refused> + Send + 'static,
 ) -> JoinHandle<Vec<VolumeChange>> {
     thread::spawn(move || {
         let mut seen = Vec::new();
         while let Ok(request) = requests.recv() {
+            let ControlRequest::Change(request) = request else { panic!("{request:?}") };
             seen.push(request.change);
             let answered = answer(request.change);
             request.answer(answered);
@@ -44,7 +48,10 @@ fn valid_changes_reach_the_main_thread_and_invalid_ones_do_not() {
     let (admin, addr) = node.start();
     let main = main_thread(node.requests, |change| match change {
         VolumeChange::Create(new) => Ok(new.id.unwrap_or(VolumeId(3))),
-        VolumeChange::Delete(id) | VolumeChange::SetReadOnly { id, .. } => Ok(id),
+        VolumeChange::Delete(id)
+        | VolumeChange::SetReadOnly { id, .. }
+        | VolumeChange::Compact { id, .. }
+        | VolumeChange::CancelCompaction(id) => Ok(id),
     });
     drop(node.state);
 
@@ -151,4 +158,98 @@ fn changes_are_refused_when_the_main_thread_has_ended() {
     let reply = request(addr, "DELETE", "/volumes/1");
     assert_eq!((reply.status, reply.error().as_str()), (503, "The daemon is stopping."));
     admin.shutdown().expect("stops");
+}
+
+#[test]
+fn compaction_requests_reach_the_main_thread_and_show_what_waits() {
+    let node = still_node();
+    let volume = node.volume(3, VolumeState::Writable);
+    volume.board.dead_bytes.set(700);
+    volume.board.kept_bytes.set(200);
+    let (admin, addr) = node.start();
+    let compactions = Arc::clone(&node.state.compactions);
+    let main = main_thread(node.requests, move |change| match change {
+        VolumeChange::Compact { id: VolumeId(4), .. } => Err(Refused::NoSpace("No room.".into())),
+        VolumeChange::Compact { id, wanted } => {
+            let job = CompactionJob {
+                origin: CompactionOrigin::Operator,
+                is_begun: false,
+                waits_for: Some(VolumeId(1)),
+                disk: wanted.disk.unwrap_or(0),
+                size: 99,
+                expected_gain: 500,
+            };
+            compactions.set_job(id, Some(job));
+            Ok(id)
+        }
+        VolumeChange::CancelCompaction(id) => {
+            compactions.set_job(id, None);
+            Ok(id)
+        }
+        other => panic!("{other:?}"),
+    });
+    drop(node.state);
+    let wanted = r#"{"accept_losses": true, "size": "100GiB", "disk": 1}"#;
+    let reply = post(addr, "/volumes/3/compact", "", wanted);
+    assert_eq!((reply.status, reply.header("location")), (202, Some("/volumes/3")));
+    let shown = reply.json();
+    assert_eq!((&shown["id"], &shown["reclaimable"]), (&json!(3), &json!(500)));
+    let compaction = &shown["compaction"];
+    assert_eq!((&compaction["phase"], &compaction["behind"]), (&json!("waiting"), &json!(1)));
+    assert_eq!((&compaction["by"], &compaction["disk"]), (&json!("operator"), &json!(1)));
+    let reply = post(addr, "/volumes/3/cancel-compaction", "", "");
+    assert_eq!((reply.status, &reply.json()["compaction"]), (200, &json!(null)));
+    assert_eq!(post(addr, "/volumes/3/compact", "", "").status, 202);
+    let reply = post(addr, "/volumes/4/compact", "", "");
+    assert_eq!((reply.status, reply.error().as_str()), (507, "No room."));
+    // None of the following requests reaches the main thread.
+    for body in ["[]", r#"{"disk": "a"}"#, r#"{"sise": 1}"#, r#"{"accept_losses": 1}"#] {
+        let reply = post(addr, "/volumes/3/compact", "", body);
+        assert_eq!(reply.status, 400, "{body}");
+        assert!(reply.error().contains("each of them optional"), "{}", reply.error());
+    }
+    assert_eq!(post(addr, "/volumes/03/compact", "", "").status, 404);
+    for target in ["/volumes/3/compact", "/volumes/3/cancel-compaction"] {
+        let reply = post(addr, target, "Origin: http://evil.example\r\n", "");
+        assert_eq!(reply.status, 403, "{target}");
+        assert_eq!(request(addr, "GET", target).status, 405, "{target}");
+    }
+    admin.shutdown().expect("stops");
+    let compact = |id, wanted| VolumeChange::Compact { id: VolumeId(id), wanted };
+    let expected = [
+        compact(
+            3,
+            WantedCompaction { accept_losses: true, size: Some(ByteSize::gib(100)), disk: Some(1) },
+        ),
+        VolumeChange::CancelCompaction(VolumeId(3)),
+        compact(3, WantedCompaction::default()),
+        compact(4, WantedCompaction::default()),
+    ];
+    assert_eq!(main.join().expect("ends"), expected);
+}
+
+#[test]
+fn background_work_is_paused_and_resumed_by_the_main_thread() {
+    let node = still_node();
+    let (admin, addr) = node.start();
+    let requests = node.requests;
+    let main = thread::spawn(move || {
+        let mut seen = Vec::new();
+        while let Ok(ControlRequest::Pause(request)) = requests.recv() {
+            seen.push(request.paused);
+            request.answer();
+        }
+        seen
+    });
+    drop(node.state);
+    let reply = post(addr, "/background/pause", "", "");
+    assert_eq!((reply.status, reply.json()), (200, json!({"paused": true})));
+    let reply = post(addr, "/background/resume", "", "");
+    assert_eq!((reply.status, reply.json()), (200, json!({"paused": false})));
+    for target in ["/background/pause", "/background/resume"] {
+        let reply = post(addr, target, "Origin: http://evil.example\r\n", "");
+        assert_eq!(reply.status, 403, "{target}");
+    }
+    admin.shutdown().expect("stops");
+    assert_eq!(main.join().expect("ends"), [true, false]);
 }

@@ -16,7 +16,7 @@ use super::{AdminLimits, AdminState};
 use crate::base::threads::Threads;
 use crate::base::types::{ShardId, VolumeId};
 use crate::node::board::{Board, DiskBoard, DiskState, ShardInfo, VolumeInfo, VolumeState};
-use crate::node::control::{ChangeRequest, ControlHandle, ControlPlane};
+use crate::node::control::{ControlHandle, ControlPlane, ControlRequest};
 use crate::node::metrics::{Metrics, NodeInfo, VolumeMetrics};
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -47,7 +47,7 @@ struct TestNode {
     metrics: Arc<Metrics>,
     state: AdminState,
     /// Requests sent to the main thread.
-    requests: mpsc::Receiver<ChangeRequest>,
+    requests: mpsc::Receiver<ControlRequest>,
 }
 
 impl TestNode {
@@ -69,8 +69,9 @@ impl TestNode {
         let disks = ["/data/a", "/data/b"].map(|path| DiskBoard::new(path, DiskState::Ok));
         let metrics = Metrics::new(info, Board::new(&shards, disks.into()));
         let (requests_in, requests) = mpsc::channel();
-        let creations = Arc::default();
-        let state = AdminState::new(Arc::clone(&metrics), now_ns, limits, requests_in, creations);
+        let (creations, compactions) = Default::default();
+        let numbers = Arc::clone(&metrics);
+        let state = AdminState::new(numbers, now_ns, limits, requests_in, creations, compactions);
         Self { metrics, state, requests }
     }
 

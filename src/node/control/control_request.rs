@@ -1,0 +1,13 @@
+//! What the control plane asks the daemon's main thread for.
+
+use super::change::ChangeRequest;
+use super::pause::PauseRequest;
+
+/// A request of the control plane to the daemon's main thread.
+#[derive(Debug)]
+pub enum ControlRequest {
+    /// A change to a volume.
+    Change(ChangeRequest),
+    /// Pause or resume background work.
+    Pause(PauseRequest),
+}
