@@ -345,8 +345,8 @@ fn build_with_losses(pool: &Pool) -> (Image, BTreeMap<NeedleId, Result<Vec<u8>, 
     ];
     process.record(&volume, &losses).unwrap();
     process.put(&volume, id(4), &bytes(4, 300)).unwrap();
-    process.close(&volume);
     let answers = (0..7).map(|n| (id(n), process.get(&volume, id(n)))).collect();
+    process.close(&volume);
     (process.image(), answers)
 }
 

@@ -5,7 +5,7 @@ mod daemon_harness;
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use daemon_harness::{COOKIE, Client, Daemon, Options, bytes, data_dir};
 use hayloft::base::limits::LOG_START;
@@ -205,4 +205,44 @@ fn every_photo_is_readable_whatever_happens_to_checkpoints() {
 
 fn admin_request(daemon: &Daemon, method: &str, path: &str) -> u16 {
     Client::connect(daemon.admin).unwrap().request(method, path, &[], None).unwrap().status
+}
+
+#[test]
+fn status_and_metrics_say_since_when_something_is_dead_also_after_a_restart() {
+    let dir = data_dir();
+    let options = Options::default();
+    let daemon = Daemon::start(dir.path(), &options);
+    let volume = |daemon: &Daemon| {
+        let reply = daemon.admin("/volumes/1");
+        serde_json::from_slice::<Value>(&reply.body).unwrap()
+    };
+    let metric = |daemon: &Daemon, value: u64| {
+        let line =
+            format!("hayloft_volume_oldest_dead_timestamp_seconds{{volume=\"1\"}} {value}\n");
+        let metrics = daemon.admin("/metrics").text();
+        assert!(metrics.contains(&line), "{line} in {metrics}");
+    };
+    let mut client = Client::connect(daemon.data).unwrap();
+    client.put(&path(1, 7), &content(1, 7)).unwrap();
+    assert_eq!(volume(&daemon)["oldest_dead"], Value::Null);
+    metric(&daemon, 0);
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let before = now();
+    let deleted = client.request("DELETE", &path(1, 7), &[], None).unwrap().status;
+    assert_eq!(deleted, 204);
+    let seconds = field(&volume(&daemon), "oldest_dead");
+    assert!((before..=now()).contains(&seconds), "{seconds}");
+    metric(&daemon, seconds);
+    drop(client);
+    assert!(daemon.stop().success());
+
+    let daemon = Daemon::start(dir.path(), &options);
+    assert_eq!(field(&volume(&daemon), "checkpoint_age"), 0, "the checkpoint was used");
+    assert_eq!(field(&volume(&daemon), "oldest_dead"), seconds);
+    daemon.kill();
+    // Without the checkpoint.
+    std::fs::remove_file(file(dir.path(), 1)).unwrap();
+    let daemon = Daemon::start(dir.path(), &options);
+    assert_eq!(field(&volume(&daemon), "oldest_dead"), seconds);
+    assert!(daemon.stop().success());
 }

@@ -13,7 +13,8 @@ use compaction_support::{
 use hayloft::runtime::buffer::Pool;
 use hayloft::runtime::sim::disk::Image;
 use hayloft::volume::{
-    CompactionOrder, Draft, NewNeedle, NotCompacted, Refusal, Slot, StateError, SuperblockState, Upload,
+    CompactionOrder, Draft, NewNeedle, NotCompacted, Refusal, Slot, StateError, SuperblockState,
+    Upload,
 };
 
 #[test]
@@ -156,8 +157,8 @@ fn surviving(image: &Image) -> u64 {
     }
 }
 
-/// Cuts the power at every event of a compaction beside which writes arrive: whichever generation counts, it has
-/// everything that was acknowledged, and nothing that was deleted.
+/// Cuts the power at every event of a compaction beside which writes arrive: whichever generation counts, it
+/// has everything that was acknowledged, and nothing that was deleted.
 #[test]
 fn power_cut_at_any_event_loses_nothing_and_restores_nothing() {
     let (mut old, mut new, mut states) = (0, 0, 0);
@@ -223,7 +224,10 @@ fn power_cut_at_any_event_loses_nothing_and_restores_nothing() {
             }
         }
     }
-    assert!(old > 100 && new > 20, "{old} of {states} states are of the old generation, {new} of the new");
+    assert!(
+        old > 100 && new > 20,
+        "{old} of {states} states are of the old generation, {new} of the new"
+    );
 }
 
 #[test]

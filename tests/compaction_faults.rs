@@ -115,8 +115,8 @@ fn cancellation_at_any_time_leaves_the_old_generation() {
     assert!(cancelled > 10 && done > 0, "{cancelled} {done}");
 }
 
-/// Damages each sector of a volume in turn, in one of three ways, and compacts it: nothing that could be read before
-/// becomes unreadable, nothing that was unreadable becomes absent or wrong.
+/// Damages each sector of a volume in turn, in one of three ways, and compacts it: nothing that could be read
+/// before becomes unreadable, nothing that was unreadable becomes absent or wrong.
 #[test]
 fn damage_never_grows_and_never_vanishes() {
     let (mut process, slot) = started();
@@ -134,7 +134,9 @@ fn damage_never_grows_and_never_vanishes() {
     let used = usize::try_from(slot.volume().figures().used).unwrap();
     let sectors = (65_536 / SECTOR)..(used / SECTOR);
     let (mut unreadable, mut compacted) = (0, 0);
-    for sector in sectors.clone().filter(|sector| sector % 61 < 4 || *sector < 65_536 / SECTOR + 60) {
+    for sector in
+        sectors.clone().filter(|sector| sector % 122 < 4 || *sector < 65_536 / SECTOR + 40)
+    {
         let mut image = image.clone();
         image.edit(OLD, |bytes| {
             let at = sector * SECTOR;
@@ -182,7 +184,8 @@ fn sector_that_cannot_be_read_ends_the_compaction_unless_losses_are_accepted() {
     let refused = compact(&mut process, &slot);
     assert!(matches!(refused, Err(NotCompacted::Unreadable { .. })), "{refused:?}");
     assert_eq!(names(&process), [OLD]);
-    let (accepting, accepted) = (Rc::clone(&slot), CompactionOrder { accept_losses: true, ..order() });
+    let (accepting, accepted) =
+        (Rc::clone(&slot), CompactionOrder { accept_losses: true, ..order() });
     let done = process.run(async move { accepting.compact(&accepted, &|_| true).await.unwrap() });
     assert_eq!(done.carried.damaged, 1);
     for (other, data) in &model.objects {
@@ -239,7 +242,8 @@ fn volumes_that_may_not_be_compacted_are_refused() {
 
     let (mut process, slot) = started();
     process.put(&slot, id(1), b"x").unwrap();
-    let (compacted, order) = (Rc::clone(&slot), CompactionOrder { index_memory_max: 10, ..order() });
+    let (compacted, order) =
+        (Rc::clone(&slot), CompactionOrder { index_memory_max: 10, ..order() });
     let refused = process.run(async move { compacted.compact(&order, &|_| true).await });
     assert!(matches!(refused, Err(NotCompacted::IndexMemory { .. })), "{refused:?}");
     assert_eq!(names(&process), [OLD]);
@@ -286,14 +290,15 @@ fn writes_that_hang_put_the_exchange_off() {
     model.check(&mut process, &slot);
 }
 
-/// A disk that holds the old file and a little more is enough, and one that another program fills in between ends the
-/// compaction and nothing else.
+/// A disk that holds the old file and a little more is enough, and one that another program fills in between
+/// ends the compaction and nothing else.
 #[test]
 fn compaction_needs_space_for_what_lives_only() {
     const SMALL: u64 = 8 << 20;
     let blocks = |bytes: u64| usize::try_from(bytes / 4096).unwrap();
     for spare in [3 << 20, 600 << 10] {
         let mut process = Process::start(1, &Image::default(), &pool(32 << 20));
+        process.world.set_capacity(1 << 20);
         process.create(SMALL);
         let slot = process.open_as(expected_of(0)).unwrap();
         for key in 0..60 {

@@ -24,8 +24,8 @@ use SuperblockState::{Building, Live, ReadOnly, Sealed};
 
 const FINISHED: [SuperblockState; 3] = [Live, ReadOnly, Sealed];
 
-/// Generation 0 in directory 0, and generation 1 in this state in `directory`. Generation 0 is moving, if that is
-/// another one.
+/// Generation 0 in directory 0, and generation 1 in this state in `directory`. Generation 0 is moving, if
+/// that is another one.
 fn two(directory: u32, higher: SuperblockState, pool: &Pool) -> Image {
     let lower = superblock_of(0, Live).with_moving(directory != 0);
     let image = with_file(&Image::default(), 0, &lower, pool);
@@ -287,7 +287,8 @@ fn cut(process: &Process, changes: usize) -> Image {
 /// Which of the unflushed pieces survive a power cut.
 const SUBSETS: [fn(usize) -> bool; 4] = [|_| true, |_| false, |n| n % 2 == 0, |n| n % 2 == 1];
 
-/// Images that a power cut can leave: some subsets of what was not flushed, and every number of durable names.
+/// Images that a power cut can leave: some subsets of what was not flushed, and every number of durable
+/// names.
 fn images(wreck: &Wreck) -> Vec<Image> {
     let subsets = if wreck.loose() == 0 { &SUBSETS[..1] } else { &SUBSETS[..] };
     let all = (0..=wreck.changes()).flat_map(|changes| subsets.iter().map(move |of| (of, changes)));

@@ -10,7 +10,7 @@ mod golden_support;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use common::{COOKIE, Process, STORE, pool};
+use common::{COOKIE, Process, STORE, pool, superblock};
 use golden_support::{
     FILE, FIRST, IMAGE, INCARNATION, Run, SECOND, SIZE, TEXT, Table, Writer, assert_same_bytes,
     checksum_is_valid, content, golden, is_zero, seed,
@@ -46,7 +46,7 @@ const KEPT: u8 = 0b101;
 /// Seven commits, with a power cut in the last one; then a seal, one more commit and a clean close.
 fn build() -> Vec<u8> {
     let mut writer = Writer::start(FIRST, &Image::default());
-    writer.create();
+    writer.create(superblock(SIZE));
     let volume = writer.open();
     for put in
         [writer.put(1, 0, IMAGE, 300), writer.put(2, 7, None, 1000), writer.put(1, 0, TEXT, 500)]

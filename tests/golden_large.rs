@@ -7,10 +7,10 @@ mod golden_support;
 
 use std::rc::Rc;
 
-use common::{COOKIE, Process, pool};
+use common::{COOKIE, Process, pool, superblock};
 use golden_support::{
-    FILE, FIRST, IMAGE, Run, SECOND, TEXT, Table, Writer, assert_same_bytes, checksum_is_valid,
-    content, golden, is_zero, seed,
+    FILE, FIRST, IMAGE, Run, SECOND, SIZE, TEXT, Table, Writer, assert_same_bytes,
+    checksum_is_valid, content, golden, is_zero, seed,
 };
 use hayloft::base::types::NeedleId;
 use hayloft::runtime::sim::disk::Image;
@@ -73,7 +73,7 @@ fn new(key: u64, alt: u32, draft: Draft) -> NewNeedle {
 /// manifest and of a needle that replaces one of the first batch.
 fn build() -> Vec<u8> {
     let mut writer = Writer::start(FIRST, &Image::default());
-    writer.create();
+    writer.create(superblock(SIZE));
     let volume = writer.open();
     let put = writer.put(1, 0, None, 10);
     writer.run(put);

@@ -9,8 +9,8 @@ use std::rc::Rc;
 
 use common::{COOKIE, Process, expected, pool, superblock_with_losses};
 use golden_support::{
-    FILE, FIRST, IMAGE, SIZE, Table, Writer, assert_same_bytes, checksum_is_valid, golden, is_zero,
-    seed,
+    FILE, FIRST, IMAGE, SECOND, SIZE, TEXT, Table, Writer, assert_same_bytes, checksum_is_valid,
+    golden, is_zero, seed,
 };
 use hayloft::base::types::{Cookie, NeedleId};
 use hayloft::runtime::sim::disk::Image;
@@ -44,17 +44,23 @@ fn losses() -> [(Loss, u64); 5] {
     ]
 }
 
-/// A needle, then records of losses, one of which supersedes it; then another needle, and a clean close.
+/// A needle, then records of losses, one of which supersedes it, and a clean close; then, in a second
+/// process, another needle.
 fn build() -> Vec<u8> {
     let mut writer = Writer::start(FIRST, &Image::default());
     let superblock = superblock_with_losses(SIZE);
-    writer.create_as(Superblock { history_from: HISTORY_FROM, ..superblock });
+    writer.create(Superblock { history_from: HISTORY_FROM, ..superblock });
     let volume = writer.open();
     let put = writer.put(1, 0, IMAGE, 300);
     writer.run(put);
     let recording = Rc::clone(&volume);
     writer.run(async move { recording.volume().record_losses(&losses()).await }).unwrap();
-    let put = writer.put(3, 0, None, 100);
+    writer.run(async move { volume.close().await });
+    let image = writer.world.look(|snapshot| snapshot.image());
+
+    let mut writer = Writer::start(SECOND, &image);
+    let volume = writer.open();
+    let put = writer.put(3, 0, TEXT, 100);
     writer.run(put);
     writer.run(async move { volume.close().await });
     writer.world.look(|snapshot| snapshot.image()).bytes(FILE)
@@ -96,6 +102,8 @@ fn records_match_the_documented_layout() {
     let image = golden(PATH, build);
     let (table, footer) = (Table::of("Needle header"), Table::of("Footer"));
     let special = Table::of("Records of losses");
+    table.assert_contiguous(128);
+    footer.assert_contiguous(56);
     // Kind, the fields that have a meaning of their own, and the offset of what is superseded.
     let expected = [
         (5, (1, 0), COOKIE, 1024, SUPERSEDED),

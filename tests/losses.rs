@@ -88,8 +88,8 @@ fn walk(process: &mut Process, volume: &Rc<Slot>) -> Vec<Result<NeedleId, Damage
     })
 }
 
-/// Asserts that the same can be seen after a kill: by a full read of the log, also without writing to the file,
-/// and by the checkpoint if there is one. Returns whether a checkpoint was used.
+/// Asserts that the same can be seen after a kill: by a full read of the log, also without writing to the
+/// file, and by the checkpoint if there is one. Returns whether a checkpoint was used.
 fn assert_same_after_restart(image: &Image, expected: &Seen, pool: &Pool) -> bool {
     let mut used = false;
     for policy in [None, Some(ON_DEMAND)] {
@@ -182,7 +182,7 @@ fn known_losses_are_repaired_and_deleted_with_their_cookie() {
     let pool = pool(16 << 20);
     // Also when the first header of the record of needle 4 is damaged.
     for is_damaged in [false, true] {
-        let (mut process, volume) = with_losses(&pool, None);
+        let (process, volume) = with_losses(&pool, None);
         let mut image = process.image();
         if is_damaged {
             let at = usize::try_from(offset_of(&volume, 4)).unwrap();
@@ -329,7 +329,8 @@ fn torn_commit_of_losses_is_decided_once() {
     assert_eq!(wreck.loose(), 8);
     let absent = Err(GetError::NotFound);
     for survivors in 0_u32..32 {
-        // Sector 0 is the record; each of the two records of losses has two sectors, either of which is enough.
+        // Sector 0 is the record; each of the two records of losses has two sectors, either of which is
+        // enough.
         let image = wreck.image(|sector| survivors >> sector & 1 == 1, wreck.changes());
         let mut process = Process::start(2, &image, &pool);
         let volume = process.open_as(as_volume(None)).unwrap();

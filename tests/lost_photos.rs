@@ -19,8 +19,8 @@ const SIZE: u64 = 16 << 20;
 const FILE: &str = "1.0.vol";
 const RANGE: EarlierRange = EarlierRange { generation: 3, offset: 70_144, len: 8192 };
 
-/// A data directory whose volume holds photos 1 and 2, and records of the loss of photo 2, of photo 3, of photo 4
-/// without its key, and of a damaged range.
+/// A data directory whose volume holds photos 1 and 2, and records of the loss of photo 2, of photo 3, of
+/// photo 4 without its key, and of a damaged range.
 fn store_with_losses() -> tempfile::TempDir {
     let dir = data_dir();
     let daemon = Daemon::start(dir.path(), &Options::default());

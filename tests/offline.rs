@@ -441,7 +441,8 @@ fn unopenable_or_ambiguous_volumes_are_reported() {
     let text = hayloft(dir.path(), &["check"]);
     assert_eq!(text.code, Some(1));
     assert!(
-        text.out.contains("has 2 files, ") && text.out.contains("1.1.vol; move away"),
+        text.out.contains("has 2 files, ")
+            && text.out.contains("1.1.vol: generation 1 cannot be used"),
         "{}",
         text.out
     );

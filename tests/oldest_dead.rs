@@ -289,7 +289,7 @@ fn history(seed: u64, pool: &Pool) -> (Vec<Image>, Properties) {
                         let absent = |there: Option<&_>| there.is_none();
                         let check: Check<'_> = if late { None } else { Some(&absent) };
                         // Else it is abandoned.
-                        if !(late || seed % 2 == 1) || draw / 16 % 3 > 0 {
+                        if !(late || seed % 2 == 1) || !(draw / 16).is_multiple_of(3) {
                             let _ = volume.put(id, COOKIE, manifest, check).await;
                         }
                     }

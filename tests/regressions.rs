@@ -179,7 +179,7 @@ fn superblock_copy_of_a_newer_format_is_not_overwritten() {
             let mut newer = image.clone();
             newer.edit(FILE, |bytes| {
                 let copy = &mut bytes[at..at + 512];
-                copy[field] = 2;
+                copy[field] = 0x40;
                 copy[112] = revision;
                 let sum = xxh3_64_with_seed(&copy[..504], 0x4841_594c_4f46_5400);
                 copy[504..].copy_from_slice(&sum.to_le_bytes());

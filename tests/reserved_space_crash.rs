@@ -1,5 +1,5 @@
-//! Volume files whose blocks are reserved in steps, after kills and power cuts, also on disks that are full by
-//! then: what was acknowledged is there, and what is admitted has its blocks.
+//! Volume files whose blocks are reserved in steps, after kills and power cuts, also on disks that are full
+//! by then: what was acknowledged is there, and what is admitted has its blocks.
 
 mod common;
 mod reserved_harness;
@@ -79,7 +79,8 @@ fn creation_of_a_partial_file_is_complete_or_absent() {
     assert!(whole > 0 && absent > 0, "{whole} {absent}");
 }
 
-/// The volume is filled from its first step to the cleared flag; at every event it is killed or the power cut.
+/// The volume is filled from its first step to the cleared flag; at every event it is killed or the power
+/// cut.
 #[test]
 fn every_step_and_the_cleared_flag_survive_kill_and_power_cut() {
     let pool = pool(16 << 20);

@@ -128,7 +128,8 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     paths.map(|path| (path.clone(), std::fs::read(&path).unwrap())).collect()
 }
 
-/// A store whose volume 1 has generation 0 with photo 1. Returns its directory and the incarnation of the file.
+/// A store whose volume 1 has generation 0 with photo 1. Returns its directory and the incarnation of the
+/// file.
 fn store(options: &Options) -> (tempfile::TempDir, PathBuf, u64) {
     let dir = data_dir();
     let daemon = Daemon::start(dir.path(), options);

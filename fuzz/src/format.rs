@@ -151,7 +151,8 @@ fn header(mut input: Input<'_>, fix: bool) {
     }
 }
 
-/// Whoever has no id, or no known one, is taken for nobody's; and what is known of a hash is enough for an index.
+/// Whoever has no id, or no known one, is taken for nobody's; and what is known of a hash is enough for an
+/// index.
 fn possible_owner(kind: Kind, id: NeedleId, owner: Option<NeedleId>) {
     let has_none = matches!(kind, Kind::UnidentifiedLoss | Kind::DamagedRange);
     assert_eq!(owner, (!has_none).then_some(id));

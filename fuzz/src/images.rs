@@ -156,8 +156,8 @@ fn large(pool: &Pool) -> Base {
     maker.done(true)
 }
 
-/// One needle was lost after it was stored, one before; of a third only some bits of the hash are known, fewer
-/// than the index keeps. One of them was stored again.
+/// One needle was lost after it was stored, one before; of a third only some bits of the hash are known,
+/// fewer than the index keeps. One of them was stored again.
 fn losses(pool: &Pool) -> Base {
     let mut maker = Maker::with(pool, superblock_with_losses(SIZE));
     maker.put(1, 1, 100);

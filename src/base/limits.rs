@@ -38,13 +38,15 @@ pub const BATCH_MAX: u64 = 16 << 20;
 /// Space reserved in a volume for tombstones, so that a full volume still takes deletes (bytes), for volumes
 /// of at least 16 MiB.
 pub const TOMBSTONE_RESERVE: u64 = 1 << 20;
-/// Shortest step in which the blocks of a file are reserved ahead of its log (bytes). Each step takes a flush,
-/// and on XFS it waits for the transfers of the file in flight, while new ones wait for it. With steps of this
-/// length that is as rare as a tail hint. At least half a step is reserved ahead, so that writers do not wait.
+/// Shortest step in which the blocks of a file are reserved ahead of its log (bytes). Each step takes a
+/// flush, and on XFS it waits for the transfers of the file in flight, while new ones wait for it. With steps
+/// of this length that is as rare as a tail hint. At least half a step is reserved ahead, so that writers do
+/// not wait.
 pub const RESERVE_STEP_MIN: u64 = 64 << 20;
 /// Largest number of steps of a file, and so about the number of its extents. Longer files have longer steps.
 pub const RESERVE_STEPS_MAX: u64 = 64;
-/// Pause after a step that failed (nanoseconds). It doubles with each failure, up to [`RESERVE_RETRY_MAX_NS`].
+/// Pause after a step that failed (nanoseconds). It doubles with each failure, up to
+/// [`RESERVE_RETRY_MAX_NS`].
 pub const RESERVE_RETRY_NS: u64 = 1_000_000_000;
 /// Longest pause after a step that failed (nanoseconds): after space was freed on the disk, the volume takes
 /// uploads again within this time.

@@ -95,7 +95,7 @@ sabotages! {
     ReplayWithoutRemoval = "replay-without-removal",
     /// A checkpoint is used even if the log contradicts it.
     CheckpointBeforeLog = "checkpoint-before-log",
-    /// The file of a volume that was created at run time is not monitored.
+    /// The file of a volume is not monitored.
     UnmonitoredVolume = "unmonitored-volume",
     /// A volume is changed while another change to it is under way.
     InterleavedChanges = "interleaved-changes",

@@ -184,8 +184,8 @@ pub struct VolumeInfo {
     pub id: VolumeId,
     /// The shard that owns it.
     pub shard: ShardId,
-    /// Data directory of its newest file when it was registered, as a position in [`Board::disks`]; the present one
-    /// is [`VolumeBoard::disk`].
+    /// Data directory of its newest file when it was registered, as a position in [`Board::disks`]; the
+    /// present one is [`VolumeBoard::disk`].
     pub disk: u32,
     /// False if writes go through the page cache (`--buffered`) and may not survive a power cut.
     pub durable: bool,

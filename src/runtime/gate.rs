@@ -6,14 +6,13 @@ use std::task::Poll;
 
 use super::handle::{Handle, TaskId};
 use super::sync::Signal;
-use crate::base::account::Account;
 
 /// A gate. Tasks are inside while they hold a [`Pass`].
 pub struct Gate {
     handle: Handle,
     is_closed: Cell<bool>,
     /// Tasks inside.
-    inside: Account,
+    inside: Cell<u64>,
     /// Raised when the last task inside has left.
     emptied: Signal,
     /// Tasks that wait for the gate to open.
@@ -27,7 +26,7 @@ impl Gate {
         Self {
             handle: handle.clone(),
             is_closed: Cell::new(false),
-            inside: Account::new("tasks inside a gate"),
+            inside: Cell::new(0),
             emptied: Signal::new(handle),
             waiting: RefCell::default(),
         }
@@ -43,7 +42,7 @@ impl Gate {
             Poll::Ready(())
         })
         .await;
-        self.inside.take(1);
+        self.inside.set(self.inside.get() + 1);
         Pass { gate: self }
     }
 
@@ -55,8 +54,8 @@ impl Gate {
     pub async fn close(&self, deadline: u64) -> Option<ClosedGate<'_>> {
         assert!(!self.is_closed.replace(true), "one task at a time closes a gate");
         let closed = ClosedGate { gate: self };
-        while self.inside.held() > 0 {
-            if !self.emptied.wait_until(deadline).await && self.inside.held() > 0 {
+        while self.inside.get() > 0 {
+            if !self.emptied.wait_until(deadline).await && self.inside.get() > 0 {
                 return None;
             }
         }
@@ -66,7 +65,7 @@ impl Gate {
     /// Number of tasks inside.
     #[must_use]
     pub fn inside(&self) -> u64 {
-        self.inside.held()
+        self.inside.get()
     }
 }
 
@@ -77,8 +76,9 @@ pub struct Pass<'a> {
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        self.gate.inside.give_back(1);
-        if self.gate.inside.held() == 0 {
+        let inside = self.gate.inside.get().checked_sub(1);
+        self.gate.inside.set(inside.expect("who leaves a gate has entered it"));
+        if self.gate.inside.get() == 0 {
             self.gate.emptied.raise();
         }
     }

@@ -33,9 +33,13 @@ pub async fn join<A: Future, B: Future>(first: A, second: B) -> (A::Output, B::O
     (first_done.expect("both are done"), second_done.expect("both are done"))
 }
 
-/// Waits for `future` until `deadline` (nanoseconds). Returns `None` if it has not ended by then. Only for a future
-/// that may be dropped: not for an operation, which would go on and lose its buffers.
-pub async fn within<T>(handle: &Handle, deadline: u64, future: impl Future<Output = T>) -> Option<T> {
+/// Waits for `future` until `deadline` (nanoseconds). Returns `None` if it has not ended by then. Only for a
+/// future that may be dropped: not for an operation, which would go on and lose its buffers.
+pub async fn within<T>(
+    handle: &Handle,
+    deadline: u64,
+    future: impl Future<Output = T>,
+) -> Option<T> {
     let (mut future, mut sleep) = (pin!(future), pin!(handle.sleep_until(deadline)));
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(output) => Poll::Ready(Some(output)),

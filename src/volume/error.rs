@@ -193,8 +193,8 @@ pub enum Undecided {
     },
     /// A generation is in two data directories.
     #[error(
-        "generation {0} is in two data directories. Compare the two files (hayloft check with one directory at \
-         a time), and move one of them away"
+        "generation {0} is in two data directories. Compare the two files (hayloft check with one \
+         directory at a time), and move one of them away"
     )]
     Twice(u64),
     /// A generation was not made from the one before.
@@ -222,8 +222,9 @@ pub enum Undecided {
     },
     /// A file says that it was not finished, but a copy of its superblock is damaged or says otherwise.
     #[error(
-        "generation {0} says that it was not finished, but not in every copy of its superblock: it may be the \
-         one that counts. If it is moved away, an older one is served, which may lack what was stored last"
+        "generation {0} says that it was not finished, but not in every copy of its superblock: it may be \
+         the one that counts. If it is moved away, an older one is served, which may lack what was stored \
+         last"
     )]
     PartlyUnfinished(u64),
     /// Two files were not finished.
@@ -231,14 +232,14 @@ pub enum Undecided {
     UnfinishedTwice(u64),
     /// The only file was not finished, and a data directory is not in use.
     #[error(
-        "generation {0} was not finished, and the one that it was made from may be in the data directory that \
-         is not in use. Bring that back, and restart"
+        "generation {0} was not finished, and the one that it was made from may be in the data directory \
+         that is not in use. Bring that back, and restart"
     )]
     ParentMissing(u64),
     /// The file is marked as moving, and a data directory is not in use.
     #[error(
-        "generation {0} was moving to another data directory, and one is not in use: what was stored last may \
-         be there. Bring that back, and restart"
+        "generation {0} was moving to another data directory, and one is not in use: what was stored last \
+         may be there. Bring that back, and restart"
     )]
     MayHaveMoved(u64),
 }

@@ -200,8 +200,7 @@ impl VolumeFile {
             }
             for sector in (at..at + block).step_by(unit) {
                 let place = offset + sector as u64;
-                let (back, result) =
-                    self.read(buf, start + sector, unit, place, counter).await;
+                let (back, result) = self.read(buf, start + sector, unit, place, counter).await;
                 buf = back;
                 if result.is_err() {
                     buf[start + sector..start + sector + unit].fill(0);
@@ -287,8 +286,8 @@ impl VolumeFile {
         outcome(&completion).map(drop).inspect_err(|error| self.failed.set(Some(*error)))
     }
 
-    /// Reserves the blocks of `len` bytes at `offset`. A failure does not end writing: what was reserved before
-    /// stays, and it may be tried again.
+    /// Reserves the blocks of `len` bytes at `offset`. A failure does not end writing: what was reserved
+    /// before stays, and it may be tried again.
     ///
     /// # Errors
     /// The error of the operation. Some of the blocks may be reserved.

@@ -8,8 +8,8 @@
 //! - `blocks`: the blocks of a file that are reserved in steps ahead of the log.
 //! - `checkpoint`: the index in a file of its own, so that a start reads little of the log.
 //! - `object`: the decisions of a write, reads, multipart objects, and all live needles in file order.
-//! - `generation`: an open generation of a volume ([`Volume`]) and its file: create, choose among several, open,
-//!   state, remove.
+//! - `generation`: an open generation of a volume ([`Volume`]) and its file: create, choose among several,
+//!   open, state, remove.
 //! - `compaction`: copying what lives to the next generation, and the exchange of the two.
 //! - `slot`: a volume across its generations ([`Slot`]): PUT, DELETE, GET, uploads.
 //! - `io`: the policy for short and failed transfers. `names`, `sync_dir`: names of files, and making them

@@ -1,7 +1,8 @@
 //! Fingerprints of images, so that each distinct state is checked once.
 
 use hayloft::runtime::sim::disk::Image;
-use hayloft::runtime::sim::pages::{PAGE, Pages};
+use hayloft::runtime::sim::page::PAGE;
+use hayloft::runtime::sim::pages::Pages;
 use xxhash_rust::xxh3::Xxh3Default;
 use xxhash_rust::xxh3::xxh3_64;
 

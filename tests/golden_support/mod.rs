@@ -1,9 +1,14 @@
-//! Helpers of `tests/golden.rs`, `tests/golden_large.rs` and `tests/golden_losses.rs`: build images, and compare them with the
-//! committed ones and with `docs/FORMAT.md`.
+//! Helpers of `tests/golden.rs`, `tests/golden_large.rs` and `tests/golden_losses.rs`: build images, and
+//! compare them with the committed ones and with `docs/FORMAT.md`.
+#![allow(
+    clippy::allow_attributes,
+    dead_code,
+    reason = "each test binary uses its own part, so that `expect` would fail in some"
+)]
 
 use std::rc::Rc;
 
-use super::common::{COOKIE, expected, pool, superblock};
+use super::common::{COOKIE, expected, pool};
 use hayloft::base::types::NeedleId;
 use hayloft::runtime::Runtime;
 use hayloft::runtime::op::{Completion, DirId, Driver, Op, Token};
@@ -51,11 +56,7 @@ impl Writer {
         self.runtime.block_on(&mut self.driver, future)
     }
 
-    pub fn create(&mut self) {
-        self.create_as(superblock(SIZE));
-    }
-
-    pub fn create_as(&mut self, superblock: Superblock) {
+    pub fn create(&mut self, superblock: Superblock) {
         let handle = self.runtime.handle().clone();
         let how = Preallocation::Reserve;
         let created = self

@@ -15,9 +15,9 @@ use hayloft::runtime::sim::World;
 use hayloft::runtime::sim::disk::Image;
 use hayloft::runtime::sim::fault::WRITE_WITHOUT_SPACE;
 use hayloft::volume::format::superblock_offsets;
-use hayloft::volume::{NewNeedle, Preallocation, Refusal, Slot, Superblock};
+use hayloft::volume::{Expected, NewNeedle, Preallocation, Refusal, Slot, Superblock};
 
-use crate::common::{COOKIE, Process, bytes, draft};
+use crate::common::{COOKIE, Process, bytes, draft, expected};
 
 pub const FILE: &str = "1.0.vol";
 /// Size of the file (bytes).
@@ -59,6 +59,11 @@ pub fn copies(image: &Image) -> [Superblock; 3] {
         .map(|at| Superblock::decode(&file[usize::try_from(at).unwrap()..]).unwrap())
 }
 
+/// Expected identity of the volume, with a whole hash: there are many needles.
+pub fn identity() -> Expected {
+    Expected { hash_bits: None, ..expected() }
+}
+
 /// A process on `image`, on a disk with `free` blocks apart from those of its files.
 pub fn process_on(seed: u64, image: &Image, free: usize, pool: &Pool) -> Process {
     let world = World::new(seed, image);
@@ -70,7 +75,7 @@ pub fn process_on(seed: u64, image: &Image, free: usize, pool: &Pool) -> Process
 /// Opens the volume of `image` on a disk with `free` blocks apart from those of its files.
 pub fn restarted(seed: u64, image: &Image, free: usize, pool: &Pool) -> (Process, Rc<Slot>) {
     let mut process = process_on(seed, image, free, pool);
-    let volume = process.open().unwrap();
+    let volume = process.open_as(identity()).unwrap();
     (process, volume)
 }
 

@@ -202,7 +202,7 @@ const KNOWN: &[(&str, &str, &str)] = &[
 ];
 
 /// Test binaries, fast ones first; the last two start daemons. `lib` are the unit tests.
-const TESTS: [&str; 22] = [
+const TESTS: [&str; 23] = [
     "errors",
     "engine",
     "generations",

@@ -26,7 +26,8 @@ Examples:
 Stop the daemon first. Nothing in a volume is changed, so a file system may be mounted \
 read-only. Each volume is recovered in memory as the daemon does it, and every byte of every \
 live photo is read and verified. A commit that was cut off by a crash is no damage: it was never \
-acknowledged.
+acknowledged. If a compaction was cut off, a volume has several files: the one that the daemon \
+would serve is checked, and named.
 Exit codes: 0 all sound; 1 damage was found, or a volume could not be checked; 2 could not run.";
 
 /// Flags of `hayloft check`.

@@ -19,7 +19,8 @@ Examples:
   hayloft dump --json | jq -r 'select(.size > 1000000) | .key'
       one JSON object per line
 
-Stop the daemon first. Nothing in a volume is changed. One line for each live photo, in the \
+Stop the daemon first. Nothing in a volume is changed. Of a volume with several files, the one \
+that the daemon would serve is read, and named. One line for each live photo, in the \
 order of the files, with tabs between the columns; in a content type a tab is \\t and a \
 backslash \\\\. Cookies give access to the photos: protect the output as you protect the \
 volumes.

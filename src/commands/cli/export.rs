@@ -20,7 +20,8 @@ Examples:
   hayloft export --volume 7 | tar -tv --warning=no-unknown-keyword
       list its entries
 
-Stop the daemon first. Nothing in a volume is changed. Entries are named {key}/{alt}/{cookie} \
+Stop the daemon first. Nothing in a volume is changed. Of a volume with several files, the one \
+that the daemon would serve is read, and named. Entries are named {key}/{alt}/{cookie} \
 and carry the media type as the extended attribute user.mime_type, as a batch takes them \
 (docs/HTTP.md). The pax record HAYLOFT.volume names the volume: hayloft import sends each photo \
 back to it, and GNU tar ignores it (--warning=no-unknown-keyword silences its warning). The tar \

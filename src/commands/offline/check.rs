@@ -267,9 +267,9 @@ fn of_copy(volume: VolumeId, copy: SuperblockCopy) -> Finding {
 fn of_place(volume: VolumeId, place: &DamagedRange) -> Finding {
     if let DamageSource::Generation(generation) = place.source {
         let text = format!(
-            "{} bytes of the log that were acknowledged could not be read when generation {generation} of this \
-             volume was compacted (byte {} of that file): needles and deletions in them may be lost, others are \
-             not. Compare with another copy of the volume",
+            "{} bytes of the log that were acknowledged could not be read when generation {generation} of \
+             this volume was compacted (byte {} of that file): needles and deletions in them may be lost, \
+             others are not. Compare with another copy of the volume",
             place.at.len, place.at.offset
         );
         return damage(volume, None, text);
@@ -291,13 +291,13 @@ fn of_place(volume: VolumeId, place: &DamagedRange) -> Finding {
 fn of_needle(volume: VolumeId, damaged: &DamagedNeedle) -> Finding {
     let text = match (damaged.damage, damaged.id) {
         (Damage::Lost(_), None) => format!(
-            "a needle is lost, and its key is not known ({}): a GET of each key that may be the one answers 500. \
-             Compare with another copy of the volume",
+            "a needle is lost, and its key is not known ({}): a GET of each key that may be the one \
+             answers 500. Compare with another copy of the volume",
             damaged.damage
         ),
         _ => format!(
-            "this needle is damaged ({}): a GET of it answers 500. Store it again from its file (hayloft import \
-             --verify DIR, or PUT it under its URL), or delete it",
+            "this needle is damaged ({}): a GET of it answers 500. Store it again from its file (hayloft \
+             import --verify DIR, or PUT it under its URL), or delete it",
             damaged.damage
         ),
     };

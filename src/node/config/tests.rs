@@ -153,7 +153,8 @@ fn numbers_outside_their_range_are_rejected() {
 
 #[test]
 fn invalid_compaction_settings_are_rejected() {
-    let cases: [(fn(&mut Config), &str, &str); 10] = [
+    type Change = fn(&mut Config);
+    let cases: [(Change, &str, &str); 10] = [
         (
             |c| c.compaction.garbage_share = Share::percent(4),
             "compaction.garbage_share: 0.04 is out of range",
@@ -403,4 +404,11 @@ fn doubtful_settings_are_warned_about() {
         "limits.largest_batch is 8MiB",
     );
     warned(|config| config.volume_size = ByteSize::mib(32), "limits.largest_body is 64MiB");
+    warned(
+        |config| {
+            config.compaction.erase_within = OrWord::of(TimeSpan::days(30));
+            config.compaction.policy = CompactionPolicy::Off;
+        },
+        "compaction.erase_within is 30d, and compaction.policy is off",
+    );
 }

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
+use super::compaction::CompactionPolicy;
 use super::cores::available_cores;
 use super::error::ConfigError;
 use super::limits::Limits;
@@ -105,6 +106,15 @@ impl Config {
                 "limits.largest_body is {}, more than volume_size ({}): such a body fits into no new volume; \
                  lower the one or raise the other",
                 limits.largest_body, self.volume_size
+            ));
+        }
+        if let Some(within) = self.compaction.erase_within.value()
+            && self.compaction.policy == CompactionPolicy::Off
+        {
+            warnings.push(format!(
+                "compaction.erase_within is {within}, and compaction.policy is off: volumes that are overdue \
+                 are reported, but only `hayloft volume compact` erases what was deleted; set the policy to \
+                 auto"
             ));
         }
         warnings

@@ -21,9 +21,10 @@ pub struct NewVolume {
 
 /// The body of `POST /volumes/{id}/compact`: how a volume is to be compacted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct WantedCompaction {
     /// Whether data that cannot be read may be left behind.
+    #[serde(default)]
     pub accept_losses: bool,
     /// Size of the new file; absent: as the old one.
     pub size: Option<ByteSize>,

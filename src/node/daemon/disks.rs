@@ -26,8 +26,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A loss that the daemon reacts to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lost {
-    /// The data directory at this position, with the monitored files in it: volume and generation.
-    Disk(usize, Vec<(VolumeId, u64)>),
+    /// A data directory, with these monitored files in it: volume and generation.
+    Disk(Vec<(VolumeId, u64)>),
     /// The file of this generation of a volume.
     Volume(VolumeId, u64),
     /// The last file of a volume, which was removed on purpose: it was not finished.
@@ -119,7 +119,7 @@ impl Monitor {
         for Marker { disk, dir, .. } in gone {
             self.board.disks[disk].state.set(DiskState::Failed);
             let files = self.files.lose_all_in(&dir);
-            self.report(Lost::Disk(disk, files));
+            self.report(Lost::Disk(files));
             tracing::error!(
                 "{} is no longer the data directory it was: it was removed, replaced or unmounted. Its \
                  volumes take no more writes, since a restart would not find them; their photos are still \
@@ -189,7 +189,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (marker, volume) = (dir.path().join(MARKER), dir.path().join("1.0.vol"));
         let (id, generation) = (VolumeId(1), 3);
-        for lost in [Lost::Disk(0, vec![(id, generation)]), Lost::Volume(id, generation)] {
+        for lost in [Lost::Disk(vec![(id, generation)]), Lost::Volume(id, generation)] {
             fs::write(&marker, "").unwrap();
             fs::write(&volume, "").unwrap();
             let (sender, receiver) = std::sync::mpsc::channel();

@@ -1,5 +1,5 @@
-//! For `config check`: which of several files of a volume a start would use. Reads superblocks only, and changes
-//! nothing.
+//! For `config check`: which of several files of a volume a start would use. Reads superblocks only, and
+//! changes nothing.
 
 use std::fs::File;
 use std::io;

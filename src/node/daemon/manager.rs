@@ -2,7 +2,7 @@
 //! volumes.
 //!
 //! Runs on the main thread. Each change is a task; a volume has at most one change requested by the admin
-//! API under way.
+//! API under way. `lost` handles lost files.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -10,7 +10,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::compaction::CompactionState;
-use super::disks::Lost;
 use super::machine::OpenFiles;
 use super::placement::Placement;
 use super::shards::{assign, device_limit};
@@ -24,8 +23,8 @@ use crate::base::types::{ShardId, VolumeId};
 use crate::node::config::Config;
 use crate::node::control::{ChangeRequest, Creations, NewVolume, Refused, VolumeChange};
 use crate::node::shard::{
-    DeleteVolume, FenceVolume, LimitDevice, OpenVolume, OrderError, RemoteKind, Requester,
-    SetReadOnly, SetRoute, Shared,
+    DeleteVolume, LimitDevice, OpenVolume, OrderError, RemoteKind, Requester, SetReadOnly,
+    SetRoute, Shared,
 };
 use crate::runtime::Handle;
 use crate::volume::{IoError, StateError};
@@ -321,7 +320,7 @@ impl ManagerState {
     }
 
     /// Removes a volume that has no file any more from all tables.
-    async fn forget(&self, id: VolumeId) {
+    pub(super) async fn forget(&self, id: VolumeId) {
         self.placement.borrow_mut().remove(id);
         self.route(id, None).await;
         self.shared.metrics.remove_volume(id);
@@ -346,42 +345,6 @@ impl ManagerState {
         let summary = done.map_err(|error| refused(id, what, error))?;
         tracing::info!(volume = id.0, write_state = ?summary.write_state, "{what}");
         Ok(())
-    }
-
-    /// Fences the volumes whose files were lost: they take no more writes. Forgets a volume without a file.
-    pub(super) async fn handle_lost(self: Rc<Self>, lost: Lost) {
-        match lost {
-            Lost::Disk(_, files) => {
-                for (volume, generation) in files {
-                    self.fence(volume, generation).await;
-                }
-            }
-            Lost::Volume(volume, generation) => self.fence(volume, generation).await,
-            Lost::LastFile(volume) => {
-                self.forget(volume).await;
-                tracing::info!(
-                    volume = volume.0,
-                    "removed: its only file was not finished. A deletion of the volume was interrupted"
-                );
-            }
-        }
-    }
-
-    async fn fence(&self, volume: VolumeId, generation: u64) {
-        let Some(shard) = self.shard_of(volume) else { return };
-        match self.ask(shard, FenceVolume { volume, generation }).await {
-            Ok(Some(summary)) => {
-                tracing::info!(volume = volume.0, write_state = ?summary.write_state, "fenced");
-            }
-            Ok(None) => {
-                tracing::info!(
-                    volume = volume.0,
-                    "not fenced: generation {generation}, whose file was lost, is no longer in use"
-                );
-            }
-            // A volume that refuses the order takes no writes anyway.
-            Err(error) => tracing::info!(volume = volume.0, "{error}"),
-        }
     }
 }
 

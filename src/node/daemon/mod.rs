@@ -47,6 +47,7 @@ mod first_volume;
 mod generations;
 mod listeners;
 mod look;
+mod lost;
 mod machine;
 mod manager;
 mod medium;

@@ -42,8 +42,8 @@ impl Placement {
         shard
     }
 
-    /// Records the data directory and the generation of the new file of a volume, which replaces those it had. Its
-    /// shard stays the same.
+    /// Records the data directory and the generation of the new file of a volume, which replaces those it
+    /// had. Its shard stays the same.
     pub fn renew(&mut self, id: VolumeId, store: usize, generation: u64) {
         if let Some(placed) = self.placed.get_mut(&id) {
             placed.files = vec![FoundFile { store, generation }];

@@ -60,8 +60,9 @@ pub fn volumes(stores: &[Store]) -> Result<Vec<FoundVolume>, StartError> {
     Ok(found.into_iter().map(volume).collect())
 }
 
-/// Returns the path of a file that has the id of a volume to be created, if there is one in an open directory. A
-/// volume that is not in the tables of the daemon may have one: it was copied there since the start.
+/// Returns the path of a file that has the id of a volume to be created, if there is one in an open
+/// directory. A volume that is not in the tables of the daemon may have one: it was copied there since the
+/// start.
 ///
 /// # Errors
 /// [`DataDirError`] if a directory cannot be listed.

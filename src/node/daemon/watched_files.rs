@@ -56,8 +56,8 @@ impl WatchedFiles {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the monitoring of all files in a directory that was lost as a whole. Returns these files. From now on
-    /// no file in it can be monitored.
+    /// Ends the monitoring of all files in a directory that was lost as a whole. Returns these files. From
+    /// now on no file in it can be monitored.
     pub fn lose_all_in(&self, dir: &Path) -> Vec<(VolumeId, u64)> {
         let mut list = self.lock();
         list.lost_directories.insert(dir.to_owned());

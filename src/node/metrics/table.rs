@@ -228,10 +228,8 @@ pub(super) static TABLE: &[MetricRow] = &[
         "Bytes of needles that can be read.").bytes(),
     volume("volume_dead", |v| v.board.dead_bytes.get(),
         "Bytes of needles that were replaced or deleted, and of tombstones.").bytes(),
-<<<<<<< HEAD
     volume("volume_oldest_dead_timestamp", |v| v.oldest_dead_seconds.get(),
         "Since when something in the volume is dead, in seconds since 1970; 0 when nothing is.").seconds(),
-=======
     volume("volume_reclaimable", |v| v.board.reclaimable_bytes(),
         "Bytes of the log that a compaction would free.").bytes(),
     volume("volume_erase_overdue", |v| v.board.erase_overdue.get(),
@@ -246,7 +244,6 @@ pub(super) static TABLE: &[MetricRow] = &[
         "Bytes that it has to read in total, as far as known.").bytes(),
     volume("volume_compaction_written", |v| v.board.compaction.written_bytes.get(),
         "Bytes that it has written to the new file.").bytes(),
->>>>>>> 9d1d34f (control: compaction is ordered, cancelled, shown and started by policy)
     volume("volume_needles", |v| v.needles.get(),
         "Needles that can be read."),
     volume("volume_extents", |v| v.extents.get(),

@@ -12,15 +12,8 @@ use crate::node::board::{VolumeBoard, VolumeState};
 pub struct VolumeMetrics {
     /// Its state, sizes and compaction: what the program decides on.
     pub board: Arc<VolumeBoard>,
-<<<<<<< HEAD
-    /// Bytes of live needles.
-    pub live_bytes: Gauge,
-    /// Bytes of superseded and deleted needles, and of tombstones.
-    pub dead_bytes: Gauge,
     /// Time since which something in the log is dead (seconds since 1970); 0 when nothing is.
     pub oldest_dead_seconds: Gauge,
-=======
->>>>>>> 9d1d34f (control: compaction is ordered, cancelled, shown and started by policy)
     /// Number of live needles.
     pub needles: Gauge,
     /// Number of extents of the file; a high number means that the file system fragmented it.
@@ -67,12 +60,7 @@ impl VolumeMetrics {
     pub fn new(board: Arc<VolumeBoard>) -> Self {
         Self {
             board,
-<<<<<<< HEAD
-            live_bytes: Gauge::new(),
-            dead_bytes: Gauge::new(),
             oldest_dead_seconds: Gauge::new(),
-=======
->>>>>>> 9d1d34f (control: compaction is ordered, cancelled, shown and started by policy)
             needles: Gauge::new(),
             extents: Gauge::new(),
             index_bytes: Gauge::new(),

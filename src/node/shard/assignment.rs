@@ -13,7 +13,8 @@ pub struct Assignment {
     pub volume: VolumeId,
     /// All its files in the data directories in use; at least one.
     pub files: Vec<AssignedFile>,
-    /// Whether all configured data directories are in use. One that is not may hold another file of the volume.
+    /// Whether all configured data directories are in use. One that is not may hold another file of the
+    /// volume.
     pub all_directories: bool,
     /// Metrics of the volume.
     pub metrics: Arc<VolumeMetrics>,

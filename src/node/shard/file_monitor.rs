@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use crate::base::types::VolumeId;
 
-/// Monitors whether volume files are still at their paths: one file of each volume, that of the open generation.
-/// A file that is not is reported to the daemon, which orders the shard to fence that generation
+/// Monitors whether volume files are still at their paths: one file of each volume, that of the open
+/// generation. A file that is not is reported to the daemon, which orders the shard to fence that generation
 /// ([`FenceVolume`](super::FenceVolume)).
 ///
-/// Each call asks the file system for the identity of at most one file. The caller has just opened that file, so
-/// that the answer is in memory.
+/// Each call asks the file system for the identity of at most one file. The caller has just opened that file,
+/// so that the answer is in memory.
 pub trait FileMonitor: Send + Sync {
     /// Monitors the file of a volume that is not monitored. A volume whose file cannot be monitored must be
     /// fenced.
@@ -19,8 +19,8 @@ pub trait FileMonitor: Send + Sync {
     /// The path cannot be inspected, or its data directory was lost. Nothing is monitored then.
     fn watch(&self, volume: VolumeId, generation: u64, path: PathBuf) -> io::Result<()>;
 
-    /// Monitors the file of a newer generation instead of the present one, in one step. Called before the file
-    /// of the older generation is removed.
+    /// Monitors the file of a newer generation instead of the present one, in one step. Called before the
+    /// file of the older generation is removed.
     ///
     /// # Errors
     /// As [`Self::watch`]; the older file is still monitored then.

@@ -7,9 +7,9 @@
 //! - `access_queue`, `file_monitor`, `shared`, `config`, `listener`, `start`: what shards have in common and
 //!   begin with;
 //! - `requester`: sends requests to shards and waits for their outcomes;
-//! - `admission`, `routes`, `volume_entry`, `shard_files`, `volumes`, `preconditions`, `perform`: the parts of a
-//!   shard. `admission` limits the memory of bodies, `shard_files` has the data directories and the monitoring of
-//!   files, `volumes` opens and changes volumes, `perform` performs requests on them;
+//! - `admission`, `routes`, `volume_entry`, `shard_files`, `volumes`, `preconditions`, `perform`: the parts
+//!   of a shard. `admission` limits the memory of bodies, `shard_files` has the data directories and the
+//!   monitoring of files, `volumes` opens and changes volumes, `perform` performs requests on them;
 //! - `shard`: the state of one shard, made of these parts;
 //! - `plain_reply`, `object_reply`, `photo_description`: replies;
 //! - `outbox`, `route`, `pick_volume`: messages to other threads, requests that the owner of a volume
@@ -30,6 +30,8 @@ mod answered;
 mod assignment;
 mod audit;
 mod batch;
+mod compaction_progress;
+mod compactions;
 mod config;
 mod delete;
 mod download;
@@ -55,6 +57,7 @@ mod remote;
 mod remote_worker;
 mod request;
 mod requester;
+mod rising_total;
 mod route;
 mod routes;
 mod session;

@@ -28,8 +28,8 @@ pub struct DeleteVolume {
 }
 
 /// Fences a volume of the shard: the file of one generation is no longer at its path, so that nothing more is
-/// written to it. Its outcome is a summary of the volume; `None` if another generation is open, so that nothing
-/// was done.
+/// written to it. Its outcome is a summary of the volume; `None` if another generation is open, so that
+/// nothing was done.
 pub struct FenceVolume {
     /// Volume id.
     pub volume: VolumeId,
@@ -50,6 +50,8 @@ pub struct CompactionRequest {
     pub tombstone_keep_ns: u64,
     /// Whether the new file is read back and verified before the old one is removed.
     pub verify: bool,
+    /// Memory that the index of the new file may take (bytes).
+    pub index_memory_max: u64,
 }
 
 /// Begins to compact a volume of the shard. Its outcome comes as soon as the compaction has begun; progress

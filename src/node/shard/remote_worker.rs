@@ -54,12 +54,15 @@ impl Shard {
                 AnyOutcome::FenceVolume(volumes.fence(volume, generation))
             }
             AnyRequest::CompactVolume(CompactVolume { volume, request }) => {
-                AnyOutcome::CompactVolume(volumes.begin_compaction(volume, request))
+                AnyOutcome::CompactVolume(
+                    Box::pin(volumes.begin_compaction(handle, volume, request)).await,
+                )
             }
             AnyRequest::CancelCompaction(CancelCompaction { volume }) => {
-                AnyOutcome::CancelCompaction(volumes.cancel_compaction(volume))
+                AnyOutcome::CancelCompaction(Box::pin(volumes.cancel_compaction(volume)).await)
             }
             AnyRequest::PauseBackground(PauseBackground { paused }) => {
+                volumes.pace(handle).set_paused(paused);
                 self.board().background_paused.set(u64::from(paused));
                 AnyOutcome::PauseBackground(())
             }
@@ -105,6 +108,7 @@ mod tests {
             accept_losses: false,
             tombstone_keep_ns: 0,
             verify: true,
+            index_memory_max: u64::MAX,
         };
         let orders = [
             SetRoute { volume: VolumeId(5), owner: Some(ShardId::from_index(1)) }.into_any(),

@@ -23,6 +23,7 @@ use crate::http::conn::Waiting;
 use crate::http::date;
 use crate::node::board::ShardBoard;
 use crate::node::metrics::ShardMetrics;
+use crate::runtime::background::PaceLimits;
 use crate::runtime::mailbox::Mailbox;
 use crate::runtime::{Handle, Queue};
 
@@ -62,6 +63,7 @@ impl Shard {
         accepting.take(listeners.len() as u64);
         let requester = Requester::new(RequestOrigin::Shard(id), handle, &shared);
         let volumes = Volumes::new(shared.files.clone());
+        volumes.limit_pace(PaceLimits { min: config.background.min, max: config.background.max });
         let shard = Self {
             id,
             handle: handle.clone(),

@@ -56,6 +56,22 @@ impl ShardFiles {
         DirId(number)
     }
 
+    /// Opens a data directory. Returns `None` if that is not possible.
+    pub async fn open_dir(&self, handle: &Handle, path: &Path) -> Option<DirId> {
+        Some(self.dir(handle, path).await).filter(|dir| *dir != NO_DIR)
+    }
+
+    /// Returns what a compaction into the directory `dir` calls when the new file counts: it monitors that
+    /// file in the place of the old one, and returns whether it could.
+    pub fn replacement(&self, dir: DirId) -> Box<dyn Fn(&Volume) -> bool> {
+        let (monitor, dir) = (self.monitor.clone(), self.path_of(dir));
+        Box::new(move |volume| {
+            let (Some(monitor), id) = (&monitor, volume.id()) else { return true };
+            let path = dir.join(volume::file_name(id, volume.generation()));
+            monitor.replace(id, volume.generation(), path).is_ok()
+        })
+    }
+
     /// Path of the directory of an open file.
     fn path_of(&self, dir: DirId) -> PathBuf {
         let dirs = self.dirs.borrow();
@@ -74,9 +90,9 @@ impl ShardFiles {
         files
     }
 
-    /// Monitors the file of a volume that was opened, and removes the files that do not count. Both happen before
-    /// the volume serves, so that only a removal that fails leaves a second file beside that of a volume that
-    /// serves.
+    /// Monitors the file of a volume that was opened, and removes the files that do not count. Both happen
+    /// before the volume serves, so that only a removal that fails leaves a second file beside that of a
+    /// volume that serves.
     pub async fn settle(
         &self,
         handle: &Handle,
@@ -109,8 +125,8 @@ impl ShardFiles {
         Settled::WithoutFile
     }
 
-    /// Monitors the file of an open volume. Fences the volume if that is not possible: nobody would notice that
-    /// the file is no longer at its path.
+    /// Monitors the file of an open volume. Fences the volume if that is not possible: nobody would notice
+    /// that the file is no longer at its path.
     pub fn watch(&self, volume: &Volume) {
         let Some(monitor) = &self.monitor else { return };
         let (id, generation) = (volume.id(), volume.generation());
@@ -129,8 +145,8 @@ impl ShardFiles {
         }
     }
 
-    /// Removes all files of a volume durably: `files`, and as the last one that of the open volume. Of a volume
-    /// that is not open, the newest is the last. `files` has what is still there, or may be.
+    /// Removes all files of a volume durably: `files`, and as the last one that of the open volume. Of a
+    /// volume that is not open, the newest is the last. `files` has what is still there, or may be.
     pub async fn remove(
         &self,
         handle: &Handle,

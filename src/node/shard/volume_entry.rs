@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::compaction_progress::show;
+use super::rising_total::RisingTotal;
 use crate::base::limits::TRAILER;
 use crate::node::board::{ShownWriteState, VolumeState};
 use crate::node::metrics::VolumeMetrics;
@@ -29,13 +31,15 @@ pub struct VolumeEntry {
     /// State.
     pub state: EntryState,
     /// Files of the volume that are there, or may be, beside the file of the open generation, by ascending
-    /// generation. Of a volume that is not open, all its files. While it is not empty, an open volume must not be
-    /// compacted.
+    /// generation. Of a volume that is not open, all its files. While it is not empty, an open volume must
+    /// not be compacted.
     pub files: Vec<GenerationFile>,
     /// Number of commits when the metrics were published last.
     pub published_commits: Cell<u64>,
     /// Whether it is logged that the volume is full, or that an upload did not fit.
     pub is_full_logged: Cell<bool>,
+    /// Counts over all generations: steps of the index, checkpoints written, failed and discarded, damage.
+    pub totals: [RisingTotal; 5],
     /// Metrics.
     pub metrics: Arc<VolumeMetrics>,
 }
@@ -53,25 +57,26 @@ impl VolumeEntry {
             EntryState::Recovering | EntryState::Deleting(_) => return,
         };
         self.published_commits.set(volume.stats().commits.get());
+        if let EntryState::Open(slot) = &self.state {
+            show(slot.compaction_progress(), &board.compaction);
+        }
         let figures = volume.figures();
         board.size_bytes.set(figures.size);
         board.used_bytes.set(figures.used);
         board.unavailable_bytes.set(figures.unavailable);
-<<<<<<< HEAD
-        metrics.live_bytes.set(figures.live);
-        metrics.dead_bytes.set(figures.dead);
-        metrics.oldest_dead_seconds.set(figures.oldest_dead_ns.map_or(0, timestamp));
-=======
         board.live_bytes.set(figures.live);
         board.dead_bytes.set(figures.dead);
         board.generation.set(volume.generation());
->>>>>>> 9d1d34f (control: compaction is ordered, cancelled, shown and started by policy)
+        board.oldest_dead_ns.set(figures.oldest_dead_ns.unwrap_or(0));
+        metrics.oldest_dead_seconds.set(figures.oldest_dead_ns.map_or(0, timestamp));
         metrics.needles.set(figures.needles);
         metrics.extents.set(figures.extents);
         metrics.index_bytes.set(figures.index);
         metrics.index_slots.set(figures.index_slots);
         metrics.index_overflow.set(figures.index_overflow);
-        metrics.index_steps.raise_to(figures.index_steps);
+        let [steps, written, failed, discarded, damage] = &self.totals;
+        let generation = volume.generation();
+        metrics.index_steps.raise_to(steps.with(generation, figures.index_steps));
         metrics.index_step_max.set(figures.index_step_max);
         metrics.tail_bytes.set(figures.used - TRAILER);
         let checkpoint = figures.checkpoint;
@@ -80,14 +85,14 @@ impl VolumeEntry {
         metrics.checkpoint_age_bytes.set(checkpoint.age);
         metrics.checkpoint_ms.set(checkpoint.last_ns / 1_000_000);
         for (counter, total) in [
-            (&metrics.checkpoints, checkpoint.written),
-            (&metrics.checkpoint_failures, checkpoint.failed),
-            (&metrics.checkpoint_discards, checkpoint.discarded),
+            (&metrics.checkpoints, written.with(generation, checkpoint.written)),
+            (&metrics.checkpoint_failures, failed.with(generation, checkpoint.failed)),
+            (&metrics.checkpoint_discards, discarded.with(generation, checkpoint.discarded)),
         ] {
             counter.raise_to(total);
         }
-        let damaged = figures.damaged + volume.stats().damaged_reads.get();
-        metrics.damaged_records.raise_to(damaged);
+        let known = damage.with(generation, figures.damaged);
+        metrics.damaged_records.raise_to(known + volume.stats().damaged_reads.get());
         let write_state = volume.write_state();
         board.write_state.set(shown(write_state));
         board.state.set(match write_state {
@@ -152,5 +157,16 @@ fn shown(state: WriteState) -> ShownWriteState {
         WriteState::Closed | WriteState::Building | WriteState::Superseded => {
             ShownWriteState::Closed
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_in_seconds_is_0_only_when_there_is_none() {
+        assert_eq!(timestamp(1_700_000_000_999_999_999), 1_700_000_000);
+        assert_eq!((timestamp(999_999_999), timestamp(1)), (1, 1));
     }
 }

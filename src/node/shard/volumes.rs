@@ -7,14 +7,15 @@ use std::sync::Arc;
 
 use super::assignment::Assignment;
 use super::file_monitor::FileMonitor;
-use super::order::{CompactionRequest, OrderError};
+use super::order::OrderError;
 use super::request::RequestError;
 use super::shard_files::{Settled, ShardFiles};
 use super::volume_entry::{EntryState, VolumeEntry};
 use super::volume_summary::VolumeSummary;
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::VolumeId;
-use crate::runtime::background::BackgroundQueue;
+use crate::node::metrics::VolumeMetrics;
+use crate::runtime::background::{BackgroundQueue, PaceLimits, SharedPace};
 use crate::runtime::{Handle, join};
 use crate::volume::{
     self, DamageSource, GenerationFile, NotRemoved, OpenContext, OpenError, Progress, Refusal,
@@ -35,6 +36,9 @@ pub struct Volumes {
     files: ShardFiles,
     /// Queue of the volumes that want to write a checkpoint.
     checkpoint_queue: OnceCell<Rc<BackgroundQueue>>,
+    /// Pace of compactions.
+    pace: OnceCell<Rc<SharedPace>>,
+    pace_limits: Cell<PaceLimits>,
     /// Counters of deleted volumes, since the shard's totals must not decrease.
     deleted_stats: volume::Stats,
 }
@@ -75,6 +79,7 @@ impl Volumes {
             files: Vec::new(),
             published_commits: Cell::new(0),
             is_full_logged: Cell::new(false),
+            totals: Default::default(),
             metrics: Arc::clone(&assignment.metrics),
         };
         self.entries.borrow_mut().insert(assignment.volume, entry);
@@ -143,7 +148,7 @@ impl Volumes {
     }
 
     /// Returns an open volume that is to be changed.
-    fn slot_to_change(&self, id: VolumeId) -> Result<Rc<Slot>, OrderError> {
+    pub(super) fn slot_to_change(&self, id: VolumeId) -> Result<Rc<Slot>, OrderError> {
         match self.state(id)? {
             EntryState::Open(slot) => Ok(slot),
             EntryState::Recovering => Err(OrderError::Recovering),
@@ -169,27 +174,41 @@ impl Volumes {
         result.map(|()| VolumeSummary::of(&slot.volume()))
     }
 
-    /// Begins to compact a volume.
-    ///
-    /// # Errors
-    /// See [`OrderError`].
-    pub fn begin_compaction(
+    /// Returns a volume that is to be compacted, and its metrics.
+    pub(super) fn slot_to_compact(
         &self,
         id: VolumeId,
-        _request: CompactionRequest,
-    ) -> Result<(), OrderError> {
-        self.slot_to_change(id)?;
-        let reason = "this version of hayloft cannot compact volumes yet";
-        Err(OrderError::NotCompacted(reason.to_owned()))
+    ) -> Result<(Rc<Slot>, Arc<VolumeMetrics>), OrderError> {
+        let slot = self.slot_to_change(id)?;
+        let entries = self.entries.borrow();
+        let entry = entries.get(&id).ok_or(OrderError::NoVolume)?;
+        if !entry.files.is_empty() {
+            let reason = "an older file of it could not be removed; restart the daemon first";
+            return Err(OrderError::NotCompacted(reason.to_owned()));
+        }
+        Ok((slot, Arc::clone(&entry.metrics)))
     }
 
-    /// Cancels the compaction of a volume.
-    ///
-    /// # Errors
-    /// See [`OrderError`].
-    pub fn cancel_compaction(&self, id: VolumeId) -> Result<(), OrderError> {
-        self.slot_to_change(id)?;
-        Err(OrderError::NotCompacting)
+    /// The volume files of the shard.
+    pub(super) fn files(&self) -> &ShardFiles {
+        &self.files
+    }
+
+    /// The pace of the background work of the shard.
+    pub fn pace(&self, handle: &Handle) -> &Rc<SharedPace> {
+        self.pace.get_or_init(|| Rc::new(SharedPace::new(handle, self.pace_limits.get())))
+    }
+
+    /// Limits the pace of the background work of the shard.
+    pub fn limit_pace(&self, limits: PaceLimits) {
+        self.pace_limits.set(limits);
+    }
+
+    /// Records a device read for a request that took this time (nanoseconds).
+    pub(super) fn note_read(&self, took_ns: u64) {
+        if let Some(pace) = self.pace.get() {
+            pace.request_took(took_ns);
+        }
     }
 
     /// Fences a volume whose file of this generation is no longer at its path: nothing more is written to it.

@@ -6,17 +6,18 @@
 //!
 //! - `task`: start, stop, and the loop that attempts the work whenever it is due. `backoff`: pauses after
 //!   failures.
-//! - `run`: one attempt: its steps, their pace, and its buffer. `progress`: how far it is. `stopped`: the request
-//!   to stop.
-//! - `pace`: rates. `shared_pace`: the pace that yields to the requests of a shard. `quantile`: how long these take.
+//! - `run`: one attempt: its steps, their pace, and its buffer. `progress`: how far it is. `stopped`: the
+//!   request to stop.
+//! - `pace`: rates. `shared_pace`: the pace that yields to the requests of a shard. `quantile`: how long
+//!   these take.
 //! - `queue`: what the tasks of a shard share: turns by data directory, and a reserved buffer
 //!   (`reserved_buffer`). `work_buffer`: the buffer of one attempt.
 
 mod backoff;
 mod pace;
 mod progress;
-mod queue;
 mod quantile;
+mod queue;
 mod reserved_buffer;
 mod run;
 mod shared_pace;

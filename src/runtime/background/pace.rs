@@ -22,8 +22,8 @@ impl Pace {
         if rate == 0 { Self::Unlimited } else { Self::Rate(rate) }
     }
 
-    /// Time before which the next step must not begin, for a run that began at `began` and has done `done` bytes,
-    /// `bytes` of them in a step that took `took_ns` and ends now (nanoseconds).
+    /// Time before which the next step must not begin, for a run that began at `began` and has done `done`
+    /// bytes, `bytes` of them in a step that took `took_ns` and ends now (nanoseconds).
     pub(super) fn next_at(&self, began: u64, done: u64, (bytes, took_ns): (u64, u64)) -> u64 {
         match self {
             Self::Unlimited => began,

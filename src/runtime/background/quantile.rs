@@ -3,8 +3,8 @@
 use std::cell::Cell;
 
 /// The 99th percentile of a stream of times (nanoseconds), estimated by stochastic approximation (Robbins and
-/// Monro, 1951): a time above the estimate raises it by 99 small steps, one below lowers it by one. It follows changes
-/// within some hundred times, and takes 8 bytes.
+/// Monro, 1951): a time above the estimate raises it by 99 small steps, one below lowers it by one. It
+/// follows changes within some hundred times, and takes 8 bytes.
 #[derive(Debug, Default)]
 pub struct Percentile99 {
     estimate: Cell<u64>,

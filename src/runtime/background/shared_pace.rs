@@ -19,7 +19,7 @@ const ADAPT_NS: u64 = 50_000_000;
 const LOOK_NS: u64 = 100_000_000;
 
 /// Bytes per second that background work makes at least, and at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PaceLimits {
     /// However busy the shard is; 0 for no such limit.
     pub min: u64,
@@ -27,8 +27,8 @@ pub struct PaceLimits {
     pub max: u64,
 }
 
-/// The pace of a shard. Requests report how long their device reads took. Background work compares these times with
-/// those of the time without background work, and lengthens its pauses while they are longer.
+/// The pace of a shard. Requests report how long their device reads took. Background work compares these
+/// times with those of the time without background work, and lengthens its pauses while they are longer.
 pub struct SharedPace {
     handle: Handle,
     limits: Cell<PaceLimits>,
@@ -93,8 +93,8 @@ impl SharedPace {
         }
     }
 
-    /// Records a step that did `bytes` and took `took_ns`. Returns the time before which the next step must not
-    /// begin (nanoseconds).
+    /// Records a step that did `bytes` and took `took_ns`. Returns the time before which the next step must
+    /// not begin (nanoseconds).
     pub(super) fn step_ended(&self, bytes: u64, took_ns: u64) -> u64 {
         let now = self.handle.now();
         self.last_step.set(now);
@@ -117,8 +117,8 @@ impl SharedPace {
         }
         self.adapted_at.set(now);
         let (disturbed, undisturbed) = (self.disturbed.get(), self.undisturbed.get());
-        let is_slower =
-            undisturbed > 0 && disturbed.saturating_mul(100) > undisturbed.saturating_mul(SLOWER_PERCENT);
+        let is_slower = undisturbed > 0
+            && disturbed.saturating_mul(100) > undisturbed.saturating_mul(SLOWER_PERCENT);
         let percent = self.pause_percent.get();
         let adapted = if is_slower { percent + percent / 4 } else { percent - percent / 8 };
         self.pause_percent.set(adapted.clamp(PAUSE_PERCENT.0, PAUSE_PERCENT.1));

@@ -83,6 +83,12 @@ impl BackgroundTask {
         }
     }
 
+    /// Records that the work has ended by itself, so that it may be started again. To be called by the task
+    /// itself, as its last step.
+    pub fn finish(&self) {
+        self.running.take();
+    }
+
     /// Tells the task that work may be due.
     pub fn wake(&self) {
         self.work.raise();

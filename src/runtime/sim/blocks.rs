@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::pages::PAGE;
+use super::page::PAGE;
 
 /// Set of block numbers, as disjoint ranges in ascending order. A block is as long as a page (4096 bytes).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,7 +76,7 @@ mod tests {
         assert_eq!(blocks.count(), 9);
         assert_eq!(blocks, set(&[0..1, 10..14, 4..8]));
         assert_eq!(set(&[0..1, 4..8, 1..4]).ranges, vec![0..8]);
-        assert_eq!(set(&[3..3]), Blocks::default());
+        assert_eq!(set(&[3..3, 5..5]), Blocks::default());
     }
 
     #[test]

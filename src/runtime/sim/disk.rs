@@ -3,22 +3,22 @@
 //! A sector (512 bytes) is written completely or not at all. After a power cut, each sector that was written
 //! but not flushed, or that was being written, survives or is lost independently of the others. A durable
 //! write makes only itself durable, as on a device with FUA; on a device without FUA
-//! ([`Disk::without_fua`]) it flushes the whole cache. Names become durable when their directory is synced; of
-//! unsynced changes of names a prefix survives. New space reads as zeros. Files of directory 0 have plain names,
-//! those of directory `n` the prefix `n/`.
+//! ([`Disk::without_fua`]) it flushes the whole cache. Names become durable when their directory is synced;
+//! of unsynced changes of names a prefix survives. New space reads as zeros. Files of directory 0 have plain
+//! names, those of directory `n` the prefix `n/`.
 //!
 //! With [`Disk::with_unwritten_extents`], space that was never durably written is an unwritten extent, as on
 //! XFS: written data can be read at once, but after a power cut the space reads as zeros again unless the
 //! conversion of the extent was synced, or happened to be logged. Each write into such space survives or is
 //! lost as a whole.
 //!
-//! Space is counted in blocks of 4096 bytes. A block of a file is allocated when it is written or reserved, and
-//! is free again when the file has no name and is not open. Setting the length of a file allocates nothing. A
-//! reserved block behaves as on XFS, where the reservation is in a log in memory: it certainly survives a
-//! power cut only after the file was synced. A durable write keeps the blocks that it writes, and no others.
-//! XFS would keep the blocks reserved before it too; nothing may rely on that. The number of blocks is
-//! unlimited, unless [`Disk::set_capacity`] limits it. A file of an [`Image`] that was made from bytes has all
-//! its blocks.
+//! Space is counted in blocks of 4096 bytes. A block of a file is allocated when it is written or reserved,
+//! and is free again when the file has no name and is not open. Setting the length of a file allocates
+//! nothing. A reserved block behaves as on XFS, where the reservation is in a log in memory: it certainly
+//! survives a power cut only after the file was synced. A durable write keeps the blocks that it writes, and
+//! no others. XFS would keep the blocks reserved before it too; nothing may rely on that. The number of
+//! blocks is unlimited, unless [`Disk::set_capacity`] limits it. A file of an [`Image`] that was made from
+//! bytes has all its blocks.
 //!
 //! Faults other than power cuts are in [`super::fault`].
 
@@ -33,7 +33,8 @@ use std::ops::Range;
 use nix::libc;
 
 use super::blocks::touched;
-use super::pages::{PAGE, Pages};
+use super::page::PAGE;
+use super::pages::Pages;
 use wreck::{Change, apply, bad_sectors, directory_of};
 
 pub use image::Image;
@@ -206,8 +207,8 @@ impl Disk {
         self.inodes[inode].present.len()
     }
 
-    /// Reserves the blocks of `len` bytes at `at`, and extends the file to their end if necessary. Both become
-    /// durable with the next sync.
+    /// Reserves the blocks of `len` bytes at `at`, and extends the file to their end if necessary. Both
+    /// become durable with the next sync.
     pub fn allocate(&mut self, inode: usize, at: usize, len: usize) {
         self.inodes[inode].present.allocate(at, len);
     }

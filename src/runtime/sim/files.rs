@@ -84,8 +84,9 @@ impl State {
                 i64::from(self.disk.find(&name_in(dir, &name)) == Some(self.inode(file)))
             }
             Op::Extents { .. } => 0,
+            // As in fallocate(2), the length is looked at before the access.
+            Op::Allocate { file, len: 0, .. } if self.is_open(file) => -i64::from(libc::EINVAL),
             Op::Allocate { file, .. } if !self.may_write(file) => -i64::from(libc::EBADF),
-            Op::Allocate { len: 0, .. } => -i64::from(libc::EINVAL),
             Op::Allocate { file, offset, len } => self.allocate(file, offset, len),
             Op::SetLen { file, .. } if !self.is_open(file) => -i64::from(libc::EBADF),
             // As ftruncate(2) of a file that is open for reading only.

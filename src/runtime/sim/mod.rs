@@ -16,7 +16,7 @@
 //! | `files`, `sockets` | what operations on files and on connections do |
 //! | `state`, `flight` | what is true of the world between two events; an operation in flight |
 //! | [`disk`], [`fault`], [`net`] | the disk, faults, connections |
-//! | [`pages`], [`blocks`] | contents of files, and which of their blocks are allocated |
+//! | [`page`], [`pages`], [`blocks`] | contents of files, and which of their blocks are allocated |
 //! | [`history`] | checks the answers that clients received |
 
 pub mod blocks;
@@ -27,6 +27,7 @@ mod files;
 mod flight;
 pub mod history;
 pub mod net;
+pub mod page;
 pub mod pages;
 mod schedule;
 mod sockets;

@@ -4,9 +4,7 @@
 use std::rc::Rc;
 
 use super::blocks::{Blocks, touched};
-
-/// Length of a page (bytes).
-pub const PAGE: usize = 4096;
+use super::page::PAGE;
 
 type Page = Rc<[u8; PAGE]>;
 

@@ -120,7 +120,8 @@ impl State {
     }
 }
 
-/// Name of a file on the disk: that in its directory, with the number of the directory in front unless it is 0.
+/// Name of a file on the disk: that in its directory, with the number of the directory in front unless it is
+/// 0.
 pub fn name_in(dir: DirId, name: &CStr) -> String {
     let name = name.to_str().expect("plain names");
     if dir.0 == 0 { name.to_owned() } else { format!("{}/{name}", dir.0) }

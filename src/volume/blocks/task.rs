@@ -70,7 +70,8 @@ impl Volume {
                 backoff.failed(now);
                 tracing::error!(
                     volume = self.superblock.volume.0,
-                    "the superblock could not be changed although all blocks of the file are reserved: {error}"
+                    "the superblock could not be changed although all blocks of the file are reserved: \
+                     {error}"
                 );
             }
         }

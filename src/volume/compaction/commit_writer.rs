@@ -1,5 +1,5 @@
-//! Appending to the new generation: needles keep their versions, and a commit is not durable until the file is
-//! synced. While one commit is being written, the next one is assembled.
+//! Appending to the new generation: needles keep their versions, and a commit is not durable until the file
+//! is synced. While one commit is being written, the next one is assembled.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -180,7 +180,10 @@ impl CommitWriter {
         let volume = &self.volume;
         let before = self.end;
         let len = self.filled.next_multiple_of(BLOCK);
-        volume.reserve_ahead(len).await.map_err(|error| NotCompacted::Io("reserve space", error))?;
+        volume
+            .reserve_ahead(len)
+            .await
+            .map_err(|error| NotCompacted::Io("reserve space", error))?;
         let record = volume.log.record(before, len, self.needles.len());
         let mut buf = self.buf.take().expect("the commit is assembled in it");
         let memory = buf.memory();
@@ -233,7 +236,9 @@ impl CommitWriter {
         for needle in &needles {
             self.pending.remove(&needle.hash);
             // A tombstone that is kept for replicas deletes nothing here.
-            if needle.header.kind != Kind::Tombstone || needle.header.previous != 0 {
+            if needle.header.kind == Kind::Tombstone && needle.header.previous == 0 {
+                self.volume.contents.borrow_mut().properties_mut().note(&needle.header);
+            } else {
                 publish(&self.volume, needle);
             }
         }
@@ -249,7 +254,8 @@ async fn write(
     offset: u64,
     len: u64,
 ) -> Result<WorkBuffer, IoError> {
-    let piece = Piece { buf: 0, start: 0, len: u32::try_from(len).expect("a commit fits into a buffer") };
+    let piece =
+        Piece { buf: 0, start: 0, len: u32::try_from(len).expect("a commit fits into a buffer") };
     let mut bufs = volume.file.write(vec![buf.take()], vec![piece], offset, false).await?;
     buf.put_back(bufs.pop().expect("a write returns its buffer"));
     Ok(buf)

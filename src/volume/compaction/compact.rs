@@ -2,13 +2,13 @@
 
 use std::rc::Rc;
 
-use super::copier::{Copier, Mode};
 use super::commit_writer::CommitWriter;
+use super::compacted::Compacted;
+use super::copier::{Copier, Mode};
 use super::log_reader::LogReader;
 use super::not_compacted::NotCompacted;
 use super::order::CompactionOrder;
 use super::pass::Pass;
-use super::compacted::Compacted;
 use super::read_back::read_back;
 use super::swap::{OnSwap, Swap, expect_compactable};
 use super::target::{create_target, discard_target};
@@ -39,8 +39,8 @@ const BUFFER_WAIT_NS: u64 = 1_000_000_000;
 const SLOWED_NS: u64 = 2_000_000;
 
 impl Slot {
-    /// Copies what lives in the volume to its next generation, which then takes the place of the current one. Reads
-    /// and writes go on meanwhile. To be run by the task of [`Self::compaction_task`], one at a time.
+    /// Copies what lives in the volume to its next generation, which then takes the place of the current one.
+    /// Reads and writes go on meanwhile. To be run by the task of [`Self::compaction_task`], one at a time.
     ///
     /// # Errors
     /// See [`NotCompacted`].
@@ -50,15 +50,28 @@ impl Slot {
         on_swap: OnSwap<'_>,
     ) -> Result<Compacted, NotCompacted> {
         let old = self.volume();
-        expect_compactable(&old)?;
-        expect_room(&old, order)?;
-        let new = create_target(&old, order).await?;
-        let built = match Work::begin(self, &old, &new, order).await {
+        let phase = CompactionPhase::Copying;
+        self.set_compaction_progress(CompactionProgress { phase, ..Default::default() });
+        let done = self.compact_generation(&old, order, on_swap).await;
+        self.set_compaction_progress(CompactionProgress::default());
+        done
+    }
+
+    async fn compact_generation(
+        self: &Rc<Self>,
+        old: &Rc<Volume>,
+        order: &CompactionOrder,
+        on_swap: OnSwap<'_>,
+    ) -> Result<Compacted, NotCompacted> {
+        expect_compactable(old)?;
+        expect_room(old, order)?;
+        let new = create_target(old, order).await?;
+        let built = match Work::begin(self, old, &new, order).await {
             Ok(work) => work.build(on_swap).await,
             Err(error) => Err(error),
         };
         self.slow_writes(0);
-        let done = match built {
+        match built {
             Ok(work) => work.finish().await,
             // A restart decides which of the two counts.
             Err(error @ NotCompacted::Undecided(_)) => Err(error),
@@ -66,9 +79,7 @@ impl Slot {
                 discard_target(new, order.target).await;
                 Err(error)
             }
-        };
-        self.set_compaction_progress(CompactionProgress::default());
-        done
+        }
     }
 }
 
@@ -115,7 +126,8 @@ impl<'a> Work<'a> {
         order: &'a CompactionOrder,
     ) -> Result<Self, NotCompacted> {
         let handle = &old.handle;
-        let mut run = BackgroundRun::new(&slot.handle, Some(slot.compaction_task()), order.pace.clone());
+        let mut run =
+            BackgroundRun::new(&slot.handle, Some(slot.compaction_task()), order.pace.clone());
         let window = work_buffer(&run).await?;
         let buf = work_buffer(&run).await?;
         let spare = match handle.pool().capacity() >= POOL_FOR_TWO {
@@ -212,8 +224,8 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// Carries over what was written meanwhile, until less than `rest` bytes are left. If that does not get less,
-    /// first the pace is lifted, then the writes to the volume are slowed.
+    /// Carries over what was written meanwhile, until less than `rest` bytes are left. If that does not get
+    /// less, first the pace is lifted, then the writes to the volume are slowed.
     async fn catch_up(&mut self, rest: u64) -> Result<(), NotCompacted> {
         let (mut last, mut slowed) = (u64::MAX, 0);
         for _ in 0..ROUNDS_MAX {
@@ -236,8 +248,8 @@ impl<'a> Work<'a> {
         if left <= COMMIT_LEN_TARGET { Ok(()) } else { Err(NotCompacted::TooManyWrites) }
     }
 
-    /// Carries over the parts of uploads in progress as far as they are durable, so that writers do not wait for it
-    /// later.
+    /// Carries over the parts of uploads in progress as far as they are durable, so that writers do not wait
+    /// for it later.
     async fn carry_uploads(&mut self) -> Result<(), NotCompacted> {
         for (_, parts, _) in self.slot.uploads.open() {
             for part in parts {
@@ -267,8 +279,8 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// Writes the checkpoint of the new generation, so that a start soon after reads little. Without it a start
-    /// reads the log.
+    /// Writes the checkpoint of the new generation, so that a start soon after reads little. Without it a
+    /// start reads the log.
     async fn write_checkpoint(&mut self) {
         // The outcome was logged.
         let _ = self.new.write_first_checkpoint().await;
@@ -320,7 +332,8 @@ impl<'a> Work<'a> {
     }
 }
 
-/// Removes the file of the old generation. Until that is durable, no other compaction of the volume may begin.
+/// Removes the file of the old generation. Until that is durable, no other compaction of the volume may
+/// begin.
 async fn remove_old(slot: &Slot, old: &Rc<Volume>) -> Result<(), NotCompacted> {
     let (handle, dir) = (&old.handle, old.dir());
     let (volume, generation) = (old.superblock.volume, old.superblock.generation);

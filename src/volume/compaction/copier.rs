@@ -14,7 +14,8 @@ use crate::volume::error::IoError;
 use crate::volume::format::{
     EarlierRange, HashPrefix, Kind, Loss, Manifest, NeedleHeader, NeedleLayout, PartEntry,
     data_checksum, decode_header, encode_chunk_table, encode_data_needle, encode_loss,
-    encode_manifest, encode_tombstone, footer_at, put_chunk_table, reseal, verify_data, verify_meta,
+    encode_manifest, encode_tombstone, footer_at, put_chunk_table, reseal, verify_data,
+    verify_meta,
 };
 use crate::volume::index::{IdHash, Location};
 use crate::volume::object::look_up::Present;
@@ -137,18 +138,17 @@ impl Copier {
             }
             Kind::UnidentifiedLoss => {
                 let prefix = HashPrefix::of(header.id);
-                let known = self.old.contents.borrow();
-                let hash = known.index().hashes_beginning(prefix.leading, prefix.bits).next();
-                drop(known);
+                let hash = {
+                    let known = self.old.contents.borrow();
+                    known.index().hashes_beginning(prefix.leading, prefix.bits).next()
+                };
                 let hash = hash.expect("a prefix has at least one hash");
                 if !self.is_live(hash, at) {
                     return Ok(());
                 }
                 self.add_record(*header, hash).await
             }
-            Kind::DamagedRange => {
-                self.add_record(*header, self.old.hasher.hash(header.id)).await
-            }
+            Kind::DamagedRange => self.add_record(*header, self.old.hasher.hash(header.id)).await,
         }
     }
 
@@ -180,7 +180,8 @@ impl Copier {
         Ok(0)
     }
 
-    /// Copies a needle that is in the window as it is: what failed its checksums before fails them afterwards.
+    /// Copies a needle that is in the window as it is: what failed its checksums before fails them
+    /// afterwards.
     async fn carry_bytes(
         &mut self,
         header: &NeedleHeader,
@@ -189,7 +190,8 @@ impl Copier {
     ) -> Result<(), NotCompacted> {
         let (old, new) = (self.old.superblock.incarnation, self.new.superblock.incarnation);
         let bytes = self.reader.bytes(at.offset, at.len);
-        let is_whole = verify_meta(bytes, header, old).is_ok() && verify_data(bytes, header).is_ok();
+        let is_whole =
+            verify_meta(bytes, header, old).is_ok() && verify_data(bytes, header).is_ok();
         let (offset, room) = self.writer.room(at.len).await?;
         room.copy_from_slice(bytes);
         let complete = self.writer.complete(NeedleHeader { previous, ..*header });
@@ -213,7 +215,8 @@ impl Copier {
             verify_meta(bytes, header, incarnation).is_ok() && verify_data(bytes, header).is_ok();
         let data = &bytes[header.layout().data_range()];
         let parts = Manifest::decode(data).filter(|_| is_whole);
-        let parts = parts.filter(|parts| parts.is_sound(header.body_len, self.old.superblock.log_end()));
+        let parts =
+            parts.filter(|parts| parts.is_sound(header.body_len, self.old.superblock.log_end()));
         let Some(parts) = parts else {
             // Nothing can be read through it: its parts are not known.
             return self.carry_bytes(header, at, place).await;
@@ -234,7 +237,13 @@ impl Copier {
         }
         let layout = header.layout();
         let log_end = self.new.superblock.log_end();
-        encode_manifest(&moved, &sums, header.body_len, log_end, &mut manifest[layout.data_range()]);
+        encode_manifest(
+            &moved,
+            &sums,
+            header.body_len,
+            log_end,
+            &mut manifest[layout.data_range()],
+        );
         encode_chunk_table(&mut manifest, &layout);
         let (hash, previous) = place;
         let (offset, room) = self.writer.room(at.len).await?;
@@ -247,8 +256,8 @@ impl Copier {
         Ok(())
     }
 
-    /// Copies a part of a body. Its data need not match its checksums: those in the manifest decide when it is
-    /// read. Returns its new offset.
+    /// Copies a part of a body. Its data need not match its checksums: those in the manifest decide when it
+    /// is read. Returns its new offset.
     async fn carry_part(
         &mut self,
         manifest: &NeedleHeader,
@@ -313,7 +322,7 @@ impl Copier {
         let (old, new) = (self.old.superblock.incarnation, self.new.superblock.incarnation);
         let needle = self.writer.made(len);
         let Some((header, 0)) = decode_header(needle, old, at) else {
-            let error = IoError::Errno(nix::libc::EILSEQ);
+            let error = IoError::Errno(nix::libc::EIO);
             return Err(NotCompacted::Unreadable { offset: at, len, error });
         };
         let complete = self.writer.complete(header);
@@ -342,8 +351,8 @@ impl Copier {
         self.add_record(NeedleHeader { previous, ..*header }, hash).await
     }
 
-    /// Returns whether a tombstone deletes nothing because it was never acknowledged: a torn commit held it, and
-    /// what it would delete lives.
+    /// Returns whether a tombstone deletes nothing because it was never acknowledged: a torn commit held it,
+    /// and what it would delete lives.
     async fn is_void(
         &self,
         header: &NeedleHeader,

@@ -51,8 +51,8 @@ impl LogReader {
         (self.start, self.end) = (0, 0);
     }
 
-    /// Makes sure that the window holds `len` bytes from `offset` on. Reads further, but not beyond `limit`, a
-    /// multiple of 4096.
+    /// Makes sure that the window holds `len` bytes from `offset` on. Reads further, but not beyond `limit`,
+    /// a multiple of 4096.
     ///
     /// # Errors
     /// [`NotCompacted::Unreadable`].
@@ -63,7 +63,10 @@ impl LogReader {
         if offset >= self.start && offset + len <= self.end {
             return Ok(());
         }
-        assert!(offset + len <= limit, "{len} bytes at {offset} are not in the log, which ends at {limit}");
+        assert!(
+            offset + len <= limit,
+            "{len} bytes at {offset} are not in the log, which ends at {limit}"
+        );
         let start = offset / BLOCK * BLOCK;
         let kept = if (self.start..self.end).contains(&start) {
             let from = to_usize(start - self.start);

@@ -1,10 +1,11 @@
-//! Compaction: what lives in a volume is copied to its next generation, which then takes the place of the current
-//! one, while reads and writes go on.
+//! Compaction: what lives in a volume is copied to its next generation, which then takes the place of the
+//! current one, while reads and writes go on.
 //!
 //! - `order`: how. `compacted`, `not_compacted`: how it ended. `compact`: from beginning to end.
-//! - `target`: the file of the new generation. `log_reader`, `commit_writer`: reading the old log, appending to the
-//!   new one. `copier`: carrying a needle over. `pass`: which needles, in which order.
-//! - `swap`: the exchange of the generation. `read_back`: verifying the new one before the old one is removed.
+//! - `target`: the file of the new generation. `log_reader`, `commit_writer`: reading the old log, appending
+//!   to the new one. `copier`: carrying a needle over. `pass`: which needles, in which order.
+//! - `swap`: the exchange of the generation. `read_back`: verifying the new one before the old one is
+//!   removed.
 
 mod commit_writer;
 mod compact;

@@ -35,7 +35,9 @@ pub enum NotCompacted {
         available: u64,
     },
     /// A file is in the way of the new generation.
-    #[error("a file with the name of the next generation exists and was not left by a compaction of this file")]
+    #[error(
+        "a file with the name of the next generation exists and was not left by a compaction of this file"
+    )]
     InTheWay,
     /// The old file cannot be read.
     #[error("{len} bytes at byte {offset} of the old file cannot be read: {error}")]
@@ -81,9 +83,7 @@ impl From<NoWorkBuffer> for NotCompacted {
     fn from(why: NoWorkBuffer) -> Self {
         match why {
             NoWorkBuffer::Stopped => Self::Stopped,
-            NoWorkBuffer::NoneFree => {
-                Self::Io("get a buffer", IoError::Errno(nix::libc::ENOBUFS))
-            }
+            NoWorkBuffer::NoneFree => Self::Io("get a buffer", IoError::Errno(nix::libc::ENOBUFS)),
         }
     }
 }

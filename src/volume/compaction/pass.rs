@@ -75,7 +75,11 @@ impl Pass<'_, '_> {
         Ok(CommitRecord::decode(bytes, superblock.incarnation, at, superblock.log_end()))
     }
 
-    async fn carry_commit(&mut self, start: u64, record: &CommitRecord) -> Result<(), NotCompacted> {
+    async fn carry_commit(
+        &mut self,
+        start: u64,
+        record: &CommitRecord,
+    ) -> Result<(), NotCompacted> {
         let end = start + record.len;
         let (mut at, mut found) = (start + UNIT, Vec::new());
         while at < end && found.len() < record.needles as usize {
@@ -123,8 +127,8 @@ impl Pass<'_, '_> {
         Ok(next)
     }
 
-    /// Finds a commit that is followed by its successor, or by the end of the pass. A leftover of a torn commit
-    /// is followed by neither.
+    /// Finds a commit that is followed by its successor, or by the end of the pass. A leftover of a torn
+    /// commit is followed by neither.
     async fn next_commit(&mut self, from: Position) -> Result<Position, NotCompacted> {
         let mut at = from.at + BLOCK;
         while at < self.to {

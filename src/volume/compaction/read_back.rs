@@ -12,8 +12,8 @@ use crate::volume::format::{
 };
 use crate::volume::log::LogEnd;
 
-/// Verifies the log of the new generation from `from` to `to`, commit by commit. Returns the number of needles that
-/// do not match their checksums: those that did not match in the old generation either.
+/// Verifies the log of the new generation from `from` to `to`, commit by commit. Returns the number of
+/// needles that do not match their checksums: those that did not match in the old generation either.
 ///
 /// # Errors
 /// [`NotCompacted::ReadBack`], [`NotCompacted::Unreadable`], [`NotCompacted::Stopped`].
@@ -29,12 +29,8 @@ pub async fn read_back(
         let wrong = NotCompacted::ReadBack(at);
         let len = (2 * COMMIT_RECORD_LEN as u64).min(limit - at);
         reader.fill(at, len, limit).await?;
-        let record = CommitRecord::decode(
-            reader.bytes(at, len),
-            incarnation,
-            at,
-            new.superblock.log_end(),
-        );
+        let record =
+            CommitRecord::decode(reader.bytes(at, len), incarnation, at, new.superblock.log_end());
         let Some((record, checksum)) = record else { return Err(wrong) };
         let chains =
             record.sequence == last.sequence + 1 && record.previous == last.record_checksum;
@@ -45,7 +41,8 @@ pub async fn read_back(
         for ordinal in 0..record.needles {
             reader.fill(needle_at, UNIT, limit).await?;
             let unit = reader.bytes(needle_at, UNIT);
-            let Some((header, 0)) = decode_header(&unit[..HEADER_LEN], incarnation, needle_at) else {
+            let Some((header, 0)) = decode_header(&unit[..HEADER_LEN], incarnation, needle_at)
+            else {
                 return Err(NotCompacted::ReadBack(needle_at));
             };
             let len = header.layout().len as u64;
@@ -63,5 +60,9 @@ pub async fn read_back(
         at += record.len;
         run.end_step(record.len).await?;
     }
-    if last.record_checksum == to.record_checksum { Ok(damaged) } else { Err(NotCompacted::ReadBack(at)) }
+    if last.record_checksum == to.record_checksum {
+        Ok(damaged)
+    } else {
+        Err(NotCompacted::ReadBack(at))
+    }
 }

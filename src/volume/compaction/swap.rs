@@ -1,5 +1,6 @@
 //! The new generation takes the place of the old one.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::copier::Copier;
@@ -12,18 +13,18 @@ use crate::runtime::within;
 use crate::volume::error::IoError;
 use crate::volume::format::{INCOMPAT_LOSSES, RISING_MAX, superblock_offsets};
 use crate::volume::io::outcome;
-use crate::volume::names::volume_name;
-use crate::volume::slot::uploads::{PartPlace, UploadedPart};
 use crate::volume::log::reservation::Reservation;
+use crate::volume::names::volume_name;
 use crate::volume::object::upload_key::UploadKey;
+use crate::volume::slot::uploads::{PartPlace, UploadedPart};
 use crate::volume::{Slot, Volume, WriteState};
 
 /// Longest time for which writers wait while the generation is exchanged, until the exchange is put off
 /// (nanoseconds).
 const GATE_DEADLINE_NS: u64 = 1_000_000_000;
 
-/// Called when the slot was exchanged, before writers go on: the new file is watched from now on. Returns whether
-/// it could be.
+/// Called when the slot was exchanged, before writers go on: the new file is watched from now on. Returns
+/// whether it could be.
 pub type OnSwap<'a> = &'a dyn Fn(&Volume) -> bool;
 
 /// An upload in progress, as it continues in the new generation.
@@ -54,7 +55,8 @@ impl Swap<'_> {
     /// for which the gate was closed (nanoseconds).
     ///
     /// # Errors
-    /// [`NotCompacted::WritersHang`]: may be tried again. After any other error the old generation goes on; after
+    /// [`NotCompacted::WritersHang`]: may be tried again. After any other error the old generation goes on;
+    /// after
     /// [`NotCompacted::Undecided`] without writes.
     pub async fn exchange(mut self, on_swap: OnSwap<'_>) -> Result<u64, NotCompacted> {
         let handle = &self.old.handle;
@@ -95,7 +97,8 @@ impl Swap<'_> {
         let mut run = BackgroundRun::new(&self.old.handle, None, Pace::Unlimited);
         let to = self.old.log.tail();
         self.copier.reader.clear();
-        let mut pass = Pass { old: self.old, copier: self.copier, run: &mut run, to, on_step: &|_, _| () };
+        let mut pass =
+            Pass { old: self.old, copier: self.copier, run: &mut run, to, on_step: &|_, _| () };
         pass.carry_all(self.from).await
     }
 
@@ -105,7 +108,8 @@ impl Swap<'_> {
         for (key, parts, left) in self.slot.uploads.open() {
             let mut places = Vec::with_capacity(parts.len());
             for UploadedPart { place, len } in parts {
-                let old = place.offset().map_err(|_| NotCompacted::State(self.old.write_state()))?;
+                let old =
+                    place.offset().map_err(|_| NotCompacted::State(self.old.write_state()))?;
                 let offset = self.copier.carry_upload_part(old, len).await?;
                 places.push(UploadedPart { place: PartPlace::At(offset), len });
             }
@@ -121,8 +125,8 @@ impl Swap<'_> {
         Ok(moved)
     }
 
-    /// Writes the first tail hint of the new generation. It carries the highest version of the old one, so that
-    /// versions go on rising.
+    /// Writes the first tail hint of the new generation. It carries the highest version of the old one, so
+    /// that versions go on rising.
     async fn write_hint(&self) -> Result<(), NotCompacted> {
         self.new.log.raise_version(self.old.log.end().version);
         let written = self.new.log.write_hint(&self.new.file, false).await;
@@ -135,13 +139,16 @@ impl Swap<'_> {
         let name = volume_name(superblock.volume, superblock.generation);
         let op = Op::IsNameOf { dir: self.dir, name, file: self.new.file.number() };
         let is_name = outcome(&self.new.handle.submit(op).await);
-        match is_name.map_err(|error| NotCompacted::Io("look at the name of the new file", error))? {
+        match is_name
+            .map_err(|error| NotCompacted::Io("look at the name of the new file", error))?
+        {
             1 => Ok(()),
             _ => Err(NotCompacted::Io("find the new file", IoError::Errno(nix::libc::ENOENT))),
         }
     }
 
-    /// Writes the superblock copies with the state that the volume has. The first of them is the atomic point.
+    /// Writes the superblock copies with the state that the volume has. The first of them is the atomic
+    /// point.
     async fn make_live(&self) -> Result<(), NotCompacted> {
         let (old, new) = (self.old, self.new);
         let revision = new.revision.get() + 1;
@@ -154,7 +161,8 @@ impl Swap<'_> {
         new.history_from.set(old.history_from.get().max(self.copier.history_from()));
         let superblock = new.current_superblock();
         let buf = new.handle.pool().alloc(BLOCK as usize);
-        let mut buf = buf.ok_or(NotCompacted::Io("get a buffer", IoError::Errno(nix::libc::ENOBUFS)))?;
+        let mut buf =
+            buf.ok_or(NotCompacted::Io("get a buffer", IoError::Errno(nix::libc::ENOBUFS)))?;
         for (n, offset) in superblock_offsets(superblock.size).into_iter().enumerate() {
             superblock.encode(&mut buf);
             buf = match new.file.write_block(buf, offset).await {
@@ -176,13 +184,25 @@ impl Swap<'_> {
     /// Makes the new generation the current one. Nothing is awaited here.
     fn take_over(&mut self, uploads: Vec<MovedUpload>) {
         let (old, new) = (self.old, self.new);
-        for MovedUpload { key, parts, reservation } in uploads {
-            self.slot.uploads.with(key, |upload| {
-                new.contents.borrow_mut().properties_mut().hold_parts(upload.id);
-                upload.parts = parts;
-                upload.reservation = reservation;
-            });
-        }
+        // An upload may have ended since its parts were carried over, or have begun since: then it has no
+        // parts yet.
+        let mut moved: BTreeMap<UploadKey, MovedUpload> =
+            uploads.into_iter().map(|upload| (upload.key, upload)).collect();
+        self.slot.uploads.for_each(|key, upload| {
+            let (parts, reservation) = match moved.remove(&key) {
+                Some(MovedUpload { parts, reservation, .. }) => (parts, reservation),
+                None => (Vec::new(), Reservation::of_what_is_free(new, upload.reservation.left())),
+            };
+            assert_eq!(
+                parts.len(),
+                upload.parts.len(),
+                "no part is added while the gate is closed"
+            );
+            upload.parts = parts;
+            upload.reservation = reservation;
+            new.contents.borrow_mut().properties_mut().hold_parts(upload.id);
+        });
+        new.contents.borrow_mut().properties_mut().abandon_unheld();
         old.supersede();
         self.slot.replace(new);
         new.begin_to_serve();

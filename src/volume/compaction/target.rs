@@ -1,5 +1,5 @@
-//! The file of the new generation: created, opened while it is being built, and removed if the compaction ends
-//! early.
+//! The file of the new generation: created, opened while it is being built, and removed if the compaction
+//! ends early.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -7,8 +7,8 @@ use std::rc::Rc;
 use super::not_compacted::NotCompacted;
 use super::order::CompactionOrder;
 use crate::base::limits::{BLOCK, LOG_START};
-use crate::runtime::op::{DirId, FileId, Op};
 use crate::runtime::KeyLocks;
+use crate::runtime::op::{DirId, FileId, Op};
 use crate::volume::blocks::block_steps::BlockSteps;
 use crate::volume::blocks::step::step_len;
 use crate::volume::checkpoint::CheckpointFigures;

@@ -12,8 +12,8 @@ use crate::base::types::VolumeId;
 /// The format version that this build writes, and the only one that it reads.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// Ro-compat feature: the blocks of the log are reserved in steps. A writer must reserve the blocks of what it
-/// appends before it admits it, and clears the bit when all are reserved.
+/// Ro-compat feature: the blocks of the log are reserved in steps. A writer must reserve the blocks of what
+/// it appends before it admits it, and clears the bit when all are reserved.
 pub const PARTIAL: u32 = 1;
 /// Ro-compat feature *moving*: the next generation of the volume is, or was, being written into another data
 /// directory, and may count instead of this file although this file does not show it.

@@ -1,9 +1,9 @@
 //! Which of the files of a volume counts. A pure function of what their superblocks say.
 //!
-//! A compaction copies generation *g* into the file of generation *g + 1*, which is *building* until one durable
-//! write of a superblock copy finishes it. Then *g* is removed. So a crash leaves one file, or two of which the
-//! lower counts while the higher is *building*, and the higher from then on. Whatever else is found was not left
-//! by a crash, and nothing is decided.
+//! A compaction copies generation *g* into the file of generation *g + 1*, which is *building* until one
+//! durable write of a superblock copy finishes it. Then *g* is removed. So a crash leaves one file, or two of
+//! which the lower counts while the higher is *building*, and the higher from then on. Whatever else is found
+//! was not left by a crash, and nothing is decided.
 
 use super::examine::Examined;
 use super::generation_file::GenerationFile;
@@ -39,8 +39,8 @@ impl Usable<'_> {
 }
 
 /// Chooses the file of a volume that counts among all its files in the data directories in use.
-/// `all_directories`: whether these are all configured data directories. If not, a file that is not to be seen
-/// may count, which is ruled out where it is possible: a move to another data directory leaves a mark.
+/// `all_directories`: whether these are all configured data directories. If not, a file that is not to be
+/// seen may count, which is ruled out where it is possible: a move to another data directory leaves a mark.
 ///
 /// # Errors
 /// [`Undecided`]: none of the files may be served or removed.
@@ -95,8 +95,8 @@ fn check_chain(finished: &[Usable<'_>]) -> Result<(), Undecided> {
     for two in finished.windows(2) {
         let [lower, higher] = two else { unreachable!("windows of two") };
         check_parent(*lower, *higher)?;
-        // A file that is moving says so durably before a file in another directory can count. If it does not, it
-        // was served since without that file, and may hold what that one lacks.
+        // A file that is moving says so durably before a file in another directory can count. If it does not,
+        // it was served since without that file, and may hold what that one lacks.
         let is_elsewhere = lower.file.file.dir != higher.file.file.dir;
         if is_elsewhere && !lower.superblock.is_moving() && !chosen(Sabotage::IgnoreDivergence) {
             let (generation, parent) = (higher.generation(), lower.generation());

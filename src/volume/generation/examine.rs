@@ -22,8 +22,8 @@ pub struct Examined {
 }
 
 impl Examined {
-    /// Offsets of the three blocks that [`Self::from_blocks`] needs of a file of `len` bytes; `None` if the file
-    /// is too short.
+    /// Offsets of the three blocks that [`Self::from_blocks`] needs of a file of `len` bytes; `None` if the
+    /// file is too short.
     #[must_use]
     pub fn offsets(len: u64) -> Option<[u64; 3]> {
         copy_offsets(len)

@@ -38,7 +38,8 @@ pub struct Figures {
     pub index_step_max: u64,
     /// Number of extents of the file; 0 when unknown.
     pub extents: u64,
-    /// Number of known damaged ranges and lost objects: see [`Volume::damage`](crate::volume::Volume::damage).
+    /// Number of known damaged ranges and lost objects: see
+    /// [`Volume::damage`](crate::volume::Volume::damage).
     pub damaged: u64,
     /// Figures of the checkpoints.
     pub checkpoint: CheckpointFigures,

@@ -2,9 +2,9 @@
 //!
 //! - `volume`: an open volume ([`Volume`]). `figures`: its figures.
 //! - `create`, `remove`: the file.
-//! - `generation_file`, `examine`, `choose`: the files of a volume, what is in them, and which of them counts.
-//!   `open_current`: opens that one. `other_files`: what becomes of the others. `moving`: the mark of a volume
-//!   that moves to another directory.
+//! - `generation_file`, `examine`, `choose`: the files of a volume, what is in them, and which of them
+//!   counts. `open_current`: opens that one. `other_files`: what becomes of the others. `moving`: the mark of
+//!   a volume that moves to another directory.
 //! - `open`: from the file to the volume. `expected`, `open_context`: what it needs. `open_report`: what
 //!   it found. `read_block`, `superblock_copies`, `hints`: the blocks before the log.
 //! - `write_state`: whether a volume may be written. `set_read_only`: what the operator changes about it.

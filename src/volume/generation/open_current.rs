@@ -13,8 +13,8 @@ use crate::runtime::Handle;
 use crate::volume::Volume;
 use crate::volume::error::{OpenError, Undecided};
 
-/// Opens the file of a volume that counts among `files`: all its files in the data directories in use. When this
-/// returns, the volume serves, and the other files are unchanged: the caller removes them
+/// Opens the file of a volume that counts among `files`: all its files in the data directories in use. When
+/// this returns, the volume serves, and the other files are unchanged: the caller removes them
 /// ([`OtherFiles::remove`]). Returns no volume if the only file was not finished.
 ///
 /// # Errors

@@ -17,11 +17,11 @@ pub struct OtherFiles {
 
 impl OtherFiles {
     /// Removes the files durably, lowest generation first, each with its checkpoint. `volume` is the open
-    /// volume; `None` if no file counts. Returns the files that are still there, or may be: while there is one,
-    /// the volume must not be compacted. They are tried again at the next start.
+    /// volume; `None` if no file counts. Returns the files that are still there, or may be: while there is
+    /// one, the volume must not be compacted. They are tried again at the next start.
     ///
-    /// The caller may serve reads and writes before: at every start the same file counts, whether or not it was
-    /// written meanwhile. So a removal that fails does not keep the volume from serving.
+    /// The caller may serve reads and writes before: at every start the same file counts, whether or not it
+    /// was written meanwhile. So a removal that fails does not keep the volume from serving.
     pub async fn remove(self, handle: &Handle, volume: Option<&Volume>) -> Vec<GenerationFile> {
         let Self { superseded, unfinished } = self;
         let (mut removed, mut kept) = (superseded, Vec::new());

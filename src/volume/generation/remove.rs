@@ -94,9 +94,9 @@ pub async fn remove_others(
     Ok(())
 }
 
-/// Removes all files of a volume durably: first `others`, by ascending generation, then generation `current` in
-/// `dir`. So an interruption leaves the volume as it was, or an unfinished file, and never an older generation
-/// alone. Files whose removal is durable are taken off `others`.
+/// Removes all files of a volume durably: first `others`, by ascending generation, then generation `current`
+/// in `dir`. So an interruption leaves the volume as it was, or an unfinished file, and never an older
+/// generation alone. Files whose removal is durable are taken off `others`.
 ///
 /// # Errors
 /// See [`NotRemoved`], of the current file. If one of the others cannot be removed, the current file is kept.

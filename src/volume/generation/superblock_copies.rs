@@ -60,8 +60,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Checks that the superblock is that of the expected file, whose length is `len` bytes, and that the file was
-/// finished.
+/// Checks that the superblock is that of the expected file, whose length is `len` bytes, and that the file
+/// was finished.
 pub fn check(superblock: &Superblock, expected: &Expected, len: u64) -> Result<(), OpenError> {
     check_identity(superblock, expected, len)?;
     match superblock.state {

@@ -15,13 +15,13 @@ use crate::volume::generation::open_report::OpenReport;
 use crate::volume::generation::write_state::WriteState;
 use crate::volume::index::Hasher;
 use crate::volume::io::{Stats, VolumeFile};
-use crate::volume::log::{DamageSource, DamagedRange};
 use crate::volume::log::append_log::AppendLog;
 use crate::volume::log::contents::Contents;
+use crate::volume::log::{DamageSource, DamagedRange};
 use crate::volume::object::cost::body_cost;
 
-/// An open generation of a volume. It belongs to one shard, and only tasks of that shard use it. What outlives
-/// a generation is in [`Slot`](crate::volume::Slot).
+/// An open generation of a volume. It belongs to one shard, and only tasks of that shard use it. What
+/// outlives a generation is in [`Slot`](crate::volume::Slot).
 pub struct Volume {
     pub(in crate::volume) handle: Handle,
     /// Directory of the file.
@@ -203,8 +203,8 @@ impl Volume {
         self.log.buffer_bytes()
     }
 
-    /// Recounts all accounts while the volume is idle: nothing is claimed, and the live bytes are those of the
-    /// index. Takes time proportional to the size of the index.
+    /// Recounts all accounts while the volume is idle: nothing is claimed, and the live bytes are those of
+    /// the index. Takes time proportional to the size of the index.
     ///
     /// # Panics
     /// If a count is wrong.

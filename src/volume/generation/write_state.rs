@@ -32,8 +32,9 @@ pub enum WriteState {
     /// Takes all writes.
     Writable,
     /// Has no space for a body of 1 MiB, or no memory for the index. Shorter bodies may still fit. If the
-    /// blocks of the file are reserved in steps, only reserved blocks are space once a step has failed. Derived
-    /// when it is asked for ([`Volume::write_state`](crate::volume::Volume::write_state)), never held.
+    /// blocks of the file are reserved in steps, only reserved blocks are space once a step has failed.
+    /// Derived when it is asked for ([`Volume::write_state`](crate::volume::Volume::write_state)), never
+    /// held.
     Full,
     /// Takes no writes by intention.
     ReadOnly(ReadOnlyReason),
@@ -207,7 +208,9 @@ impl WriteState {
             Self::Writable | Self::Full => Refusal::Full,
             Self::Poisoned(_) | Self::Fenced(_) | Self::StateUnknown(_) => Refusal::Poisoned,
             Self::ReadOnly(_) | Self::Building => Refusal::ReadOnly,
-            Self::Closing | Self::Closed | Self::Superseded if set != SuperblockState::Live => Refusal::ReadOnly,
+            Self::Closing | Self::Closed | Self::Superseded if set != SuperblockState::Live => {
+                Refusal::ReadOnly
+            }
             Self::Closing | Self::Closed | Self::Superseded => Refusal::Closing,
         }
     }
@@ -231,9 +234,7 @@ impl WriteState {
             | Self::ReadOnly(_)
             | Self::StateUnknown(_)
             | Self::Building
-            | Self::Superseded => {
-                self.has_no("begin_read_only")
-            }
+            | Self::Superseded => self.has_no("begin_read_only"),
         }
     }
 
@@ -251,9 +252,7 @@ impl WriteState {
             | Self::ReadOnly(_)
             | Self::StateUnknown(_)
             | Self::Building
-            | Self::Superseded => {
-                self.has_no("finish_read_only")
-            }
+            | Self::Superseded => self.has_no("finish_read_only"),
         }
     }
 
@@ -270,11 +269,9 @@ impl WriteState {
             | Self::StateUnknown(_)
             | Self::Closing
             | Self::Closed => self,
-            Self::Writable
-            | Self::Full
-            | Self::ReadOnly(_)
-            | Self::Building
-            | Self::Superseded => self.has_no("abandon_read_only"),
+            Self::Writable | Self::Full | Self::ReadOnly(_) | Self::Building | Self::Superseded => {
+                self.has_no("abandon_read_only")
+            }
         }
     }
 
@@ -292,9 +289,7 @@ impl WriteState {
             | Self::ReadOnly(_)
             | Self::StateUnknown(_)
             | Self::Building
-            | Self::Superseded => {
-                self.has_no("make_writable")
-            }
+            | Self::Superseded => self.has_no("make_writable"),
         }
     }
 

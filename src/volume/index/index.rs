@@ -70,8 +70,8 @@ impl Index {
         self.table.hashed().map(|(kept, entry)| (layout.hash_of(kept), layout.location(entry)))
     }
 
-    /// Returns every hash that this index tells apart and that begins with the first `bits` bits of `leading`,
-    /// of which the others must be zero: one hash, unless the index keeps more bits.
+    /// Returns every hash that this index tells apart and that begins with the first `bits` bits of
+    /// `leading`, of which the others must be zero: one hash, unless the index keeps more bits.
     pub fn hashes_beginning(
         &self,
         leading: u64,

@@ -144,8 +144,8 @@ impl Memory {
             .expect("a segment has at most 16,384 entries")
     }
 
-    /// Returns the address space of one slot to the kernel. Returns whether there was one. To be called only when
-    /// the slots are no longer used: they may not be accessed afterwards.
+    /// Returns the address space of one slot to the kernel. Returns whether there was one. To be called only
+    /// when the slots are no longer used: they may not be accessed afterwards.
     pub fn release_slot(&mut self) -> bool {
         self.slots.clear();
         let Some(chunk) = self.chunks.last_mut() else { return false };

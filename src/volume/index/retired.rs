@@ -3,8 +3,8 @@
 use super::index::Index;
 use super::memory::Memory;
 
-/// The memory of an index that is no longer used, to be freed piece by piece: a large one at once would stop all
-/// requests of its shard.
+/// The memory of an index that is no longer used, to be freed piece by piece: a large one at once would stop
+/// all requests of its shard.
 pub struct RetiredIndex {
     memory: Memory,
 }

@@ -9,9 +9,9 @@ use crate::volume::format::{INCOMPAT_LOSSES, Kind, Loss, NeedleHeader};
 use crate::volume::index::Hasher;
 
 impl Pending {
-    /// The record of `loss`, made at `now` (nanoseconds since 1970). `previous` is the offset in the same file
-    /// of what it supersedes (bytes), 0 for nothing: only a known object supersedes something. `buf` has at
-    /// least 1024 bytes.
+    /// The record of `loss`, made at `now` (nanoseconds since 1970). `previous` is the offset in the same
+    /// file of what it supersedes (bytes), 0 for nothing: only a known object supersedes something. `buf` has
+    /// at least 1024 bytes.
     ///
     /// # Panics
     /// If another loss supersedes something.

@@ -15,14 +15,19 @@ pub struct Reservation {
 impl Reservation {
     /// Reserves `len` bytes. Returns `None` if this much is not free.
     pub fn new(volume: &Rc<Volume>, len: u64) -> Option<Self> {
-        let log = &volume.log;
-        if !log.has_space(len) {
-            return None;
-        }
-        log.claimed.take(len);
-        let key = log.reservations.add(len);
+        volume.log.has_space(len).then(|| Self::begin(volume, len))
+    }
+
+    /// Reserves `len` bytes, or nothing if this much is not free: then what is appended needs free space.
+    pub fn of_what_is_free(volume: &Rc<Volume>, len: u64) -> Self {
+        Self::new(volume, len).unwrap_or_else(|| Self::begin(volume, 0))
+    }
+
+    fn begin(volume: &Rc<Volume>, len: u64) -> Self {
+        volume.log.claimed.take(len);
+        let key = volume.log.reservations.add(len);
         volume.note_demand();
-        Some(Self { volume: Rc::clone(volume), key })
+        Self { volume: Rc::clone(volume), key }
     }
 
     /// What is left of the reservation (bytes).

@@ -14,8 +14,8 @@ use crate::volume::format::{Manifest, NeedleLayout, PartEntry, Unreadable, data_
 use crate::volume::io::count;
 use crate::volume::object::read::Needle;
 
-/// A multipart object that is being read: its manifest, and how far the reader is. Between two pieces it holds
-/// no lease on the file, so that a slow reader does not keep the file of an earlier generation.
+/// A multipart object that is being read: its manifest, and how far the reader is. Between two pieces it
+/// holds no lease on the file, so that a slow reader does not keep the file of an earlier generation.
 pub struct Body {
     id: NeedleId,
     cookie: Cookie,
@@ -79,15 +79,15 @@ impl Volume {
         );
     }
 
-    /// Reads the next bytes of `body` into `buf`, after the space for a response head. Returns their range in the
-    /// buffer. After an error the rest of the body cannot be read.
+    /// Reads the next bytes of `body` into `buf`, after the space for a response head. Returns their range in
+    /// the buffer. After an error the rest of the body cannot be read.
     ///
     /// # Errors
     /// [`GetError::Unreadable`].
     ///
     /// # Panics
-    /// If nothing remains, `buf` is shorter than [`Body::buffer_len`] of a chunk, or the manifest is of another
-    /// generation.
+    /// If nothing remains, `buf` is shorter than [`Body::buffer_len`] of a chunk, or the manifest is of
+    /// another generation.
     pub async fn read_body(
         &self,
         body: &mut Body,

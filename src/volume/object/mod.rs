@@ -1,7 +1,7 @@
 //! Objects: what a client stores, reads and deletes.
 //!
-//! - `write`: the decisions of a write. `draft`: a needle that is being received. `precondition`, `look_up`: what
-//!   a write depends on.
+//! - `write`: the decisions of a write. `draft`: a needle that is being received. `precondition`, `look_up`:
+//!   what a write depends on.
 //! - `upload_key`: the number of an upload. `cost`: space that objects take.
 //! - `read`: GET and HEAD. `body`: reading a multipart object. `walk`: all live needles.
 

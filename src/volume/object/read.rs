@@ -206,8 +206,8 @@ impl Volume {
     }
 }
 
-/// Returns the answer to a GET of an object that a compaction could not carry over. Where its id is known, so is
-/// its cookie.
+/// Returns the answer to a GET of an object that a compaction could not carry over. Where its id is known, so
+/// is its cookie.
 fn lost(id: NeedleId, cookie: Cookie, record: &NeedleHeader) -> GetError {
     let is_denied = record.owner().is_some() && !record.cookie.matches(cookie);
     match is_denied || chosen(Sabotage::NotFoundForLost) {

@@ -90,8 +90,8 @@ impl Volume {
         })
     }
 
-    /// Returns a needle as it joins a commit, and what its writer is told. `reserved` are the bytes taken out of
-    /// a reservation for it.
+    /// Returns a needle as it joins a commit, and what its writer is told. `reserved` are the bytes taken out
+    /// of a reservation for it.
     pub(in crate::volume) fn pending(
         &self,
         needle: NewNeedle,

@@ -71,12 +71,12 @@ impl Slot {
         }
     }
 
-    /// Reads the next bytes of a body, as [`Volume::read_body`] does. If the generation was exchanged since the
-    /// last piece, the body continues in the current one.
+    /// Reads the next bytes of a body, as [`Volume::read_body`] does. If the generation was exchanged since
+    /// the last piece, the body continues in the current one.
     ///
     /// # Errors
-    /// [`GetError::Unreadable`]. [`GetError::NotFound`] if the generation was exchanged and the object has been
-    /// replaced or deleted since the body was opened.
+    /// [`GetError::Unreadable`]. [`GetError::NotFound`] if the generation was exchanged and the object has
+    /// been replaced or deleted since the body was opened.
     ///
     /// # Panics
     /// As [`Volume::read_body`].

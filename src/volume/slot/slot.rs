@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::compaction_progress::CompactionProgress;
 use super::uploads::Uploads;
 use crate::base::types::{NeedleId, VolumeId};
-use crate::runtime::background::{Backoff, BackgroundTask};
+use crate::runtime::background::{BackgroundTask, Backoff};
 use crate::runtime::{Gate, Handle, KeyLocks, Pass};
 use crate::volume::Volume;
 
@@ -23,7 +23,8 @@ pub struct Slot {
     /// The task that compacts the volume.
     compaction: BackgroundTask,
     compaction_progress: Cell<CompactionProgress>,
-    /// Delay of each write (nanoseconds): a compaction needs it when writes arrive faster than they are copied.
+    /// Delay of each write (nanoseconds): a compaction needs it when writes arrive faster than they are
+    /// copied.
     slowed_ns: Cell<u64>,
     pub(in crate::volume) handle: Handle,
 }
@@ -69,6 +70,12 @@ impl Slot {
     /// Returns whether a generation is the current one.
     pub(super) fn is_current(&self, volume: &Rc<Volume>) -> bool {
         Rc::ptr_eq(&self.current.borrow(), volume)
+    }
+
+    /// Returns the handle of the runtime.
+    #[must_use]
+    pub fn handle(&self) -> &Handle {
+        &self.handle
     }
 
     /// Makes another generation the current one.

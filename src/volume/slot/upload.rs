@@ -21,8 +21,8 @@ use crate::volume::object::upload_key::UploadKey;
 
 const CHUNK_LEN: usize = CHUNK as usize;
 
-/// A multipart object that is being received. It holds no generation of its volume, so that a slow client does
-/// not keep the file of an earlier one.
+/// A multipart object that is being received. It holds no generation of its volume, so that a slow client
+/// does not keep the file of an earlier one.
 pub struct Upload {
     slot: Rc<Slot>,
     key: UploadKey,
@@ -159,9 +159,9 @@ impl Upload {
         }
     }
 
-    /// Waits until all parts are durable, and returns the manifest, which is stored like any other needle. Its
-    /// entries are filled in then, and the reservation covers it, as long as this upload is not dropped. May be
-    /// called again.
+    /// Waits until all parts are durable, and returns the manifest, which is stored like any other needle.
+    /// Its entries are filled in then, and the reservation covers it, as long as this upload is not dropped.
+    /// May be called again.
     ///
     /// # Errors
     /// [`Refusal::NoBuffer`], [`Refusal::Failed`].

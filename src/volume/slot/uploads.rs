@@ -78,7 +78,8 @@ impl OpenUpload {
         log_end: u64,
         out: &mut [u8],
     ) -> Result<(), Refusal> {
-        let entry = |part: &UploadedPart| Ok(PartEntry { offset: part.place.offset()?, len: part.len });
+        let entry =
+            |part: &UploadedPart| Ok(PartEntry { offset: part.place.offset()?, len: part.len });
         let entries: Vec<PartEntry> = self.parts.iter().map(entry).collect::<Result<_, _>>()?;
         encode_manifest(&entries, &self.sums, body_len, log_end, out);
         Ok(())
@@ -110,6 +111,11 @@ impl Uploads {
         work(open.get_mut(&key).expect("an upload is in the table until it is dropped"))
     }
 
+    /// Calls `work` with each upload.
+    pub fn for_each(&self, mut work: impl FnMut(UploadKey, &mut OpenUpload)) {
+        self.open.borrow_mut().iter_mut().for_each(|(key, upload)| work(*key, upload));
+    }
+
     /// Removes an upload.
     pub fn remove(&self, key: UploadKey) {
         let removed = self.open.borrow_mut().remove(&key);
@@ -120,9 +126,9 @@ impl Uploads {
     /// Returns all uploads: the key, the parts, and the space that is reserved for the rest (bytes).
     pub fn open(&self) -> Vec<(UploadKey, Vec<UploadedPart>, u64)> {
         let open = self.open.borrow();
-        let open = open.iter().map(|(key, upload)| {
-            (*key, upload.parts.clone(), upload.reservation.left())
-        });
+        let open = open
+            .iter()
+            .map(|(key, upload)| (*key, upload.parts.clone(), upload.reservation.left()));
         open.collect()
     }
 

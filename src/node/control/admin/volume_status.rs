@@ -164,7 +164,8 @@ impl VolumeStatus {
             used: v.board.used_bytes.get(),
             live: v.board.live_bytes.get(),
             dead: v.board.dead_bytes.get(),
-            oldest_dead: Some(v.board.oldest_dead_ns.get() / 1_000_000_000).filter(|seconds| *seconds > 0),
+            oldest_dead: Some(v.board.oldest_dead_ns.get() / 1_000_000_000)
+                .filter(|seconds| *seconds > 0),
             reclaimable: v.board.reclaimable_bytes(),
             erase_overdue: v.board.erase_overdue.get() != 0,
             generation: v.board.generation.get(),

@@ -8,6 +8,7 @@ use crate::base::types::VolumeId;
 use crate::node::board::{VolumeBoard, VolumeState};
 use crate::node::config::Config;
 use crate::node::control::{CompactionJob, CompactionOrigin, Refused, WantedCompaction};
+use crate::node::daemon::machine::Memory;
 use crate::node::daemon::manager::{ManagerState, refused};
 use crate::node::daemon::space::space;
 use crate::node::shard::{CompactVolume, CompactionRequest};
@@ -153,6 +154,7 @@ impl ManagerState {
             accept_losses: job.accept_losses,
             tombstone_keep_ns: config.tombstone_keep.nanos(),
             verify: config.verify,
+            index_memory_max: Memory::of_this_process().available(),
         };
         let begun = self.ask(shard, CompactVolume { volume: id, request }).await;
         begun.map_err(|error| refused(id, "compacted", error))

@@ -113,6 +113,7 @@ mod tests {
         assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1280, 1440, 1440]);
         history.compacted(0, 0, 0, 0);
         assert_eq!(pause(&mut history), 10);
+        let mut history = VolumeHistory::new(0);
         history.cancelled(0);
         assert!(history.is_paused(1439 * MINUTE) && !history.is_paused(1440 * MINUTE));
     }

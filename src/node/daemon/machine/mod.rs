@@ -11,4 +11,5 @@ mod memory;
 mod open_files;
 
 pub use check::{check, check_config, raise_file_limit};
+pub use memory::Memory;
 pub use open_files::OpenFiles;

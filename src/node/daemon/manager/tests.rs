@@ -1,6 +1,7 @@
 use super::super::bench::with_manager;
 use super::*;
 use crate::base::types::VolumeId;
+use crate::node::daemon::disks::Lost;
 use crate::runtime::sim::Fault;
 use crate::volume::NotRemoved;
 
@@ -181,7 +182,7 @@ fn orders_for_a_volume_go_to_the_shard_that_owns_it() {
         lose(Lost::Volume(VolumeId(9), 0)).await;
         assert_eq!(bench.orders(), []);
         let inside = [(1, 0), (2, 4), (9, 0)].map(|(id, generation)| (VolumeId(id), generation));
-        lose(Lost::Disk(0, inside.to_vec())).await;
+        lose(Lost::Disk(inside.to_vec())).await;
         let fenced = [(0, "fence 1 0"), (1, "fence 2 4")];
         assert_eq!(bench.orders(), fenced.map(|(shard, text)| (shard, text.to_owned())));
     });

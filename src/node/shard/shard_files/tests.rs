@@ -195,6 +195,10 @@ fn lone_unfinished_generation_is_removed_with_its_volume() {
 #[test]
 fn lone_unfinished_generation_that_cannot_be_removed_can_be_deleted_later() {
     with_files(Monitor::default(), async |mut bench| {
+        // The data directory is opened once.
+        bench.create(0, 1, SuperblockState::Building).await;
+        assert_eq!(bench.open().await, Err(OrderError::NoVolume));
+        bench.files.clear();
         bench.create(0, 1, SuperblockState::Building).await;
         let operations = bench.world.operations();
         assert_eq!(bench.open().await, Err(OrderError::NoVolume));
@@ -261,9 +265,15 @@ fn delete_with_fault(n: u64) -> bool {
     let has_failed = Rc::new(Cell::new(false));
     let failed = Rc::clone(&has_failed);
     with_files(Monitor::default(), async move |mut bench| {
+        // The data directory is opened once.
+        bench.create(0, 0, SuperblockState::Live).await;
+        bench.open().await.unwrap();
+        bench.volumes.delete(&bench.handle, ONE).await.unwrap();
+        bench.files.clear();
         bench.create(0, 0, SuperblockState::Live).await;
         bench.create(0, 1, SuperblockState::Live).await;
-        // The removal of the older file will fail when the volume is opened: it is the last operation but one.
+        // The removal of the older file will fail when the volume is opened: it is the last operation but
+        // one.
         let operations = bench.world.operations();
         bench.open().await.unwrap();
         let removal = bench.world.operations() - operations - 2;

@@ -1,0 +1,116 @@
+//! Compactions of the volumes of a shard: begun and cancelled by orders, and shown on the board.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::order::{CompactionRequest, OrderError};
+use super::volumes::Volumes;
+use crate::base::types::VolumeId;
+use crate::node::board::{CompactionEnd, CompactionOutcome};
+use crate::node::metrics::VolumeMetrics;
+use crate::runtime::Handle;
+use crate::runtime::background::Pace;
+use crate::volume::{
+    Compacted, CompactionOrder, CompactionPhase, NotCompacted, Preallocation, Slot, Volume,
+};
+
+/// Called when the new file of a volume counts: monitors it in the place of the old one. Returns whether it
+/// could.
+type Monitoring = Box<dyn Fn(&Volume) -> bool>;
+
+impl Volumes {
+    /// Begins to compact a volume.
+    ///
+    /// # Errors
+    /// See [`OrderError`].
+    pub async fn begin_compaction(
+        &self,
+        handle: &Handle,
+        id: VolumeId,
+        request: CompactionRequest,
+    ) -> Result<(), OrderError> {
+        let (slot, metrics) = self.slot_to_compact(id)?;
+        let volume = slot.volume();
+        let target = match &request.target_dir {
+            None => volume.dir(),
+            Some(path) => self.files().open_dir(handle, path).await.ok_or_else(|| {
+                OrderError::NotCompacted(format!("{} cannot be opened", path.display()))
+            })?,
+        };
+        let order = CompactionOrder {
+            target,
+            size: request.size.unwrap_or(volume.figures().size),
+            preallocation: Preallocation::InSteps,
+            accept_losses: request.accept_losses,
+            tombstone_keep_ns: request.tombstone_keep_ns,
+            verify: request.verify,
+            index_memory_max: request.index_memory_max,
+            pace: Pace::Shared(Rc::clone(self.pace(handle))),
+        };
+        let monitoring = self.files().replacement(target);
+        let work = compact(Rc::clone(&slot), order, metrics, monitoring);
+        if slot.compaction_task().start(work) { Ok(()) } else { Err(OrderError::Compacting) }
+    }
+
+    /// Cancels the compaction of a volume, and waits for its end.
+    ///
+    /// # Errors
+    /// See [`OrderError`].
+    pub async fn cancel_compaction(&self, id: VolumeId) -> Result<(), OrderError> {
+        let slot = self.slot_to_change(id)?;
+        if slot.compaction_progress().phase == CompactionPhase::None {
+            return Err(OrderError::NotCompacting);
+        }
+        slot.compaction_task().stop().await;
+        Ok(())
+    }
+}
+
+/// Compacts a volume, and shows how that ended.
+async fn compact(
+    slot: Rc<Slot>,
+    order: CompactionOrder,
+    metrics: Arc<VolumeMetrics>,
+    monitoring: Monitoring,
+) {
+    let (id, handle) = (slot.id(), slot.handle().clone());
+    let (board, began) = (&metrics.board.compaction, handle.now());
+    board.begin(handle.wall(), slot.volume().figures().used);
+    let result = slot.compact(&order, &monitoring).await;
+    slot.compaction_task().finish();
+    board.end(end_of(&result, handle.now() - began));
+    match result {
+        Ok(done) => tracing::info!(
+            volume = id.0,
+            "compacted: {} of {} bytes of its log are free again; writes waited for {} us",
+            done.used_before.saturating_sub(done.used_after),
+            done.used_before,
+            done.gate_closed_ns / 1000
+        ),
+        Err(NotCompacted::Stopped) => {
+            tracing::info!(volume = id.0, "the compaction was cancelled");
+        }
+        Err(why) => tracing::error!(volume = id.0, "the volume was not compacted: {why}"),
+    }
+}
+
+fn end_of(result: &Result<Compacted, NotCompacted>, duration_ns: u64) -> CompactionEnd {
+    let (outcome, reason) = match result {
+        Ok(_) => (CompactionOutcome::Done, String::new()),
+        Err(NotCompacted::Stopped) => {
+            (CompactionOutcome::Cancelled, NotCompacted::Stopped.to_string())
+        }
+        Err(why) => (CompactionOutcome::Failed, why.to_string()),
+    };
+    let done = result.as_ref().copied().unwrap_or_default();
+    CompactionEnd {
+        outcome,
+        reason,
+        read_bytes: done.read,
+        written_bytes: done.written,
+        gained_bytes: done.used_before.saturating_sub(done.used_after),
+        duration_ns,
+        gate_closed_ns: done.gate_closed_ns,
+        gate_closed_max_ns: done.gate_closed_ns,
+    }
+}
