@@ -13,7 +13,8 @@ pub struct RisingTotal {
 }
 
 impl RisingTotal {
-    /// Returns the sum, where `value` is the present value of `generation`. A value that falls counts as its highest.
+    /// Returns the sum, where `value` is the present value of `generation`. A value that falls counts as its
+    /// highest.
     pub fn with(&self, generation: u64, value: u64) -> u64 {
         if self.generation.replace(generation) != generation {
             self.before.set(self.before.get() + self.highest.take());
