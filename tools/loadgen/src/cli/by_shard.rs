@@ -73,21 +73,21 @@ fn assign(node: &Node, volumes: &[u32]) -> Result<(Vec<u16>, BTreeMap<u32, usize
 
 #[cfg(test)]
 mod tests {
-    use hayloft::commands::nginx::{Limits, Shard, Volume};
+    use hayloft::commands::nginx::{NodeLimits, NodeShard, NodeVolume};
 
     use super::*;
 
     #[test]
     fn volumes_are_routed_to_the_port_of_their_shard() {
-        let volume = |id, shard| Volume { id: VolumeId(id), shard };
+        let volume = |id, shard| NodeVolume { id: VolumeId(id), shard };
         let node = Node {
             version: String::new(),
             listen: Vec::new(),
-            limits: Limits { largest_body: 1, largest_batch: 1 },
+            limits: NodeLimits { largest_body: 1, largest_batch: 1 },
             shards: vec![
-                Shard { id: 0, port: Some(100) },
-                Shard { id: 1, port: Some(101) },
-                Shard { id: 2, port: None },
+                NodeShard { id: 0, port: Some(100) },
+                NodeShard { id: 1, port: Some(101) },
+                NodeShard { id: 2, port: None },
             ],
             volumes: vec![
                 volume(1, Some(1)),
