@@ -147,6 +147,11 @@ impl CommitWriter {
         self.version = self.version.max(version);
     }
 
+    /// Highest version of a needle so far, also of those that are not carried over.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
     /// End of the log when everything that was handed over is written.
     pub fn end(&self) -> LogEnd {
         self.end

@@ -14,8 +14,7 @@ use crate::volume::error::IoError;
 use crate::volume::format::{
     EarlierRange, HashPrefix, Kind, Loss, Manifest, NeedleHeader, NeedleLayout, PartEntry,
     data_checksum, decode_header, encode_chunk_table, encode_data_needle, encode_loss,
-    encode_manifest, encode_tombstone, footer_at, put_chunk_table, reseal, verify_data,
-    verify_meta,
+    encode_manifest, encode_tombstone, put_chunk_table, reseal, verify_data, verify_meta,
 };
 use crate::volume::index::{IdHash, Location};
 use crate::volume::object::look_up::Present;
@@ -44,8 +43,8 @@ pub struct Carried {
 
 /// Carries needles over.
 pub struct Copier {
-    old: Rc<Volume>,
-    new: Rc<Volume>,
+    pub(super) old: Rc<Volume>,
+    pub(super) new: Rc<Volume>,
     accept_losses: bool,
     tombstone_keep_ns: u64,
     /// The old log.
@@ -58,7 +57,7 @@ pub struct Copier {
     /// What was carried over so far.
     pub carried: Carried,
     /// Highest version of a tombstone that was left out; 0 for none.
-    left_out: u64,
+    pub(super) left_out: u64,
     /// Whether the new log holds records of losses.
     has_losses: bool,
 }
@@ -153,7 +152,11 @@ impl Copier {
     }
 
     /// Returns the offset of what the new generation has of an id; 0 for nothing.
-    async fn previous(&mut self, hash: IdHash, id: NeedleId) -> Result<u64, NotCompacted> {
+    pub(super) async fn previous(
+        &mut self,
+        hash: IdHash,
+        id: NeedleId,
+    ) -> Result<u64, NotCompacted> {
         if self.mode == Mode::Copy {
             return Ok(0);
         }
@@ -163,21 +166,23 @@ impl Copier {
         let candidates: Vec<Location> =
             self.new.contents.borrow().index().candidates(hash).collect();
         for at in candidates {
-            let failed = |error| NotCompacted::Io("read the new file", error);
-            let reads = &self.new.file.stats.other_reads;
-            let buf = self.new.handle.pool().alloc(to_usize(UNIT));
-            let buf = buf.ok_or(failed(IoError::Errno(nix::libc::ENOBUFS)))?;
-            let read = self.new.file.read(buf, 0, to_usize(UNIT), at.offset, reads).await;
-            let (buf, result) = read;
-            result.map_err(failed)?;
-            let incarnation = self.new.superblock.incarnation;
-            let (found, _) = decode_header(&buf, incarnation, at.offset)
-                .ok_or(NotCompacted::ReadBack(at.offset))?;
-            if found.id == id && found.kind != Kind::UnidentifiedLoss {
+            if self.carried_header(at).await?.owner() == Some(id) {
                 return Ok(at.offset);
             }
         }
         Ok(0)
+    }
+
+    /// Reads the header of a needle of the new generation.
+    pub(super) async fn carried_header(&self, at: Location) -> Result<NeedleHeader, NotCompacted> {
+        let failed = |error| NotCompacted::Io("read the new file", error);
+        let reads = &self.new.file.stats.other_reads;
+        let buf = self.new.handle.pool().alloc(to_usize(UNIT));
+        let buf = buf.ok_or(failed(IoError::Errno(nix::libc::ENOBUFS)))?;
+        let (buf, result) = self.new.file.read(buf, 0, to_usize(UNIT), at.offset, reads).await;
+        result.map_err(failed)?;
+        let found = decode_header(&buf, self.new.superblock.incarnation, at.offset);
+        found.map(|(header, _)| header).ok_or(NotCompacted::ReadBack(at.offset))
     }
 
     /// Copies a needle that is in the window as it is: what failed its checksums before fails them
@@ -373,7 +378,11 @@ impl Copier {
     }
 
     /// Adds a needle that consists of its header alone.
-    async fn add_record(&mut self, header: NeedleHeader, hash: IdHash) -> Result<(), NotCompacted> {
+    pub(super) async fn add_record(
+        &mut self,
+        header: NeedleHeader,
+        hash: IdHash,
+    ) -> Result<(), NotCompacted> {
         let len = header.layout().len as u64;
         let (offset, _) = self.writer.room(len).await?;
         let complete = self.writer.complete(header);
@@ -388,39 +397,6 @@ impl Copier {
         }
         self.writer.add(complete, hash);
         Ok(())
-    }
-
-    /// Carries over what the index has at a place of the log that could not be understood.
-    ///
-    /// # Errors
-    /// See [`NotCompacted`].
-    pub async fn carry_from_damage(
-        &mut self,
-        hash: IdHash,
-        at: Location,
-        limit: u64,
-    ) -> Result<(), NotCompacted> {
-        self.reader.fill(at.offset, at.len, limit).await?;
-        let incarnation = self.old.superblock.incarnation;
-        let bytes = self.reader.bytes(at.offset, at.len);
-        if let Some((header, 0)) = decode_header(bytes, incarnation, at.offset)
-            && header.layout().len as u64 == at.len
-        {
-            return self.carry(&header, at, limit).await;
-        }
-        let footer = footer_at(bytes, incarnation, at.offset + at.len);
-        let now = self.old.handle.wall();
-        self.carried.lost += 1;
-        let Some(footer) = footer else {
-            let bits = self.old.contents.borrow().index().hash_bits();
-            let hash_known = HashPrefix { leading: hash.bits(), bits };
-            let loss = Loss::Unidentified { hash: hash_known, len: at.len };
-            return self.add_record(loss.header(now), hash).await;
-        };
-        let hash = self.old.hasher.hash(footer.id);
-        let previous = self.previous(hash, footer.id).await?;
-        let loss = Loss::Object { id: footer.id, cookie: footer.cookie, len: at.len };
-        self.add_record(NeedleHeader { previous, ..loss.header(now) }, hash).await
     }
 
     /// Carries over the knowledge that a range of the old generation is damaged.

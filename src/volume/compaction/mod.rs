@@ -3,7 +3,8 @@
 //!
 //! - `order`: how. `compacted`, `not_compacted`: how it ended. `compact`: from beginning to end.
 //! - `target`: the file of the new generation. `log_reader`, `commit_writer`: reading the old log, appending
-//!   to the new one. `copier`: carrying a needle over. `pass`: which needles, in which order.
+//!   to the new one. `copier`: carrying a needle over. `pass`: which needles, in which order. `damage`: what
+//!   was in ranges that cannot be understood.
 //! - `swap`: the exchange of the generation. `read_back`: verifying the new one before the old one is
 //!   removed.
 
@@ -11,6 +12,7 @@ mod commit_writer;
 mod compact;
 mod compacted;
 mod copier;
+mod damage;
 mod log_reader;
 mod not_compacted;
 mod order;

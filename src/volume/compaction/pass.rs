@@ -166,12 +166,14 @@ impl Pass<'_, '_> {
             };
             contents.index().hashed_locations().filter(inside).collect()
         };
-        places.sort_unstable_by_key(|(_, at)| at.offset);
-        places.dedup_by_key(|(_, at)| at.offset);
-        for (hash, at) in places {
-            self.copier.carry_from_damage(hash, at, self.to).await?;
+        places.sort_unstable_by_key(|(hash, at)| (at.offset, hash.bits()));
+        // The record of a lost object whose id is not known is in the index under several hashes.
+        for same in places.chunk_by(|(_, at), (_, next)| at.offset == next.offset) {
+            let ((first, at), (last, _)) = (same[0], same[same.len() - 1]);
+            self.copier.carry_from_damage((first, last), at, self.to).await?;
         }
-        self.carry_tombstones(from, to, found).await
+        self.carry_tombstones(from, to, found).await?;
+        self.copier.reconcile().await
     }
 
     /// Carries over tombstones and records of losses in a range that could not be understood as a whole.

@@ -8,6 +8,7 @@ use super::not_compacted::NotCompacted;
 use super::pass::Pass;
 use crate::base::limits::BLOCK;
 use crate::runtime::background::{BackgroundRun, Pace};
+use crate::runtime::buffer::Buf;
 use crate::runtime::op::{DirId, Op};
 use crate::runtime::within;
 use crate::volume::error::IoError;
@@ -56,8 +57,7 @@ impl Swap<'_> {
     ///
     /// # Errors
     /// [`NotCompacted::WritersHang`]: may be tried again. After any other error the old generation goes on;
-    /// after
-    /// [`NotCompacted::Undecided`] without writes.
+    /// after [`NotCompacted::Undecided`] without writes.
     pub async fn exchange(mut self, on_swap: OnSwap<'_>) -> Result<u64, NotCompacted> {
         let handle = &self.old.handle;
         let _change = self.slot.changes.lock(()).await;
@@ -74,12 +74,16 @@ impl Swap<'_> {
         self.copier.writer.sync().await?;
         self.write_hint().await?;
         self.expect_name().await?;
+        let block = self.old.handle.pool().alloc(BLOCK as usize);
+        let block =
+            block.ok_or(NotCompacted::Io("get a buffer", IoError::Errno(nix::libc::ENOBUFS)))?;
+        // From here on nothing fails but writes to the disks.
         if self.dir != self.old.dir() {
             // A start that finds the old file only must not serve it any more.
             let marked = self.old.begin_move().await;
             marked.map_err(|_| NotCompacted::State(self.old.write_state()))?;
         }
-        self.make_live().await?;
+        self.make_live(block).await?;
         // From here on the new generation counts.
         self.take_over(uploads);
         if !on_swap(self.new) {
@@ -149,7 +153,7 @@ impl Swap<'_> {
 
     /// Writes the superblock copies with the state that the volume has. The first of them is the atomic
     /// point.
-    async fn make_live(&self) -> Result<(), NotCompacted> {
+    async fn make_live(&self, mut buf: Buf) -> Result<(), NotCompacted> {
         let (old, new) = (self.old, self.new);
         let revision = new.revision.get() + 1;
         assert!(revision < RISING_MAX, "a new file has few revisions");
@@ -160,9 +164,6 @@ impl Swap<'_> {
         }
         new.history_from.set(old.history_from.get().max(self.copier.history_from()));
         let superblock = new.current_superblock();
-        let buf = new.handle.pool().alloc(BLOCK as usize);
-        let mut buf =
-            buf.ok_or(NotCompacted::Io("get a buffer", IoError::Errno(nix::libc::ENOBUFS)))?;
         for (n, offset) in superblock_offsets(superblock.size).into_iter().enumerate() {
             superblock.encode(&mut buf);
             buf = match new.file.write_block(buf, offset).await {
