@@ -116,12 +116,16 @@ fn compact_around(process: &mut Process, slot: &Rc<Slot>, change: impl FnOnce(&m
     });
     change(process);
     assert_eq!(slot.volume().generation(), 0, "the change came before the exchange");
-    let (ended, handle) = (Rc::clone(&done), process.runtime.handle().clone());
-    process.run(async move {
-        while let None = ended.take().inspect(|done| assert!(done.is_ok(), "{done:?}")) {
-            handle.sleep_until(handle.now() + 100_000_000).await;
+    let handle = process.runtime.handle().clone();
+    let done = process.run(async move {
+        loop {
+            match done.take() {
+                Some(ended) => break ended,
+                None => handle.sleep_until(handle.now() + 100_000_000).await,
+            }
         }
     });
+    done.unwrap();
     assert_eq!(slot.volume().generation(), 1);
 }
 

@@ -2,7 +2,8 @@
 //! addresses, and with requests for each volume sent to the port of the shard that owns it. It has two
 //! servers: a public one for reads, and one for writes, which admits only listed clients.
 //!
-//! - `node`: what is asked of the daemon. `site`, `network`, `error`: the settings, and what is wrong with them.
+//! - `node`: what is asked of the daemon. `site`, `network`, `error`: the settings, and what is wrong with
+//!   them.
 //! - `configuration`: the text. `reach`: whether the daemon's addresses answer.
 
 mod configuration;
