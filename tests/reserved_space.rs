@@ -312,8 +312,15 @@ fn failed_sync_of_a_step_poisons_as_any_failed_flush_does() {
 #[test]
 fn state_change_and_end_of_the_steps_do_not_undo_each_other() {
     let pool = pool(16 << 20);
+    let mut both = 0;
     for after in 0..12 {
         let (mut process, volume) = started(1000, &pool);
+        let is_cleared = Rc::new(Cell::new(false));
+        let seen = Rc::clone(&is_cleared);
+        process.world.on_event(move |snapshot| {
+            let is_in_a_copy = copies(&snapshot.image()).iter().any(|copy| copy.ro_compat == 0);
+            seen.set(seen.get() || is_in_a_copy);
+        });
         let ahead = Rc::clone(&volume);
         let handle = process.runtime.handle().clone();
         // The flag is cleared when all blocks are reserved.
@@ -325,10 +332,13 @@ fn state_change_and_end_of_the_steps_do_not_undo_each_other() {
         });
         assert_eq!(set, Ok(()));
         sleep(&mut process, SECOND);
-        let revision = 2 + u64::from(!volume.volume().is_partial());
+        let is_partial = volume.volume().is_partial();
+        assert_eq!(is_partial, !is_cleared.get(), "after {after} steps of 40 us the flag is back");
+        both += u64::from(!is_partial);
+        let revision = 2 + u64::from(!is_partial);
         for copy in copies(&process.image()) {
             assert_eq!((copy.state, copy.revision), (SuperblockState::ReadOnly, revision));
-            assert_eq!(copy.ro_compat != 0, volume.volume().is_partial());
+            assert_eq!(copy.ro_compat != 0, is_partial);
         }
         let own = Rc::clone(&volume);
         process.run(async move { own.set_read_only(false).await }).unwrap();
@@ -336,6 +346,7 @@ fn state_change_and_end_of_the_steps_do_not_undo_each_other() {
         assert!(!volume.volume().is_partial(), "after {after} steps of 40 us");
         assert!(copies(&process.image()).iter().all(|copy| copy.state == SuperblockState::Live));
     }
+    assert!(both > 0, "both changes were made");
 }
 
 #[test]
