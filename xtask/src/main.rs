@@ -22,6 +22,7 @@ mod smuggling;
 mod stages;
 mod start_bench;
 mod suite;
+mod test_binaries;
 mod xfs;
 
 use std::process::ExitCode;

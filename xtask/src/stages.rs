@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::process::{Failed, announce};
+use crate::test_binaries::{self, Ended, TestBinary};
 
 /// Maximum number of the slowest test targets in the summary.
 const SLOWEST: usize = 8;
@@ -55,6 +56,20 @@ impl Stages {
         let result = output.watch(command, shown);
         self.targets.append(&mut output.targets);
         self.end(name, began, result);
+    }
+
+    /// Runs test binaries as a stage, and extracts the names of failed tests from their output.
+    pub fn test_binaries(&mut self, name: &'static str, binaries: &[TestBinary]) {
+        let began = Instant::now();
+        let mut output = TestOutput::default();
+        test_binaries::run(binaries, |ended| {
+            output.binary(&ended);
+            println!("\n     Running {}", ended.name);
+            // A closed standard output changes no result.
+            let _ = std::io::stdout().write_all(&ended.output);
+        });
+        self.targets.append(&mut output.targets);
+        self.end(name, began, output.result());
     }
 
     fn end(&mut self, name: &'static str, began: Instant, result: Result<(), Failed>) {
@@ -142,13 +157,27 @@ impl TestOutput {
             return Ok(());
         }
         self.failures.push(format!("`{line}`: {status}"));
-        Err(Failed(
-            self.failures
-                .iter()
-                .map(|failure| format!("  {failure}"))
-                .collect::<Vec<_>>()
-                .join("\n"),
-        ))
+        self.result()
+    }
+
+    /// Takes over the output of a test binary, and how it ended.
+    fn binary(&mut self, ended: &Ended) {
+        self.running.clone_from(&ended.name);
+        String::from_utf8_lossy(&ended.output).lines().for_each(|line| self.line(line));
+        match &ended.status {
+            Ok(status) if status.success() => {}
+            Ok(status) => self.failures.push(format!("{}: {status}", ended.name)),
+            Err(error) => self.failures.push(format!("{}: cannot be run: {error}", ended.name)),
+        }
+    }
+
+    fn result(&self) -> Result<(), Failed> {
+        if self.failures.is_empty() {
+            return Ok(());
+        }
+        let lines: Vec<String> =
+            self.failures.iter().map(|failure| format!("  {failure}")).collect();
+        Err(Failed(lines.join("\n")))
     }
 
     fn line(&mut self, line: &str) {
@@ -182,6 +211,9 @@ fn finished_in(line: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
     use super::*;
 
     const OUTPUT: &str = "     Running unittests src/lib.rs (target/debug/deps/hayloft-1)
@@ -200,6 +232,25 @@ error: 1 target failed:
         assert_eq!(output.failures, ["src/lib.rs: ring::tests::waits", "`-p hayloft --lib`"]);
         let target = |name: &str, seconds| Target { name: name.to_owned(), seconds };
         assert_eq!(output.targets, [target("src/lib.rs", 2.5), target("tests/crash.rs", 41.07)]);
+    }
+
+    #[test]
+    fn failures_of_test_binaries_are_named_with_their_tests() {
+        let mut output = TestOutput::default();
+        let ended = |name: &str, text: &str, code: i32| Ended {
+            name: name.to_owned(),
+            output: text.as_bytes().to_vec(),
+            status: Ok(ExitStatus::from_raw(code << 8)),
+        };
+        output.binary(&ended("tests/a.rs", "test one ... ok\n", 0));
+        assert!(output.result().is_ok());
+        output.binary(&ended("tests/b.rs", "test two ... FAILED\n", 101));
+        let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
+        output.binary(&Ended { status: Err(missing), ..ended("tests/c.rs", "", 0) });
+        let Failed(why) = output.result().unwrap_err();
+        let lines: Vec<&str> = why.lines().collect();
+        assert_eq!(lines[..2], ["  tests/b.rs: two", "  tests/b.rs: exit status: 101"]);
+        assert!(lines[2].starts_with("  tests/c.rs: cannot be run: "), "{why}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::powercut;
 use crate::process::{Failed, run};
 use crate::project::{cargo, is_root, root, target};
 use crate::stages::Stages;
+use crate::test_binaries;
 use crate::xfs::Xfs;
 
 /// Programs required by the tests, and their Debian packages.
@@ -80,9 +81,14 @@ pub fn run_all(options: &SuiteOptions) -> Result<(), Failed> {
         let mut docs = cargo(&["doc", "--workspace", "--no-deps", "--locked", "--quiet"]);
         run(docs.env("RUSTDOCFLAGS", "-D warnings"))
     });
-    stages.run("build of the tests", || run(cargo(&TEST).arg("--no-run")));
+    let mut binaries = Vec::new();
+    stages.run("build of the tests", || {
+        binaries = test_binaries::build()?;
+        Ok(())
+    });
     let _busy = busy.then(BusyLoops::on_every_core);
-    stages.test("tests", cargo(&TEST).arg("--no-fail-fast"));
+    stages.test_binaries("tests", &binaries);
+    stages.test("tests in the documentation", cargo(&TEST).args(["--doc", "--no-fail-fast"]));
     stages.run("mistakes on purpose", || crate::sabotage::run_all(false));
     if with_xfs {
         let mut tests = cargo(&TEST);
