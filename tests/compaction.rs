@@ -13,8 +13,8 @@ use compaction_support::{
 use hayloft::runtime::buffer::Pool;
 use hayloft::runtime::sim::disk::Image;
 use hayloft::volume::{
-    CompactionOrder, Draft, NewNeedle, NotCompacted, Refusal, Slot, StateError, SuperblockState,
-    Upload,
+    CompactionOrder, Draft, Expected, NewNeedle, NotCompacted, Refusal, Slot, StateError,
+    SuperblockState, Upload,
 };
 
 #[test]
@@ -327,6 +327,19 @@ fn a_volume_gets_another_size_if_what_lives_fits() {
     let refused = process.run(async move { resized.compact(&order, &|_| true).await });
     assert!(matches!(refused, Err(NotCompacted::TooSmall { .. })), "{refused:?}");
     model.check(&mut process, &slot);
+}
+
+#[test]
+fn a_volume_belongs_to_the_store_of_its_new_directory() {
+    let (mut process, slot) = started();
+    let model = filled(&mut process, &slot);
+    let (moved, store) = (Rc::clone(&slot), [0xb; 16]);
+    let order = CompactionOrder { store: Some(store), ..order() };
+    process.run(async move { moved.compact(&order, &|_| true).await.unwrap() });
+    compact(&mut process, &slot).unwrap();
+    let mut again = Process::start(2, &process.image(), &pool(32 << 20));
+    let reopened = again.open_as(Expected { store, ..expected_of(2) }).unwrap();
+    model.check(&mut again, &reopened);
 }
 
 #[test]

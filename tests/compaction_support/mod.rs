@@ -29,6 +29,7 @@ pub fn id(key: u64) -> NeedleId {
 pub fn order() -> CompactionOrder {
     CompactionOrder {
         target: DirId(0),
+        store: None,
         size: SIZE,
         preallocation: Preallocation::Reserve,
         accept_losses: false,

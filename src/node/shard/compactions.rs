@@ -31,14 +31,18 @@ impl Volumes {
     ) -> Result<(), OrderError> {
         let (slot, metrics) = self.slot_to_compact(id)?;
         let volume = slot.volume();
-        let target = match &request.target_dir {
-            None => volume.dir(),
-            Some(path) => self.files().open_dir(handle, path).await.ok_or_else(|| {
-                OrderError::NotCompacted(format!("{} cannot be opened", path.display()))
-            })?,
+        let (target, store) = match &request.target {
+            None => (volume.dir(), None),
+            Some((path, store)) => {
+                let dir = self.files().open_dir(handle, path).await.ok_or_else(|| {
+                    OrderError::NotCompacted(format!("{} cannot be opened", path.display()))
+                })?;
+                (dir, Some(*store))
+            }
         };
         let order = CompactionOrder {
             target,
+            store,
             size: request.size.unwrap_or(volume.figures().size),
             preallocation: Preallocation::InSteps,
             accept_losses: request.accept_losses,

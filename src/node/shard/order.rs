@@ -40,8 +40,8 @@ pub struct FenceVolume {
 /// How a volume is to be compacted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompactionRequest {
-    /// Data directory of the new file; `None` for that of the old one.
-    pub target_dir: Option<PathBuf>,
+    /// Data directory of the new file, and the id of its store; `None` for those of the old one.
+    pub target: Option<(PathBuf, [u8; 16])>,
     /// Size of the new file (bytes); `None` for that of the old one.
     pub size: Option<u64>,
     /// Whether data that cannot be read may be left behind.

@@ -103,7 +103,7 @@ mod tests {
         let shared = Arc::clone(&start.shared);
         let (handle, (shard, _)) = (runtime.handle().clone(), Shard::new(runtime.handle(), start));
         let compaction = CompactionRequest {
-            target_dir: None,
+            target: None,
             size: None,
             accept_losses: false,
             tombstone_keep_ns: 0,

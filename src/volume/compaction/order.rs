@@ -9,6 +9,8 @@ use crate::volume::Preallocation;
 pub struct CompactionOrder {
     /// Data directory of the new generation.
     pub target: DirId,
+    /// Id of the store to which that directory belongs; `None` for that of the old file.
+    pub store: Option<[u8; 16]>,
     /// Length of the new file (bytes).
     pub size: u64,
     /// How its space is allocated.

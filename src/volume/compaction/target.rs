@@ -40,6 +40,7 @@ pub async fn create_target(
         generation: old.superblock.generation + 1,
         state: SuperblockState::Building,
         size: order.size,
+        store: order.store.unwrap_or(old.superblock.store),
         created_ns: handle.wall(),
         revision: 1,
         // Features of the old file, which the new one does not have yet.

@@ -147,9 +147,13 @@ impl ManagerState {
         let id = job.volume;
         let shard = self.shard_of(id).ok_or(Refused::NoSuchVolume(id))?;
         let config = &self.config.compaction;
-        let target_dir = (job.target != job.source).then(|| self.stores[job.target].path.clone());
+        let target = (job.target != job.source).then(|| {
+            let store = &self.stores[job.target];
+            let dir = store.dir.as_ref().expect("compaction_job() has checked that it is in use");
+            (store.path.clone(), dir.store_id().0.to_be_bytes())
+        });
         let request = CompactionRequest {
-            target_dir,
+            target,
             size: job.size,
             accept_losses: job.accept_losses,
             tombstone_keep_ns: config.tombstone_keep.nanos(),

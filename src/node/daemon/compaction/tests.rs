@@ -76,7 +76,7 @@ fn compaction_is_ordered_with_the_settings_and_its_end_taken_over() {
         assert_eq!(bench.orders(), [(1, "compact 2".to_owned())]);
         let taken = bench.compactions.take();
         let request = CompactionRequest {
-            target_dir: None,
+            target: None,
             size: None,
             accept_losses: false,
             tombstone_keep_ns: 7200 * 1_000_000_000,
@@ -193,9 +193,11 @@ fn volume_moves_to_another_disk() {
             let size = Some(ByteSize(32 * MIB));
             let wanted = WantedCompaction { accept_losses: true, size, disk: Some(1) };
             assert_eq!(bench.state.compact(ONE, wanted).await, Ok(()));
-            let path = bench.state.stores[1].path.clone();
+            let store = &bench.state.stores[1];
+            let id = store.dir.as_ref().unwrap().store_id().0.to_be_bytes();
+            let target = Some((store.path.clone(), id));
             let requests = bench.compactions.take();
-            assert_eq!((&requests[0].target_dir, requests[0].size), (&Some(path), Some(32 * MIB)));
+            assert_eq!((&requests[0].target, requests[0].size), (&target, Some(32 * MIB)));
             assert!(requests[0].accept_losses);
             // Both directories are in use by it.
             for id in [2, 3] {
