@@ -17,6 +17,8 @@ use crate::volume::{
 /// Called when the new file of a volume counts: monitors it in the place of the old one. Returns whether it
 /// could.
 type Monitoring = Box<dyn Fn(&Volume) -> bool>;
+/// Publishes the metrics of a volume.
+type Publisher = Box<dyn Fn()>;
 
 impl Volumes {
     /// Begins to compact a volume.
@@ -52,7 +54,7 @@ impl Volumes {
             pace: Pace::Shared(Rc::clone(self.pace(handle))),
         };
         let monitoring = self.files().replacement(target);
-        let work = compact(Rc::clone(&slot), order, metrics, monitoring);
+        let work = compact(Rc::clone(&slot), order, metrics, monitoring, self.publisher(id));
         if slot.compaction_task().start(work) { Ok(()) } else { Err(OrderError::Compacting) }
     }
 
@@ -76,12 +78,15 @@ async fn compact(
     order: CompactionOrder,
     metrics: Arc<VolumeMetrics>,
     monitoring: Monitoring,
+    publish: Publisher,
 ) {
     let (id, handle) = (slot.id(), slot.handle().clone());
     let (board, began) = (&metrics.board.compaction, handle.now());
     board.begin(handle.wall(), slot.volume().figures().used);
     let result = slot.compact(&order, &monitoring).await;
     slot.compaction_task().finish();
+    // What the compaction changed is on the board before its end is.
+    publish();
     board.end(end_of(&result, handle.now() - began));
     match result {
         Ok(done) => tracing::info!(

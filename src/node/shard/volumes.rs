@@ -32,7 +32,7 @@ const PROGRESS_DELAY_NS: u64 = 1_000_000_000;
 /// The volumes of one shard.
 #[derive(Default)]
 pub struct Volumes {
-    entries: RefCell<BTreeMap<VolumeId, VolumeEntry>>,
+    entries: Rc<RefCell<BTreeMap<VolumeId, VolumeEntry>>>,
     files: ShardFiles,
     /// Queue of the volumes that want to write a checkpoint.
     checkpoint_queue: OnceCell<Rc<BackgroundQueue>>,
@@ -389,6 +389,18 @@ impl Volumes {
     pub fn refused_for_room(&self, slot: &Slot) -> Refusal {
         let refused: Result<(), Refusal> = self.publish_after_write(slot, Err(Refusal::Full));
         refused.expect_err("publish_after_write returns the result unchanged")
+    }
+
+    /// Returns what publishes the metrics of a volume as long as it is there. It does not keep the volumes.
+    pub(super) fn publisher(&self, id: VolumeId) -> Box<dyn Fn()> {
+        let entries = Rc::downgrade(&self.entries);
+        Box::new(move || {
+            if let Some(entries) = entries.upgrade()
+                && let Some(entry) = entries.borrow().get(&id)
+            {
+                entry.publish();
+            }
+        })
     }
 
     /// Publishes the metrics of all volumes.

@@ -1,10 +1,11 @@
 use std::sync::Arc;
 
 use super::super::assignment::AssignedFile;
+use super::super::order::CompactionRequest;
 use super::super::request::PutNeedle;
 use super::*;
 use crate::base::types::{Cookie, NeedleId, ShardId, VolumeId};
-use crate::node::board::{VolumeBoard, VolumeInfo, VolumeState};
+use crate::node::board::{CompactionOutcome, VolumeBoard, VolumeInfo, VolumeState};
 use crate::node::metrics::{ReadMetric, VolumeMetrics};
 use crate::runtime::buffer::{Pool, Region};
 use crate::runtime::op::{DirId, Op};
@@ -119,7 +120,7 @@ fn with_volume<T: 'static, F: Future<Output = T> + 'static>(
     seed: u64,
     test: impl FnOnce(Handle, World, Rc<Volumes>) -> F + 'static,
 ) -> T {
-    let pool = Pool::new(&Region::map(1, 8 << 20).unwrap(), 0);
+    let pool = Pool::new(&Region::map(1, 16 << 20).unwrap(), 0);
     let world = World::new(seed, &Image::default());
     let (mut driver, mut state) = (world.driver(), seed);
     let mut runtime = Runtime::new(&driver, pool, move || split_mix(&mut state));
@@ -247,6 +248,38 @@ fn most_free_writable_volume_that_fits_is_picked() {
         assert_eq!(volumes.most_free(100), Some(VolumeId(3)));
         volumes.fence(VolumeId(3), 0).unwrap().unwrap();
         assert_eq!(volumes.most_free(100), Some(VolumeId(2)));
+    });
+}
+
+#[test]
+fn new_generation_is_published_before_the_end_of_its_compaction() {
+    with_volume(1, |handle, _, volumes| async move {
+        let request = CompactionRequest {
+            target: Some(("data".into(), [2; 16])),
+            size: None,
+            accept_losses: false,
+            tombstone_keep_ns: 0,
+            verify: true,
+            index_memory_max: u64::MAX,
+        };
+        let metrics = Arc::clone(&volumes.entries.borrow()[&VolumeId(1)].metrics);
+        volumes.begin_compaction(&handle, VolumeId(1), request).await.unwrap();
+        let deadline = handle.now() + 60_000_000_000;
+        while metrics.board.compaction.ended() == 0 && handle.now() < deadline {
+            handle.sleep_until(handle.now() + 1_000_000).await;
+        }
+        let end = metrics.board.compaction.last_end().unwrap();
+        assert_eq!((end.outcome, end.reason.as_str()), (CompactionOutcome::Done, ""));
+        assert_eq!(metrics.board.generation.get(), 1);
+        volumes.close_all().await;
+        let expected = Expected {
+            generation: 1,
+            store: [2; 16],
+            checkpoints: None,
+            ..assignment().files[0].expected
+        };
+        let opened = volume::open(&handle, DirId(0), &expected).await;
+        assert!(opened.is_ok(), "it belongs to the store of its new directory");
     });
 }
 
