@@ -76,7 +76,8 @@ cargo xtask hostile                measures the effect of slow and disconnecting
 cargo xtask powercut [FLAG...]     cuts the power of the release build on XFS, shuts XFS down under it and
                                    lets its disk fail, and records the losses (expected: none). As
                                    root; --help lists the flags (--cuts N, --shutdowns N, --seconds S,
-                                   --shards 1|2, ...)
+                                   --shards 1|2, ...). With --compact: 200 power cuts, 20 kills and 20
+                                   shutdowns while volumes are compacted
 cargo xtask fuzz [--seconds N] [--keep] [TARGET]
                                    fuzzes all targets, or one, for N seconds each (60) and records the
                                    result. --keep replaces the corpora in fuzz/corpus/ with reduced

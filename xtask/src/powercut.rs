@@ -38,7 +38,11 @@ pub fn powercut(flags: &[&str]) -> Result<(), Failed> {
             ["cargo xtask powercut"].iter().chain(flags).copied().collect::<Vec<_>>().join(" ");
         let text = format!("{TRIALS}{found}");
         print!("{text}");
-        Record { name: "powercut", title: "Power cuts", command: &command, text: &text }.keep()?;
+        let (name, title) = match flags.contains(&"--compact") {
+            true => ("powercut-compact", "Power cuts during compactions"),
+            false => ("powercut", "Power cuts"),
+        };
+        Record { name, title, command: &command, text: &text }.keep()?;
     }
     if status.success() { Ok(()) } else { Err(Failed(format!("`{line}` failed: {status}"))) }
 }

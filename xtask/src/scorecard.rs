@@ -71,11 +71,12 @@ const FIGURES: &[Figure] = &[
 ];
 
 /// Long runs: file name of the record, and command.
-const LONG_RUNS: [(&str, &str); 6] = [
+const LONG_RUNS: [(&str, &str); 7] = [
     ("crash-states", "cargo xtask crash-states"),
     ("seeds", "cargo xtask seeds"),
     ("kills", "cargo xtask kills"),
     ("powercut", "cargo xtask powercut"),
+    ("powercut-compact", "cargo xtask powercut --compact"),
     ("fuzz", "cargo xtask fuzz"),
     ("smuggling", "cargo xtask smuggling"),
 ];

@@ -134,8 +134,12 @@ fn on_xfs(stages: &mut Stages) {
     // The binaries were built for the tests: building one package alone would compile its libraries again
     // with other features.
     let built = target().join("debug");
-    let mut short = Command::new(built.join("powercut"));
-    short.arg("--daemon").arg(built.join("hayloft"));
-    short.arg("--dir").arg(root().join("target/powercut")).arg("--short");
-    stages.run("power cuts", || run(&mut short));
+    let short = || {
+        let mut short = Command::new(built.join("powercut"));
+        short.arg("--daemon").arg(built.join("hayloft"));
+        short.arg("--dir").arg(root().join("target/powercut")).arg("--short");
+        short
+    };
+    stages.run("power cuts", || run(&mut short()));
+    stages.run("power cuts during compactions", || run(short().arg("--compact")));
 }

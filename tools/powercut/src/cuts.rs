@@ -76,8 +76,8 @@ pub fn cut(
             let disk = Disk::serve(replay.overlay(at, mode)?, &fuse)?;
             let findings = match Loop::attach(disk.path())?.mount(&mount) {
                 Ok(mounted) => {
-                    let data = mounted.path().join("data");
-                    let findings = verify(setup, &data, &log, &recording.history, moment)?;
+                    let root = mounted.path();
+                    let findings = verify(setup, root, &log, &recording.history, moment)?;
                     mounted.unmount()?;
                     findings
                 }

@@ -25,12 +25,51 @@ pub struct Setup {
     pub prealloc: &'static str,
     /// Size of each volume (MiB).
     pub volume_mib: u64,
+    /// Number of data directories, all of them on the disk under test.
+    pub data_dirs: u32,
+    /// Whether volumes are compacted under load, and once more when a state is verified.
+    pub compacts: bool,
+    /// Value of `compaction.tombstone_keep`.
+    pub tombstone_keep: &'static str,
 }
 
 impl Setup {
     /// Ids of the volumes.
     pub fn volumes(&self) -> Vec<u32> {
         (1..=self.shards).collect()
+    }
+
+    /// Data directories on the disk that is mounted at `root`.
+    pub fn data_dirs(&self, root: &Path) -> Vec<PathBuf> {
+        let names = std::iter::once("data".to_owned());
+        let more = (2..=self.data_dirs).map(|n| format!("data-{n}"));
+        names.chain(more).map(|name| root.join(name)).collect()
+    }
+
+    /// Space that the volumes take at most (MiB).
+    pub fn volumes_mib(&self) -> u64 {
+        let files = if self.compacts { 2 } else { 1 };
+        let file = if self.compacts { self.large_mib() } else { self.volume_mib };
+        u64::from(self.shards) * files * file
+    }
+
+    /// Size to which compactions let a volume grow (MiB).
+    pub fn large_mib(&self) -> u64 {
+        self.volume_mib + 16
+    }
+
+    /// Configuration file.
+    fn config(&self) -> String {
+        let mut text = format!("prealloc = {:?}\n", self.prealloc);
+        if self.compacts {
+            text += &format!(
+                "[compaction]\npolicy = \"off\"\ntombstone_keep = {:?}\n",
+                self.tombstone_keep
+            );
+            // Short compactions, so that many cuts fall into their ends.
+            text += "[background]\nrate_min = \"256MiB\"\nrate_max = \"4GiB\"\n";
+        }
+        text
     }
 }
 
@@ -57,25 +96,27 @@ fn free_ports() -> u16 {
 }
 
 impl Daemon {
-    /// Starts a daemon on a data directory and waits until it is ready. It logs to `log`, which is not on the
-    /// disk under test.
-    pub fn start(setup: &Setup, data: &Path, log: &Path) -> Result<Self, Error> {
+    /// Starts a daemon on the disk that is mounted at `root`, and waits until it is ready. It logs to `log`,
+    /// which is not on that disk.
+    pub fn start(setup: &Setup, root: &Path, log: &Path) -> Result<Self, Error> {
         let port = free_ports();
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let config = log.with_extension("toml");
-        let text = format!("prealloc = {:?}\n", setup.prealloc);
-        std::fs::write(&config, text).map_err(file("write", &config))?;
+        std::fs::write(&config, setup.config()).map_err(file("write", &config))?;
         let mut out = std::fs::File::options();
         let out = out.create(true).append(true).open(log).map_err(file("open", log))?;
         let cores = if setup.shards == 1 { "0" } else { "0,1" };
-        let child = Command::new(&setup.program)
+        let mut command = Command::new(&setup.program);
+        command
             .args(["serve", "--listen", &address(port).to_string()])
             .args(["--admin", &address(port + 1).to_string(), "--shard-ports", "off"])
             .args(["--cores", cores, "--volume-size", &format!("{}MiB", setup.volume_mib)])
             .arg("--config")
-            .arg(&config)
-            .arg("--data")
-            .arg(data)
+            .arg(&config);
+        for data in setup.data_dirs(root) {
+            command.arg("--data").arg(data);
+        }
+        let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(out)
@@ -136,6 +177,12 @@ impl Daemon {
             std::thread::sleep(Duration::from_millis(5));
         }
         None
+    }
+
+    /// Kills the process.
+    pub fn kill(mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     /// Sends SIGTERM; returns the exit status, if the process ends in time.

@@ -17,10 +17,10 @@ use crate::findings::Findings;
 use crate::history::{Moment, Observed, Verdict, WriteGroup};
 use crate::http::Client;
 use crate::load::{Load, LoadResult};
+use crate::read::observed;
 use crate::record::Recording;
 use crate::test_bed::TestBed;
 use crate::total::Total;
-use crate::verify::observed;
 
 /// Timeout for a daemon to exit after it lost its only volume.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -76,7 +76,7 @@ pub fn round(
     let mut bed = TestBed::set_up(setup, dir)?;
     let volumes = volume_extents(&bed, setup)?;
     let (clock, from) = (bed.clock(), bed.disk.device().done());
-    let load = Load::start(bed.daemon.data, &setup.volumes(), split_mix(seed), Arc::clone(&clock));
+    let load = Load::start(bed.daemon.data, setup, split_mix(seed), Arc::clone(&clock));
     std::thread::sleep(Duration::from_millis(200 + split_mix(seed) % 300));
     let fault = kind.fault(&volumes);
     bed.disk.device().fail(Some(fault.clone()));

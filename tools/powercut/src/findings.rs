@@ -1,5 +1,7 @@
 //! Violations found in one state.
 
+use crate::compaction::files::VolumeFiles;
+
 /// Violations found in one state.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
@@ -9,9 +11,20 @@ pub struct Findings {
     pub wrong: Vec<String>,
     /// Other violations.
     pub trouble: Vec<String>,
+    /// Volume files before the start.
+    pub files: VolumeFiles,
 }
 
 impl Findings {
+    /// Adds what was found afterwards.
+    pub fn add(&mut self, after: Self) {
+        self.checked += after.checked;
+        self.lost.extend(after.lost);
+        self.wrong.extend(after.wrong);
+        self.trouble.extend(after.trouble);
+        self.files = after.files;
+    }
+
     /// Whether there is no violation.
     pub fn is_clean(&self) -> bool {
         self.lost.is_empty() && self.wrong.is_empty() && self.trouble.is_empty()

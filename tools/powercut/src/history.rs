@@ -17,6 +17,18 @@ pub struct History {
     pub volumes: Vec<(u32, Moment)>,
     /// Volumes that answered 507.
     pub full: BTreeSet<u32>,
+    /// Completed compactions.
+    pub generations: Vec<Generation>,
+}
+
+/// A completed compaction.
+#[derive(Clone, Copy, Debug)]
+pub struct Generation {
+    pub volume: u32,
+    /// Generation that it made.
+    pub generation: u64,
+    /// Moment after it was shown as completed.
+    pub acknowledged: Moment,
 }
 
 /// Content of object `n` of a version: mostly small, sometimes larger than a needle can be.
@@ -35,6 +47,17 @@ pub fn content(version: u64, n: usize) -> Vec<u8> {
     }
     bytes.truncate(len);
     bytes
+}
+
+/// Draws a version whose first object is a multipart object.
+pub fn large_version(seed: &mut u64) -> u64 {
+    loop {
+        let version = split_mix(seed);
+        let mut state = version;
+        if split_mix(&mut state).is_multiple_of(200) {
+            return version;
+        }
+    }
 }
 
 /// One write to a group of objects.
@@ -160,6 +183,12 @@ mod tests {
 
     fn bytes(seed: u64, n: usize) -> Observed {
         Observed::Bytes(content(seed, n))
+    }
+
+    #[test]
+    fn large_versions_are_longer_than_a_needle() {
+        let mut seed = 1;
+        assert!((0..5).all(|_| content(large_version(&mut seed), 0).len() > 1 << 20));
     }
 
     /// Written at 10, replaced at 20, deleted at 25 without an acknowledgement.

@@ -54,6 +54,26 @@ impl Client {
         self.reply()
     }
 
+    /// Sends a request whose body arrives in pieces of `piece` bytes, with a pause after each.
+    pub fn request_in_pieces(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: &[u8],
+        piece: usize,
+        pause: Duration,
+    ) -> Result<Reply> {
+        let len = body.len();
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nHost: powercut\r\nContent-Length: {len}\r\n\r\n");
+        self.stream.write_all(head.as_bytes())?;
+        for piece in body.chunks(piece) {
+            self.stream.write_all(piece)?;
+            std::thread::sleep(pause);
+        }
+        self.reply()
+    }
+
     fn fill(&mut self) -> Result<()> {
         let mut chunk = [0; 65_536];
         match self.stream.read(&mut chunk)? {

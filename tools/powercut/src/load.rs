@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use faultdisk::random::split_mix;
 
+use crate::daemon::Setup;
 use crate::history::{Moment, Version, WriteGroup, content};
 use crate::http::{Client, Reply};
 
@@ -33,6 +34,8 @@ struct Shared {
     stop: AtomicBool,
     /// For each volume, whether a write has failed.
     failed: BTreeMap<u32, AtomicBool>,
+    /// Whether writers go on when their volume is full: a compaction makes room.
+    outlasts_full: bool,
     clock: Clock,
 }
 
@@ -64,9 +67,15 @@ pub fn path(volume: u32, key: u64) -> String {
 
 impl Load {
     /// Starts the connections, distributed over the volumes.
-    pub fn start(address: SocketAddr, volumes: &[u32], seed: u64, clock: Clock) -> Self {
+    pub fn start(address: SocketAddr, setup: &Setup, seed: u64, clock: Clock) -> Self {
+        let volumes = setup.volumes();
         let failed = volumes.iter().map(|&volume| (volume, AtomicBool::new(false))).collect();
-        let shared = Arc::new(Shared { stop: AtomicBool::new(false), failed, clock });
+        let shared = Arc::new(Shared {
+            stop: AtomicBool::new(false),
+            failed,
+            outlasts_full: setup.compacts,
+            clock,
+        });
         let mut seed = seed;
         let threads = (0..CLIENTS).zip(volumes.iter().cycle()).map(|(n, &volume)| {
             let (shared, seed) = (Arc::clone(&shared), split_mix(&mut seed));
@@ -171,6 +180,10 @@ impl Writer {
                 Answer::Unknown
             }
             503 => {
+                std::thread::sleep(Duration::from_millis(20));
+                Answer::Unknown
+            }
+            507 if self.shared.outlasts_full => {
                 std::thread::sleep(Duration::from_millis(20));
                 Answer::Unknown
             }

@@ -2,6 +2,7 @@
 //! `cargo xtask powercut`.
 
 mod cli;
+mod compaction;
 mod cuts;
 mod daemon;
 mod error;
@@ -10,6 +11,8 @@ mod findings;
 mod history;
 mod http;
 mod load;
+mod plain_bed;
+mod read;
 mod record;
 mod report;
 mod shutdown;
@@ -23,21 +26,22 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::Cli;
-use crate::report::{Row, table};
+use crate::report::{Row, phase_table, table};
 
 fn main() -> ExitCode {
     let mut cli = Cli::parse();
     if cli.short {
-        (cli.cuts, cli.states, cli.seconds, cli.shutdowns, cli.faults) = (5, 3, 1.0, 10, 1);
+        cli.shorten();
     }
-    let rows = match trials::run_all(&cli) {
+    let ran = if cli.compact { compaction::trials::run_all(&cli) } else { trials::run_all(&cli) };
+    let rows = match ran {
         Ok(rows) => rows,
         Err(error) => {
             eprintln!("powercut: {error}");
             return ExitCode::from(2);
         }
     };
-    let text = table(&rows);
+    let text = table(&rows) + &phase_table(&rows);
     println!("\n{text}");
     if let Some(path) = &cli.record
         && let Err(error) = std::fs::write(path, &text)

@@ -33,7 +33,7 @@ impl Recording {
     pub fn make(setup: &Setup, dir: &Path, seconds: f64, seed: u64) -> Result<Self, Error> {
         let mut bed = TestBed::set_up(setup, dir)?;
         let (clock, from) = (bed.clock(), bed.disk.device().done());
-        let load = Load::start(bed.daemon.data, &setup.volumes(), seed, Arc::clone(&clock));
+        let load = Load::start(bed.daemon.data, setup, seed, Arc::clone(&clock));
         std::thread::sleep(Duration::from_secs_f64(seconds / 2.0));
         let late = late_volume(&mut bed, &clock)?;
         std::thread::sleep(Duration::from_secs_f64(seconds / 2.0));

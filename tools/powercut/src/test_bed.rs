@@ -16,7 +16,7 @@ pub const LATE_VOLUME: (u32, u64) = (9, 16);
 
 /// Length of an image with space for the volumes (bytes). XFS requires at least 300 MiB.
 pub fn image_len(setup: &Setup) -> u64 {
-    let volumes = u64::from(setup.shards) * setup.volume_mib + LATE_VOLUME.1;
+    let volumes = setup.volumes_mib() + LATE_VOLUME.1;
     (300 + volumes + volumes / 4) << 20
 }
 
@@ -40,7 +40,7 @@ impl TestBed {
         std::fs::copy(&image, &base).map_err(file("copy to", &base))?;
         let disk = FaultDisk::start(&image, dir)?;
         let mount = Loop::attach(disk.path())?.mount(&dir.join("xfs"))?;
-        let daemon = Daemon::start(setup, &mount.path().join("data"), &dir.join("daemon.log"))?;
+        let daemon = Daemon::start(setup, mount.path(), &dir.join("daemon.log"))?;
         let mut history = History::default();
         // The daemon creates the first volume before it is ready.
         history.volumes.push((1, disk.device().done()));

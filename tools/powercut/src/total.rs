@@ -19,6 +19,10 @@ pub struct Total {
     pub wrong: u64,
     /// Other violations.
     pub trouble: u64,
+    /// Volumes in these states with a newer file that was unfinished.
+    pub unfinished: u64,
+    /// Volumes in these states with two finished files.
+    pub both_finished: u64,
 }
 
 impl Total {
@@ -28,6 +32,8 @@ impl Total {
         self.lost += findings.lost.len() as u64;
         self.wrong += findings.wrong.len() as u64;
         self.trouble += findings.trouble.len() as u64;
+        self.unfinished += findings.files.unfinished;
+        self.both_finished += findings.files.both_finished;
     }
 
     pub fn is_clean(&self) -> bool {

@@ -8,6 +8,7 @@ use faultdisk::random::split_mix;
 use faultdisk::xfs::command;
 
 use crate::cli::{Cli, Prealloc};
+use crate::compaction::phase::PhaseCounts;
 use crate::cuts;
 use crate::daemon::Setup;
 use crate::error::{Error, file};
@@ -19,28 +20,38 @@ use crate::shutdown;
 use crate::total::Total;
 
 /// Ignored flushes in the control trial: more than those of one commit and its XFS metadata.
-const IGNORED_FLUSHES: usize = 16;
+pub const IGNORED_FLUSHES: usize = 16;
 
 /// Trials of one configuration of the daemon.
-struct Trials<'a> {
-    cli: &'a Cli,
-    setup: Setup,
-    name: String,
-    seed: u64,
-    rows: Vec<Row>,
+pub struct Trials<'a> {
+    pub cli: &'a Cli,
+    pub setup: Setup,
+    /// Name of the configuration.
+    pub name: String,
+    pub seed: u64,
+    /// Results so far.
+    pub rows: Vec<Row>,
 }
 
 impl Trials<'_> {
     /// Creates an empty directory for the next trial, removing that of the last one.
-    fn dir(&self) -> Result<PathBuf, Error> {
+    pub fn dir(&self) -> Result<PathBuf, Error> {
         let dir = clear(self.cli)?;
         std::fs::create_dir_all(&dir).map_err(file("create", &dir))?;
         Ok(dir)
     }
 
-    fn push(&mut self, what: &str, total: Total, is_control: bool, since: Instant) {
+    /// Adds and prints a result.
+    pub fn push(
+        &mut self,
+        what: &str,
+        total: Total,
+        is_control: bool,
+        since: Instant,
+        phases: PhaseCounts,
+    ) {
         let what = format!("{what}, {}", self.name);
-        let row = Row { what, total, is_control, took: since.elapsed() };
+        let row = Row { what, total, is_control, took: since.elapsed(), phases };
         let (mark, total) = (if row.is_right() { "ok" } else { "BAD" }, &row.total);
         println!(
             "{mark}: {}: {} states, {} lost, {} wrong, {} other, {:.0?}",
@@ -50,7 +61,7 @@ impl Trials<'_> {
     }
 
     /// Keeps the directory of a trial with violations.
-    fn keep(&self, dir: &Path) {
+    pub fn keep(&self, dir: &Path) {
         let mut kept = self.cli.dir.join("kept");
         let mut n = 1;
         while kept.exists() {
@@ -85,7 +96,7 @@ impl Trials<'_> {
         let seed = &mut self.seed;
         let total = cuts::cut(setup, &recording, &dir, (&cuts, states, 0), seed, report)?;
         let is_bad = !total.is_clean();
-        self.push("power cuts", total, false, since);
+        self.push("power cuts", total, false, since, PhaseCounts::new());
         if is_bad {
             self.keep(&dir);
             return Ok(());
@@ -102,7 +113,7 @@ impl Trials<'_> {
         let (setup, seed) = (&self.setup, &mut self.seed);
         let total = cuts::cut(setup, recording, dir, (&cuts, 1, IGNORED_FLUSHES), seed, |_, _| ())?;
         let what = format!("CONTROL: the last {IGNORED_FLUSHES} flushes did nothing");
-        self.push(&what, total, true, since);
+        self.push(&what, total, true, since, PhaseCounts::new());
         Ok(())
     }
 
@@ -121,7 +132,8 @@ impl Trials<'_> {
             }
             let log = if flush { "with" } else { "without" };
             if total.cuts > 0 {
-                self.push(&format!("XFS shut down {log} its log"), total, false, since);
+                let what = format!("XFS shut down {log} its log");
+                self.push(&what, total, false, since, PhaseCounts::new());
             }
         }
         Ok(())
@@ -138,7 +150,7 @@ impl Trials<'_> {
             total.wrong += findings.wrong.len() as u64;
             total.trouble += findings.trouble.len() as u64;
             let is_bad = !total.is_clean();
-            self.push(kind.name(), total, false, since);
+            self.push(kind.name(), total, false, since, PhaseCounts::new());
             if is_bad {
                 self.keep(&dir);
             }
@@ -148,7 +160,7 @@ impl Trials<'_> {
 }
 
 /// Removes the directory of the last trial; returns its path.
-fn clear(cli: &Cli) -> Result<PathBuf, Error> {
+pub fn clear(cli: &Cli) -> Result<PathBuf, Error> {
     let dir = cli.dir.join("trial");
     // A killed run leaves its mounts behind.
     for mount in ["xfs", "fuse"].map(|name| dir.join(name)) {
@@ -163,7 +175,7 @@ fn clear(cli: &Cli) -> Result<PathBuf, Error> {
 }
 
 /// Prints the violations found in a state.
-fn report(state: &str, findings: &Findings) {
+pub fn report(state: &str, findings: &Findings) {
     for line in findings.lines() {
         println!("{state}: {line}");
     }
@@ -189,6 +201,9 @@ pub fn run_all(cli: &Cli) -> Result<Vec<Row>, Error> {
             shards,
             prealloc: prealloc.name(),
             volume_mib: 64 + (cli.seconds * 96.0 / f64::from(shards)) as u64,
+            data_dirs: 1,
+            compacts: false,
+            tombstone_keep: "30d",
         };
         let name = format!("{shards} shards, {}", prealloc.name());
         let seed = cli.seed.wrapping_add(u64::from(shards) << 32);

@@ -3,31 +3,35 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::compaction::after::compact_again;
+use crate::compaction::files::left_by_a_cut;
 use crate::daemon::{Daemon, Setup};
 use crate::error::{Error, file};
 use crate::findings::Findings;
 use crate::history::{History, Moment, Observed, Verdict, content};
 use crate::http::Client;
 use crate::load::path;
+use crate::read::{observed, read_all};
 
 /// A key that no load uses.
 const SPARE_KEY: u64 = 9_000_000;
 
-/// Verifies the data directory in the state after a cut at `cut`. The daemon logs to `log`.
+/// Verifies the disk that is mounted at `root`, in the state after a cut at `cut`. The daemon logs to `log`.
 pub fn verify(
     setup: &Setup,
-    data: &Path,
+    root: &Path,
     log: &Path,
     history: &History,
     cut: Moment,
 ) -> Result<Findings, Error> {
-    let mut findings = Findings::default();
+    let files = left_by_a_cut(setup, root).map_err(file("list the files in", root))?;
+    let mut findings = Findings { files, ..Findings::default() };
     // Before its first volume is acknowledged, a daemon may leave any state that it can start from.
     let has_begun = history.volumes.iter().any(|(_, moment)| *moment <= cut);
     if has_begun {
-        check_offline(setup, data, "before a start", &mut findings)?;
+        check_offline(setup, root, "before a start", &mut findings)?;
     }
-    let daemon = match Daemon::start(setup, data, log) {
+    let daemon = match Daemon::start(setup, root, log) {
         Ok(daemon) => daemon,
         Err(Error::Start(why)) => {
             findings.trouble.push(format!("the daemon does not start: {why}"));
@@ -43,29 +47,30 @@ pub fn verify(
     for group in &history.groups {
         findings.checked += group.acknowledged(cut) as u64;
     }
-    let read = read_all(&daemon, history, cut, &mut findings);
-    let read = read.and_then(|()| write_and_delete(&daemon, history, cut, &mut findings));
-    if let Err(error) = read {
+    if let Err(error) = check_online((setup, root), &daemon, history, cut, &mut findings) {
         findings.trouble.push(format!("the connection failed ({error}):\n{}", daemon.log_tail()));
     }
     match daemon.stop() {
         Some(status) if status.success() => {}
         status => findings.trouble.push(format!("the daemon did not stop cleanly: {status:?}")),
     }
-    check_offline(setup, data, "after a stop", &mut findings)?;
+    check_offline(setup, root, "after a stop", &mut findings)?;
     Ok(findings)
 }
 
 /// Runs `hayloft check`, which must find nothing.
 fn check_offline(
     setup: &Setup,
-    data: &Path,
+    root: &Path,
     when: &str,
     findings: &mut Findings,
 ) -> Result<(), Error> {
     let mut check = Command::new(&setup.program);
-    let output = check.arg("check").arg("--data").arg(data).output();
-    let output = output.map_err(file("run", &setup.program))?;
+    check.arg("check");
+    for data in setup.data_dirs(root) {
+        check.arg("--data").arg(data);
+    }
+    let output = check.output().map_err(file("run", &setup.program))?;
     if !output.status.success() {
         let text = [output.stdout, output.stderr].concat();
         let text = String::from_utf8_lossy(&text).into_owned();
@@ -74,35 +79,31 @@ fn check_offline(
     Ok(())
 }
 
-/// Reads an object.
-pub fn observed(client: &mut Client, path: &str) -> std::io::Result<Observed> {
-    let reply = client.request("GET", path, None)?;
-    Ok(match reply.status {
-        200 => Observed::Bytes(reply.body),
-        404 => Observed::Absent,
-        status => Observed::Failed(format!("{status} {}", reply.text())),
-    })
-}
-
-fn read_all(
+/// Compares what the daemon has with the history, and uses its volumes.
+fn check_online(
+    (setup, root): (&Setup, &Path),
     daemon: &Daemon,
     history: &History,
     cut: Moment,
     findings: &mut Findings,
 ) -> std::io::Result<()> {
-    let mut client = Client::connect(daemon.data)?;
-    for group in &history.groups {
-        let mut found = Vec::new();
-        for path in &group.paths {
-            found.push(observed(&mut client, path)?);
-        }
-        match group.judge(cut, &found) {
+    let found = read_all(daemon, history)?;
+    for (group, observed) in history.groups.iter().zip(&found) {
+        match group.judge(cut, observed) {
             Verdict::Right => {}
             Verdict::Lost(text) => findings.lost.push(text),
             Verdict::Wrong(text) => findings.wrong.push(text),
         }
     }
-    Ok(())
+    if setup.compacts {
+        compact_again((setup, root), daemon, history, cut, findings)?;
+        let again = read_all(daemon, history)?;
+        let changed = history.groups.iter().zip(found.iter().zip(&again));
+        let changed = changed.filter(|(_, (before, after))| before != after);
+        let text = changed.map(|(group, _)| format!("{}: changed by a compaction", group.paths[0]));
+        findings.wrong.extend(text);
+    }
+    write_and_delete(daemon, history, cut, findings)
 }
 
 /// Checks that each volume accepts, returns and deletes an object, or is full as in the history.
