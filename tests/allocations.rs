@@ -18,11 +18,10 @@ use hayloft::base::types::{ShardId, VolumeId};
 use hayloft::http::conn::Deadlines;
 use hayloft::node::board::{Board, ShardInfo, VolumeInfo, VolumeState};
 use hayloft::node::metrics::{Metrics, NodeInfo, ReadMetric};
-use hayloft::node::shard::{
-    self, AssignedFile, Assignment, BackgroundRates, Listener, ShardConfig, Shared, Start,
-};
+use hayloft::node::shard::{self, AssignedFile, Assignment, Listener, ShardConfig, Shared, Start};
 use hayloft::ring::{Prepared, Registration, Ring, RingOptions, prepare};
 use hayloft::runtime::Runtime;
+use hayloft::runtime::background::PaceLimits;
 use hayloft::runtime::buffer::{Pool, Region};
 use hayloft::runtime::op::{DirId, Op};
 use hayloft::volume::{self, Expected, Preallocation, Superblock};
@@ -140,7 +139,7 @@ fn start(dir: &std::path::Path, count: usize) -> (Vec<std::net::SocketAddr>, Arc
                 drain_ns: 1,
                 disk_missing: false,
                 audit_log: false,
-                background: BackgroundRates::default(),
+                background: PaceLimits { min: 4 << 20, max: 256 << 20 },
             },
             shared: Arc::clone(&shared),
             assignments: vec![assignment],

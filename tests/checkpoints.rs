@@ -303,8 +303,12 @@ fn recovery_reports_progress() {
     let seen = process.run(async move {
         let seen = RefCell::new(Vec::new());
         let progress = |so_far: Progress| seen.borrow_mut().push(so_far);
-        let surroundings =
-            OpenContext { progress: &progress, checkpoint_queue: None, all_directories: true };
+        let surroundings = OpenContext {
+            progress: &progress,
+            checkpoint_queue: None,
+            pace: None,
+            all_directories: true,
+        };
         let expected = as_volume(Some(ON_DEMAND), None);
         let opened = volume::open_with(&handle, DirId(0), &expected, surroundings).await;
         opened.unwrap();
@@ -397,7 +401,7 @@ fn open_with_queue(
         handle.submit(Op::OpenDir { path: "data".into() }).await;
         let checkpoint_queue = Some(&shared);
         let surroundings =
-            OpenContext { progress: &|_| (), checkpoint_queue, all_directories: true };
+            OpenContext { progress: &|_| (), checkpoint_queue, pace: None, all_directories: true };
         let expected = as_volume(Some(policy), None);
         volume::open_with(&handle, DirId(0), &expected, surroundings).await
     });

@@ -3,7 +3,7 @@
 mod common;
 mod compaction_support;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use common::{COOKIE, Process, bytes, draft, pool};
@@ -11,10 +11,12 @@ use compaction_support::{
     NEW, OLD, compact, expected_of, filled, id, names, order, reopened, started,
 };
 use hayloft::runtime::background::Pace;
+use hayloft::runtime::op::{DirId, Op};
 use hayloft::runtime::sim::Fault;
 use hayloft::runtime::sim::disk::Image;
 use hayloft::volume::{
-    CompactionOrder, GetError, IoError, NotCompacted, Preallocation, Refusal, WriteState,
+    CompactionOrder, DamageSource, GenerationFile, GetError, IoError, NotCompacted, OpenContext,
+    Preallocation, Refusal, Slot, Volume, WriteState, open_current,
 };
 
 const EIO: i32 = 5;
@@ -199,6 +201,54 @@ fn sector_that_cannot_be_read_ends_the_compaction_unless_losses_are_accepted() {
     assert!(process.get(&slot, id(key)) == Ok(data));
 }
 
+/// Cuts the power between the exchange and the removal of the old file: a start removes it although the
+/// volume has losses, since these are in the old file as well.
+#[test]
+fn old_file_is_removed_after_a_crash_although_losses_were_carried_over() {
+    let (mut process, slot) = started();
+    process.put(&slot, id(1), &bytes(1, 3000)).unwrap();
+    process.put(&slot, id(2), &bytes(2, 5000)).unwrap();
+    let lost = slot.volume().walk().unwrap().places()[0].offset;
+    process.world.spoil(OLD, usize::try_from(lost).unwrap() / SECTOR);
+    let crash = Rc::new(RefCell::new(None));
+    let (world, at_crash) = (process.world.clone(), Rc::clone(&crash));
+    let (accepting, accepted) =
+        (Rc::clone(&slot), CompactionOrder { accept_losses: true, ..order() });
+    let on_swap = move |_: &Volume| {
+        at_crash.replace(Some(world.look(|snapshot| snapshot.image())));
+        true
+    };
+    let done = process.run(async move { accepting.compact(&accepted, &on_swap).await.unwrap() });
+    assert_eq!(done.carried.lost, 1);
+    assert_eq!(names(&process), [NEW]);
+
+    let image = crash.take().expect("the generation was exchanged");
+    assert!(image.files.contains_key(OLD) && image.files.contains_key(NEW));
+    let mut process = Process::start(2, &image, &pool(32 << 20));
+    let handle = process.runtime.handle().clone();
+    let (volume, left) = process.run(async move {
+        handle.submit(Op::OpenDir { path: "data".into() }).await;
+        let file = |generation| GenerationFile { dir: DirId(0), expected: expected_of(generation) };
+        let context = OpenContext {
+            progress: &|_| (),
+            checkpoint_queue: None,
+            pace: None,
+            all_directories: true,
+        };
+        let opened = open_current(&handle, &[file(0), file(1)], context).await;
+        let (volume, others) = opened.unwrap();
+        let left = others.remove(&handle, volume.as_deref()).await;
+        (Slot::new(volume.unwrap()), left)
+    });
+    assert_eq!(volume.volume().generation(), 1);
+    let sources: Vec<_> = volume.volume().damage().iter().map(|range| range.source).collect();
+    assert_eq!(sources, [DamageSource::Loss]);
+    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(names(&process), [NEW]);
+    assert!(matches!(process.get(&volume, id(1)), Err(GetError::Unreadable(..))));
+    assert_eq!(process.get(&volume, id(2)), Ok(bytes(2, 5000)));
+}
+
 #[test]
 fn new_file_that_reads_back_different_is_discarded() {
     let (mut process, slot) = started();
@@ -219,7 +269,7 @@ fn new_file_that_reads_back_different_is_discarded() {
     });
     // Slow, so that there is time between the write and the reading back.
     let (compacted, slow) =
-        (Rc::clone(&slot), CompactionOrder { pace: Pace::Rate(1 << 20), ..order() });
+        (Rc::clone(&slot), CompactionOrder { pace: Pace::at_most(1 << 20), ..order() });
     let result = process.run(async move { compacted.compact(&slow, &|_| true).await });
     assert!(matches!(result, Err(NotCompacted::ReadBack(_))), "{result:?}");
     assert_eq!(names(&process), [OLD]);

@@ -104,7 +104,7 @@ fn record_of_an_unknown_object_is_carried_over_by_the_index() {
 fn compact_around(process: &mut Process, slot: &Rc<Slot>, change: impl FnOnce(&mut Process)) {
     let (compacted, done) = (Rc::clone(slot), Rc::new(Cell::new(None)));
     let told = Rc::clone(&done);
-    let slow = CompactionOrder { pace: Pace::Rate(1 << 20), ..order() };
+    let slow = CompactionOrder { pace: Pace::at_most(1 << 20), ..order() };
     slot.compaction_task().start(async move {
         told.set(Some(compacted.compact(&slow, &|_| true).await));
     });

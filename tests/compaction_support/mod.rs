@@ -36,7 +36,8 @@ pub fn order() -> CompactionOrder {
         tombstone_keep_ns: 0,
         verify: true,
         index_memory_max: u64::MAX,
-        pace: Pace::Unlimited,
+        pace: Pace::UNLIMITED,
+        target_pace: None,
     }
 }
 

@@ -202,7 +202,8 @@ pub fn start_in(
         .map(|(directory, n)| GenerationFile { dir: DirId(directory), expected: expected(n) });
     let (handle, files): (_, Vec<_>) = (process.runtime.handle().clone(), files.collect());
     let (opened, left) = process.run(async move {
-        let context = OpenContext { progress: &|_| (), checkpoint_queue: None, all_directories };
+        let context =
+            OpenContext { progress: &|_| (), checkpoint_queue: None, pace: None, all_directories };
         match volume::open_current(&handle, &files, context).await {
             Ok((volume, others)) => {
                 let left = others.remove(&handle, volume.as_deref()).await;

@@ -17,8 +17,9 @@ use hayloft::http::conn::Deadlines;
 use hayloft::node::board::{Board, ShardInfo};
 use hayloft::node::metrics::{Metrics, NodeInfo, ReadMetric};
 use hayloft::node::shard::{
-    BackgroundRates, Listener, Reactor, RequestOrigin, Requester, ShardConfig, Shared, Start,
+    Listener, Reactor, RequestOrigin, Requester, ShardConfig, Shared, Start,
 };
+use hayloft::runtime::background::PaceLimits;
 use hayloft::runtime::buffer::{Pool, Region};
 use hayloft::runtime::op::{DirId, Driver, Sock};
 use hayloft::runtime::sim::disk::Image;
@@ -196,7 +197,7 @@ fn config(plan: &Plan, disk_missing: bool) -> ShardConfig {
         drain_ns: plan.drain_ns,
         disk_missing,
         audit_log: false,
-        background: BackgroundRates::default(),
+        background: PaceLimits { min: 4 << 20, max: 256 << 20 },
     }
 }
 

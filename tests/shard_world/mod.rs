@@ -11,8 +11,9 @@ use hayloft::http::conn::Deadlines;
 use hayloft::node::board::{Board, ShardInfo, VolumeInfo, VolumeState as Shown};
 use hayloft::node::metrics::{Metrics, NodeInfo};
 use hayloft::node::shard::{
-    AssignedFile, Assignment, BackgroundRates, Listener, Reactor, ShardConfig, Shared, Start,
+    AssignedFile, Assignment, Listener, Reactor, ShardConfig, Shared, Start,
 };
+use hayloft::runtime::background::PaceLimits;
 use hayloft::runtime::buffer::{Pool, Region};
 use hayloft::runtime::op::{DirId, Op, Returned, Sock};
 use hayloft::runtime::sim::disk::Image;
@@ -47,7 +48,7 @@ pub fn config() -> ShardConfig {
         drain_ns: 30 * SECOND,
         disk_missing: false,
         audit_log: false,
-        background: BackgroundRates::default(),
+        background: PaceLimits { min: 4 << 20, max: 256 << 20 },
     }
 }
 

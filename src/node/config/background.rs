@@ -8,14 +8,14 @@ use super::error::ConfigError;
 use super::ranges::size_in;
 use crate::base::size::{ByteSize, GIB, KIB};
 
-/// Pace of background work that reads and writes whole volumes, such as a compaction.
+/// Pace of background work: compactions and checkpoints, all of one shard on one disk together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BackgroundConfig {
-    /// Bytes per second that it makes at least, however busy the daemon is, so that it ends. 64 KiB to
+    /// Bytes per second that it makes at least, however busy the disk is, so that it ends. 64 KiB to
     /// `rate_max`.
     pub rate_min: ByteSize,
-    /// Bytes per second that it makes at most, however idle the daemon is. Up to 64 GiB.
+    /// Bytes per second that it makes at most, however idle the disk is. Up to 64 GiB.
     pub rate_max: ByteSize,
 }
 

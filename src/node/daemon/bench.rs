@@ -75,6 +75,16 @@ pub fn with_stores<F: Future<Output = ()> + 'static>(
     change: impl FnOnce(&mut Config),
     test: impl FnOnce(Bench) -> F + 'static,
 ) {
+    with_changed(stores, volumes, |state| change(&mut state.config), test);
+}
+
+/// As [`with_stores`], with a changed manager.
+pub fn with_changed<F: Future<Output = ()> + 'static>(
+    stores: usize,
+    volumes: &[(u32, usize)],
+    change: impl FnOnce(&mut ManagerState),
+    test: impl FnOnce(Bench) -> F + 'static,
+) {
     let world = World::new(1, &Image::default());
     let (mut driver, mut random) = (world.driver(), 1);
     let pool = Pool::new(&Region::map(1, 8 << 20).unwrap(), 0);
@@ -83,8 +93,8 @@ pub fn with_stores<F: Future<Output = ()> + 'static>(
     let clock = Rc::new(Cell::new(START));
     let mut config = Config { volume_size: ByteSize::mib(16), ..Config::default() };
     config.compaction.reserve = OrWord::of(ByteSize(0));
-    change(&mut config);
-    let state = manager(runtime.handle(), dir.path(), (stores, volumes), config, &clock);
+    let mut state = manager(runtime.handle(), dir.path(), (stores, volumes), config, &clock);
+    change(&mut state);
     let bench = Bench {
         _dir: dir,
         world,

@@ -16,11 +16,10 @@ use crate::http::conn::Deadlines;
 use crate::node::board::{VolumeInfo, VolumeState};
 use crate::node::config::Config;
 use crate::node::metrics::Metrics;
-use crate::node::shard::{
-    self, AssignedFile, Assignment, BackgroundRates, Listener, ShardConfig, Shared, Start,
-};
+use crate::node::shard::{self, AssignedFile, Assignment, Listener, ShardConfig, Shared, Start};
 use crate::ring::{Prepared, Ring, RingOptions};
 use crate::runtime::Runtime;
+use crate::runtime::background::PaceLimits;
 use crate::runtime::buffer::Pool;
 use crate::volume::{Checkpointing, Expected};
 
@@ -131,7 +130,7 @@ fn shard_config(config: &Config, files: OpenFiles, disk_missing: bool) -> ShardC
         drain_ns: ns(limits.drain_timeout()),
         disk_missing,
         audit_log: config.audit_log,
-        background: BackgroundRates {
+        background: PaceLimits {
             min: config.background.rate_min.bytes(),
             max: config.background.rate_max.bytes(),
         },

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::order::{CompactionRequest, OrderError};
+use super::order::{CompactionRequest, OrderError, TargetDir};
 use super::volumes::Volumes;
 use crate::base::types::VolumeId;
 use crate::node::board::{CompactionEnd, CompactionOutcome};
@@ -33,13 +33,13 @@ impl Volumes {
     ) -> Result<(), OrderError> {
         let (slot, metrics) = self.slot_to_compact(id)?;
         let volume = slot.volume();
-        let (target, store) = match &request.target {
-            None => (volume.dir(), None),
-            Some((path, store)) => {
-                let dir = self.files().open_dir(handle, path).await.ok_or_else(|| {
+        let (target, store, target_pace) = match &request.target {
+            None => (volume.dir(), None, None),
+            Some(TargetDir { path, disk, store }) => {
+                let dir = self.files().open_dir(handle, path, *disk).await.ok_or_else(|| {
                     OrderError::NotCompacted(format!("{} cannot be opened", path.display()))
                 })?;
-                (dir, Some(*store))
+                (dir, Some(*store), Some(self.paces().of(handle, *disk)))
             }
         };
         let order = CompactionOrder {
@@ -51,7 +51,8 @@ impl Volumes {
             tombstone_keep_ns: request.tombstone_keep_ns,
             verify: request.verify,
             index_memory_max: request.index_memory_max,
-            pace: Pace::Shared(Rc::clone(self.pace(handle))),
+            pace: Pace::UNLIMITED.with_pauses(),
+            target_pace,
         };
         let monitoring = self.files().replacement(target);
         let work = compact(Rc::clone(&slot), order, metrics, monitoring, self.publisher(id));
@@ -80,27 +81,14 @@ async fn compact(
     monitoring: Monitoring,
     publish: Publisher,
 ) {
-    let (id, handle) = (slot.id(), slot.handle().clone());
+    let handle = slot.handle().clone();
     let (board, began) = (&metrics.board.compaction, handle.now());
     board.begin(handle.wall(), slot.volume().figures().used);
     let result = slot.compact(&order, &monitoring).await;
     slot.compaction_task().finish();
-    // What the compaction changed is on the board before its end is.
+    // What the compaction changed is on the board before its end is, which the main thread logs.
     publish();
     board.end(end_of(&result, handle.now() - began));
-    match result {
-        Ok(done) => tracing::info!(
-            volume = id.0,
-            "compacted: {} of {} bytes of its log are free again; writes waited for {} us",
-            done.used_before.saturating_sub(done.used_after),
-            done.used_before,
-            done.gate_closed_ns / 1000
-        ),
-        Err(NotCompacted::Stopped) => {
-            tracing::info!(volume = id.0, "the compaction was cancelled");
-        }
-        Err(why) => tracing::error!(volume = id.0, "the volume was not compacted: {why}"),
-    }
 }
 
 fn end_of(result: &Result<Compacted, NotCompacted>, duration_ns: u64) -> CompactionEnd {

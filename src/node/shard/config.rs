@@ -1,6 +1,7 @@
 //! Configuration of a shard.
 
 use crate::http::conn::Deadlines;
+use crate::runtime::background::PaceLimits;
 
 /// Configuration of a shard.
 pub struct ShardConfig {
@@ -23,21 +24,6 @@ pub struct ShardConfig {
     pub disk_missing: bool,
     /// Whether deletes and failed writes are logged.
     pub audit_log: bool,
-    /// Pace of compactions.
-    pub background: BackgroundRates,
-}
-
-/// Bytes per second that background work makes at least, and at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BackgroundRates {
-    /// However busy the shard is.
-    pub min: u64,
-    /// However idle the shard is.
-    pub max: u64,
-}
-
-impl Default for BackgroundRates {
-    fn default() -> Self {
-        Self { min: 4 << 20, max: 256 << 20 }
-    }
+    /// Limits of the pace of background work on each disk.
+    pub background: PaceLimits,
 }

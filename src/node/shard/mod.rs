@@ -46,6 +46,7 @@ mod object_name;
 mod object_reply;
 mod order;
 mod outbox;
+mod paces;
 mod perform;
 mod photo_description;
 mod pick_volume;
@@ -77,12 +78,12 @@ mod volumes;
 
 pub use access_queue::AccessQueue;
 pub use assignment::{AssignedFile, Assignment};
-pub use config::{BackgroundRates, ShardConfig};
+pub use config::ShardConfig;
 pub use file_monitor::FileMonitor;
 pub use listener::Listener;
 pub use order::{
     CancelCompaction, CompactVolume, CompactionRequest, DeleteVolume, FenceVolume, LimitDevice,
-    OpenVolume, OrderError, PauseBackground, SetReadOnly, SetRoute,
+    OpenVolume, OrderError, PauseBackground, SetReadOnly, SetRoute, TargetDir,
 };
 pub use reactor::{Reactor, run};
 #[cfg(test)]

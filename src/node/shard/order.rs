@@ -37,11 +37,22 @@ pub struct FenceVolume {
     pub generation: u64,
 }
 
+/// Data directory that a volume is moved to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetDir {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its position in the configuration.
+    pub disk: u32,
+    /// Id of the store to which it belongs.
+    pub store: [u8; 16],
+}
+
 /// How a volume is to be compacted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompactionRequest {
-    /// Data directory of the new file, and the id of its store; `None` for those of the old one.
-    pub target: Option<(PathBuf, [u8; 16])>,
+    /// Data directory of the new file; `None` for that of the old one.
+    pub target: Option<TargetDir>,
     /// Size of the new file (bytes); `None` for that of the old one.
     pub size: Option<u64>,
     /// Whether data that cannot be read may be left behind.

@@ -30,12 +30,10 @@ impl Volumes {
     ) -> Result<FoundNeedle, RequestError> {
         let slot = self.local(volume)?;
         let ReadNeedle { id, cookie, extent } = request;
-        let began = slot.handle().now();
         let needle = match extent {
             ReadExtent::Whole => slot.get(id, cookie, &mut alloc).await?,
             ReadExtent::Head => slot.head(id, cookie, &mut alloc).await?,
         };
-        self.note_read(slot.handle().now() - began);
         Ok(FoundNeedle { needle, is_writable: takes_photos(&slot.volume()) })
     }
 

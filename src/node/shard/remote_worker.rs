@@ -62,7 +62,7 @@ impl Shard {
                 AnyOutcome::CancelCompaction(Box::pin(volumes.cancel_compaction(volume)).await)
             }
             AnyRequest::PauseBackground(PauseBackground { paused }) => {
-                volumes.pace(handle).set_paused(paused);
+                volumes.paces().set_paused(paused);
                 self.board().background_paused.set(u64::from(paused));
                 AnyOutcome::PauseBackground(())
             }

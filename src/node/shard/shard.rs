@@ -9,6 +9,7 @@ use super::assignment::Assignment;
 use super::config::ShardConfig;
 use super::listener::Listener;
 use super::message::Message;
+use super::paces::Paces;
 use super::remote::{RemoteRequest, RequestOrigin};
 use super::requester::Requester;
 use super::routes::Routes;
@@ -23,7 +24,6 @@ use crate::http::conn::Waiting;
 use crate::http::date;
 use crate::node::board::ShardBoard;
 use crate::node::metrics::ShardMetrics;
-use crate::runtime::background::PaceLimits;
 use crate::runtime::mailbox::Mailbox;
 use crate::runtime::{Handle, Queue};
 
@@ -62,8 +62,8 @@ impl Shard {
         let accepting = Account::new("listeners");
         accepting.take(listeners.len() as u64);
         let requester = Requester::new(RequestOrigin::Shard(id), handle, &shared);
-        let volumes = Volumes::new(shared.files.clone());
-        volumes.limit_pace(PaceLimits { min: config.background.min, max: config.background.max });
+        let paces = Paces::new(id, config.background, &shared.disk_loads);
+        let volumes = Volumes::new(shared.files.clone(), paces);
         let shard = Self {
             id,
             handle: handle.clone(),

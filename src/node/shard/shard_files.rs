@@ -18,9 +18,17 @@ use crate::volume::{self, GenerationFile, NotRemoved, OpenError, OtherFiles, Vol
 #[derive(Default)]
 pub struct ShardFiles {
     /// Open data directories.
-    dirs: RefCell<BTreeMap<PathBuf, DirId>>,
+    dirs: RefCell<BTreeMap<PathBuf, OpenDir>>,
     /// Monitors the files of open volumes; `None` in simulations.
     monitor: Option<Arc<dyn FileMonitor>>,
+}
+
+/// An open data directory.
+#[derive(Clone, Copy)]
+struct OpenDir {
+    dir: DirId,
+    /// Its position in the configuration.
+    disk: u32,
 }
 
 /// Result of opening a volume: the volume, if one of its files counts, and the others.
@@ -45,20 +53,21 @@ impl ShardFiles {
         Self { dirs: RefCell::default(), monitor }
     }
 
-    async fn dir(&self, handle: &Handle, path: &Path) -> DirId {
+    async fn dir(&self, handle: &Handle, path: &Path, disk: u32) -> DirId {
         let known = self.dirs.borrow().get(path).copied();
-        if let Some(dir) = known {
+        if let Some(OpenDir { dir, .. }) = known {
             return dir;
         }
         let opened = handle.submit(Op::OpenDir { path: path.to_owned() }).await.result;
         let Ok(number) = u32::try_from(opened) else { return NO_DIR };
-        self.dirs.borrow_mut().insert(path.to_owned(), DirId(number));
-        DirId(number)
+        let dir = DirId(number);
+        self.dirs.borrow_mut().insert(path.to_owned(), OpenDir { dir, disk });
+        dir
     }
 
-    /// Opens a data directory. Returns `None` if that is not possible.
-    pub async fn open_dir(&self, handle: &Handle, path: &Path) -> Option<DirId> {
-        Some(self.dir(handle, path).await).filter(|dir| *dir != NO_DIR)
+    /// Opens the data directory of a disk, given as its position. Returns `None` if that is not possible.
+    pub async fn open_dir(&self, handle: &Handle, path: &Path, disk: u32) -> Option<DirId> {
+        Some(self.dir(handle, path, disk).await).filter(|dir| *dir != NO_DIR)
     }
 
     /// Returns what a compaction into the directory `dir` calls when the new file counts: it monitors that
@@ -74,16 +83,27 @@ impl ShardFiles {
 
     /// Path of the directory of an open file.
     fn path_of(&self, dir: DirId) -> PathBuf {
+        self.find(dir).0
+    }
+
+    /// Position of the data directory of an open file.
+    pub fn disk_of(&self, dir: DirId) -> u32 {
+        self.find(dir).1
+    }
+
+    fn find(&self, dir: DirId) -> (PathBuf, u32) {
         let dirs = self.dirs.borrow();
-        let known = dirs.iter().find(|(_, known)| **known == dir);
-        known.expect("the directory of an open file was opened by its path").0.clone()
+        let known = dirs.iter().find(|(_, known)| known.dir == dir);
+        let (path, OpenDir { disk, .. }) =
+            known.expect("the directory of an open file was opened by its path");
+        (path.clone(), *disk)
     }
 
     /// Returns the files of an assignment as the engine names them, by ascending generation.
     pub async fn of(&self, handle: &Handle, assignment: &Assignment) -> Vec<GenerationFile> {
         let mut files = Vec::new();
         for file in &assignment.files {
-            let dir = self.dir(handle, &file.dir).await;
+            let dir = self.dir(handle, &file.dir, file.disk).await;
             files.push(GenerationFile { dir, expected: file.expected });
         }
         files.sort_by_key(GenerationFile::generation);
@@ -107,10 +127,7 @@ impl ShardFiles {
         if let Some(volume) = volume {
             // In this order: if the open file cannot be found under its name, the others stay.
             self.watch(&volume);
-            let dir = self.path_of(volume.dir());
-            let file = assignment.files.iter().find(|file| file.dir == dir);
-            let disk = file.expect("the open file is one of the assigned files").disk;
-            assignment.metrics.board.disk.set(disk.into());
+            assignment.metrics.board.disk.set(self.disk_of(volume.dir()).into());
             let left = others.remove(handle, Some(&volume)).await;
             return Settled::Open(volume, left);
         }

@@ -15,6 +15,7 @@ use crate::base::types::ShardId;
 use crate::node::board::Board;
 use crate::node::metrics::Metrics;
 use crate::runtime::Handle;
+use crate::runtime::background::DiskLoad;
 use crate::runtime::mailbox::Mailbox;
 use crate::runtime::op::Op;
 
@@ -39,6 +40,8 @@ pub struct Shared {
     pub(super) access: Option<Arc<AccessQueue>>,
     /// Monitors the files of volumes; `None` in simulations.
     pub(super) files: Option<Arc<dyn FileMonitor>>,
+    /// Loads of the disks, by the position of their data directory.
+    pub(super) disk_loads: Vec<DiskLoad>,
     /// Number of open volumes beyond those that the connection limit leaves descriptors for.
     pub(super) volumes_beyond: AtomicU64,
 }
@@ -51,6 +54,7 @@ impl Shared {
         // from each shard that checked the length before another one sent), orders.
         let room = MESSAGES_IN_FLIGHT * (shards + 1) + HANDED_OVER_MAX + shards + ORDERS_MAX;
         Self {
+            disk_loads: metrics.board.disks.iter().map(|_| DiskLoad::new(shards)).collect(),
             board: Arc::clone(&metrics.board),
             metrics,
             mailboxes: (0..shards).map(|_| Mailbox::new(room)).collect(),

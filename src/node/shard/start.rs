@@ -29,10 +29,10 @@ pub struct Start {
 impl Start {
     /// Of shard `id` of `count` shards, without volumes and listeners.
     pub(super) fn empty(id: ShardId, count: usize) -> Self {
-        use super::config::BackgroundRates;
         use crate::http::conn::Deadlines;
         use crate::node::board::{Board, ShardInfo};
         use crate::node::metrics::{Metrics, NodeInfo};
+        use crate::runtime::background::PaceLimits;
 
         let infos: Vec<ShardInfo> =
             ShardId::all(count).map(|id| ShardInfo { id, core: 0, port: None }).collect();
@@ -56,7 +56,7 @@ impl Start {
             drain_ns: 30 * second,
             disk_missing: false,
             audit_log: false,
-            background: BackgroundRates::default(),
+            background: PaceLimits::default(),
         };
         Self {
             id,

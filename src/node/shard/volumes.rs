@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::assignment::Assignment;
 use super::file_monitor::FileMonitor;
 use super::order::OrderError;
+use super::paces::Paces;
 use super::request::RequestError;
 use super::shard_files::{Settled, ShardFiles};
 use super::volume_entry::{EntryState, VolumeEntry};
@@ -15,7 +16,7 @@ use super::volume_summary::VolumeSummary;
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::VolumeId;
 use crate::node::metrics::VolumeMetrics;
-use crate::runtime::background::{BackgroundQueue, PaceLimits, SharedPace};
+use crate::runtime::background::BackgroundQueue;
 use crate::runtime::{Handle, join};
 use crate::volume::{
     self, DamageSource, GenerationFile, NotRemoved, OpenContext, OpenError, Progress, Refusal,
@@ -36,17 +37,17 @@ pub struct Volumes {
     files: ShardFiles,
     /// Queue of the volumes that want to write a checkpoint.
     checkpoint_queue: OnceCell<Rc<BackgroundQueue>>,
-    /// Pace of compactions.
-    pace: OnceCell<Rc<SharedPace>>,
-    pace_limits: Cell<PaceLimits>,
+    /// Paces of background work on each disk.
+    paces: Paces,
     /// Counters of deleted volumes, since the shard's totals must not decrease.
     deleted_stats: volume::Stats,
 }
 
 impl Volumes {
-    /// No volumes. The files of volumes to come will be monitored by `monitor`.
-    pub fn new(monitor: Option<Arc<dyn FileMonitor>>) -> Self {
-        Self { files: ShardFiles::new(monitor), ..Self::default() }
+    /// No volumes. The files of volumes to come will be monitored by `monitor`, and their background work
+    /// keeps these paces.
+    pub fn new(monitor: Option<Arc<dyn FileMonitor>>, paces: Paces) -> Self {
+        Self { files: ShardFiles::new(monitor), paces, ..Self::default() }
     }
 
     /// Opens all volumes, four at a time. Each serves as soon as it is open.
@@ -100,10 +101,13 @@ impl Volumes {
                 tracing::info!(volume = id.0, "reading the log: {done} of about {total} bytes");
             }
         };
+        let pace = |dir| self.paces.of(handle, self.files.disk_of(dir));
         let opened = loop {
             let checkpoint_queue = Some(checkpoint_queue);
             let all_directories = assignment.all_directories;
-            let context = OpenContext { progress: &progress, checkpoint_queue, all_directories };
+            let pace = Some(&pace as _);
+            let context =
+                OpenContext { progress: &progress, checkpoint_queue, pace, all_directories };
             match volume::open_current(handle, &files, context).await {
                 // Requests to other volumes hold all buffers at the moment.
                 Err(OpenError::NoBuffer) => handle.sleep_until(handle.now() + RETRY_NS).await,
@@ -194,21 +198,9 @@ impl Volumes {
         &self.files
     }
 
-    /// The pace of the background work of the shard.
-    pub fn pace(&self, handle: &Handle) -> &Rc<SharedPace> {
-        self.pace.get_or_init(|| Rc::new(SharedPace::new(handle, self.pace_limits.get())))
-    }
-
-    /// Limits the pace of the background work of the shard.
-    pub fn limit_pace(&self, limits: PaceLimits) {
-        self.pace_limits.set(limits);
-    }
-
-    /// Records a device read for a request that took this time (nanoseconds).
-    pub(super) fn note_read(&self, took_ns: u64) {
-        if let Some(pace) = self.pace.get() {
-            pace.request_took(took_ns);
-        }
+    /// The paces of the background work of the shard.
+    pub(super) fn paces(&self) -> &Paces {
+        &self.paces
     }
 
     /// Fences a volume whose file of this generation is no longer at its path: nothing more is written to it.

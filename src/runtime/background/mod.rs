@@ -8,16 +8,18 @@
 //!   failures.
 //! - `run`: one attempt: its steps, their pace, and its buffer. `progress`: how far it is. `stopped`: the
 //!   request to stop.
-//! - `pace`: rates. `shared_pace`: the pace that yields to the requests of a shard. `quantile`: how long
-//!   these take.
+//! - `pace`, `rate`: rates. `shared_pace`: the pace that all work of a shard on one disk shares, and that
+//!   yields to requests. `disk_load`: how long these wait for the disk. `quantile`: estimates of that.
 //! - `queue`: what the tasks of a shard share: turns by data directory, and a reserved buffer
 //!   (`reserved_buffer`). `work_buffer`: the buffer of one attempt.
 
 mod backoff;
+mod disk_load;
 mod pace;
 mod progress;
 mod quantile;
 mod queue;
+mod rate;
 mod reserved_buffer;
 mod run;
 mod shared_pace;
@@ -28,6 +30,7 @@ mod tests;
 mod work_buffer;
 
 pub use backoff::Backoff;
+pub use disk_load::{DiskLoad, Waited};
 pub use pace::Pace;
 pub use progress::BackgroundProgress;
 pub use queue::BackgroundQueue;

@@ -1,36 +1,35 @@
 //! An estimate of a high quantile of a stream of times.
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The 99th percentile of a stream of times (nanoseconds), estimated by stochastic approximation (Robbins and
 /// Monro, 1951): a time above the estimate raises it by 99 small steps, one below lowers it by one. It
-/// follows changes within some hundred times, and takes 8 bytes.
+/// follows changes within some hundred times, and takes 8 bytes. One thread adds times; any may read.
 #[derive(Debug, Default)]
 pub struct Percentile99 {
-    estimate: Cell<u64>,
+    estimate: AtomicU64,
 }
 
 /// Fraction of the estimate that 100 small steps are: 1 in this number.
 const STEPS: u64 = 8;
 
 impl Percentile99 {
-    /// Adds a time (nanoseconds).
+    /// Adds a time (nanoseconds). To be called by one thread only.
     pub fn add(&self, ns: u64) {
-        let estimate = self.estimate.get();
-        if estimate == 0 {
-            return self.estimate.set(ns);
-        }
+        let estimate = self.get();
         let step = (estimate / STEPS / 100).max(1);
-        self.estimate.set(match ns > estimate {
-            true => estimate.saturating_add(99 * step),
-            false => estimate.saturating_sub(step).max(1),
-        });
+        let next = match estimate {
+            0 => ns,
+            _ if ns > estimate => estimate.saturating_add(99 * step),
+            _ => estimate.saturating_sub(step).max(1),
+        };
+        self.estimate.store(next, Ordering::Relaxed);
     }
 
     /// Returns the estimate (nanoseconds); 0 before the first time.
     #[must_use]
     pub fn get(&self) -> u64 {
-        self.estimate.get()
+        self.estimate.load(Ordering::Relaxed)
     }
 }
 

@@ -149,7 +149,7 @@ fn a_stop_ends_every_wait_at_once() {
         let (own, its, ended) = (handle.clone(), Rc::clone(&paced), Rc::new(Cell::new(false)));
         let told = Rc::clone(&ended);
         repeat(&paced, &due, None, async move || {
-            let mut run = BackgroundRun::new(&own, Some(&its), Pace::Rate(1000));
+            let mut run = BackgroundRun::new(&own, Some(&its), Pace::at_most(1000));
             run.begin(1_000_000);
             assert_eq!(run.end_step(100_000).await, Err(Stopped));
             told.set(true);
@@ -169,7 +169,7 @@ fn a_stop_during_a_step_lets_the_step_end() {
         let (own, its, counting): (_, _, Rc<Cell<u32>>) =
             (handle.clone(), Rc::clone(&task), Rc::clone(&steps));
         repeat(&task, &due, None, async move || {
-            let mut run = BackgroundRun::new(&own, Some(&its), Pace::Unlimited);
+            let mut run = BackgroundRun::new(&own, Some(&its), Pace::UNLIMITED);
             run.begin(0);
             loop {
                 sleep(&own, SECOND).await;
@@ -192,7 +192,7 @@ fn a_run_without_a_task_is_not_stopped() {
     run(|handle| async move {
         let task = task(&handle);
         task.begin_to_stop();
-        let mut run = BackgroundRun::new(&handle, None, Pace::Rate(1000));
+        let mut run = BackgroundRun::new(&handle, None, Pace::at_most(1000));
         run.begin(1000);
         assert_eq!(run.end_step(1000).await, Ok(()));
         assert_eq!(task.progress(), None);
@@ -228,11 +228,11 @@ fn a_pace_holds_its_rate_and_catches_up() {
 #[test]
 fn rates_neither_overflow_nor_round_away() {
     let next_at = |pace: Pace, began, done| pace.next_at(began, done, (0, 0));
-    assert_eq!(next_at(Pace::Rate(1), 5, 3), 5 + 3 * SECOND);
-    assert_eq!(next_at(Pace::Rate(999), 0, 999), SECOND);
-    assert_eq!(next_at(Pace::Rate(u64::MAX), 5, u64::MAX), 5 + SECOND);
-    assert_eq!(next_at(Pace::Rate(1), 5, u64::MAX), u64::MAX);
-    assert_eq!(next_at(Pace::Unlimited, 5, u64::MAX), 5);
+    assert_eq!(next_at(Pace::at_most(1), 5, 3), 5 + 3 * SECOND);
+    assert_eq!(next_at(Pace::at_most(999), 0, 999), SECOND);
+    assert_eq!(next_at(Pace::at_most(u64::MAX), 5, u64::MAX), 5 + SECOND);
+    assert_eq!(next_at(Pace::at_most(1), 5, u64::MAX), u64::MAX);
+    assert_eq!(next_at(Pace::UNLIMITED, 5, u64::MAX), 5);
 }
 
 #[test]
@@ -298,7 +298,7 @@ async fn buffer(
     task: Option<&BackgroundTask>,
     queue: Option<&BackgroundQueue>,
 ) -> Result<WorkBuffer, NoWorkBuffer> {
-    BackgroundRun::new(handle, task, Pace::Unlimited).buffer(queue, LEN, SECOND).await
+    BackgroundRun::new(handle, task, Pace::UNLIMITED).buffer(queue, LEN, SECOND).await
 }
 
 #[test]
@@ -331,7 +331,7 @@ fn the_reserved_buffer_comes_back_in_all_cases() {
         let task = task(&handle);
         let (own, its, of) = (handle.clone(), Rc::clone(&task), Rc::clone(&queue));
         task.start(async move {
-            let mut run = BackgroundRun::new(&own, Some(&its), Pace::Rate(1));
+            let mut run = BackgroundRun::new(&own, Some(&its), Pace::at_most(1));
             let _work = run.buffer(Some(&of), LEN, SECOND).await.unwrap();
             assert_eq!(run.end_step(1000).await, Err(Stopped));
         });

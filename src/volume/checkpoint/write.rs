@@ -108,8 +108,12 @@ impl Volume {
     async fn make_checkpoint(&self, rate: u64) -> Result<(LogEnd, LogEnd, u64), NotWritten> {
         let checkpoints = &self.checkpoints;
         // At close the writer has been stopped already, and the checkpoint is written without a limit.
-        let task = (rate > 0).then_some(&checkpoints.task);
-        let mut run = BackgroundRun::new(&self.handle, task, Pace::at_most(rate));
+        let (task, pace) = match rate {
+            0 => (None, Pace::UNLIMITED),
+            // Not paused by an operator: the log that a start has to read must stay bounded.
+            _ => (Some(&checkpoints.task), Pace::at_most(rate).sharing(&self.pace)),
+        };
+        let mut run = BackgroundRun::new(&self.handle, task, pace);
         let queue = checkpoints.queue.as_deref();
         let mut buf = run.buffer(queue, PIECE_LEN_MAX, CHECKPOINT_BUFFER_WAIT_NS).await?;
         self.make_with(&mut buf, &mut run).await

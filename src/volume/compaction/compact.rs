@@ -103,6 +103,8 @@ struct Work<'a> {
     old: Rc<Volume>,
     new: Rc<Volume>,
     order: &'a CompactionOrder,
+    /// Pace of copying, which reads from the disk of the old generation and writes to that of the new one.
+    pace: Pace,
     run: BackgroundRun<'a>,
     copier: Copier,
     /// Reads the new generation back.
@@ -111,7 +113,7 @@ struct Work<'a> {
     /// End of the old log up to which everything was carried over (bytes).
     carried_to: u64,
     /// End of the new log up to which it was read back.
-    read_back_to: LogEnd,
+    verified_to: LogEnd,
     /// Needles that did not match their checksums when they were read back.
     damaged_read_back: u64,
     result: Compacted,
@@ -126,8 +128,8 @@ impl<'a> Work<'a> {
         order: &'a CompactionOrder,
     ) -> Result<Self, NotCompacted> {
         let handle = &old.handle;
-        let mut run =
-            BackgroundRun::new(&slot.handle, Some(slot.compaction_task()), order.pace.clone());
+        let pace = order.pace.clone().sharing(&old.pace).sharing(&new.pace);
+        let mut run = BackgroundRun::new(&slot.handle, Some(slot.compaction_task()), pace.clone());
         let window = work_buffer(&run).await?;
         let buf = work_buffer(&run).await?;
         let spare = match handle.pool().capacity() >= POOL_FOR_TWO {
@@ -145,12 +147,13 @@ impl<'a> Work<'a> {
             old: Rc::clone(old),
             new: Rc::clone(new),
             order,
+            pace,
             run,
             copier,
             checker,
             phase: CompactionPhase::Copying,
             carried_to: LOG_START,
-            read_back_to: new.log.end(),
+            verified_to: new.log.end(),
             damaged_read_back: 0,
             result: Compacted::default(),
         })
@@ -236,7 +239,7 @@ impl<'a> Work<'a> {
                 return Ok(());
             }
             if left >= last {
-                self.run.set_pace(Pace::Unlimited);
+                self.run.set_pace(self.pace.clone().lifted());
                 self.slot.slow_writes(slowed);
                 slowed = (2 * slowed).max(SLOWED_NS);
             }
@@ -268,15 +271,7 @@ impl<'a> Work<'a> {
             return Ok(());
         }
         self.enter_phase(CompactionPhase::Verifying);
-        let (from, to) = (self.read_back_to, self.new.log.end());
-        self.checker.clear();
-        let read = read_back(&self.new, &mut self.checker, &mut self.run, (from, to)).await;
-        self.damaged_read_back += read?;
-        self.read_back_to = to;
-        if self.damaged_read_back != self.copier.carried.damaged {
-            return Err(NotCompacted::ReadBack(from.tail));
-        }
-        Ok(())
+        self.verify_to(self.new.log.end()).await
     }
 
     /// Writes the checkpoint of the new generation, so that a start soon after reads little. Without it a
@@ -321,9 +316,16 @@ impl<'a> Work<'a> {
         if !self.order.verify {
             return Ok(());
         }
-        let (from, to) = (self.read_back_to, self.copier.writer.end());
+        self.verify_to(self.copier.writer.end()).await
+    }
+
+    /// Reads back up to `to`, from the disk of the new generation.
+    async fn verify_to(&mut self, to: LogEnd) -> Result<(), NotCompacted> {
+        let from = std::mem::replace(&mut self.verified_to, to);
         self.checker.clear();
+        self.run.set_pace(self.order.pace.clone().sharing(&self.new.pace));
         let read = read_back(&self.new, &mut self.checker, &mut self.run, (from, to)).await;
+        self.run.set_pace(self.pace.clone());
         self.damaged_read_back += read?;
         if self.damaged_read_back != self.copier.carried.damaged {
             return Err(NotCompacted::ReadBack(from.tail));

@@ -1,6 +1,8 @@
 //! How a volume is to be compacted.
 
-use crate::runtime::background::Pace;
+use std::rc::Rc;
+
+use crate::runtime::background::{Pace, SharedPace};
 use crate::runtime::op::DirId;
 use crate::volume::Preallocation;
 
@@ -23,6 +25,8 @@ pub struct CompactionOrder {
     pub verify: bool,
     /// Memory that the index of the new generation may take (bytes).
     pub index_memory_max: u64,
-    /// How fast it is copied.
+    /// How fast it is copied, beside the paces of the disks.
     pub pace: Pace,
+    /// The pace of the disk of the new generation; `None` if it is on the disk of the old one.
+    pub target_pace: Option<Rc<SharedPace>>,
 }

@@ -98,7 +98,7 @@ impl Swap<'_> {
     }
 
     async fn carry_rest(&mut self) -> Result<(), NotCompacted> {
-        let mut run = BackgroundRun::new(&self.old.handle, None, Pace::Unlimited);
+        let mut run = BackgroundRun::new(&self.old.handle, None, Pace::UNLIMITED);
         let to = self.old.log.tail();
         self.copier.reader.clear();
         let mut pass =

@@ -8,6 +8,7 @@ use super::not_compacted::NotCompacted;
 use super::order::CompactionOrder;
 use crate::base::limits::{BLOCK, LOG_START};
 use crate::runtime::KeyLocks;
+use crate::runtime::background::SharedPace;
 use crate::runtime::op::{DirId, FileId, Op};
 use crate::volume::blocks::block_steps::BlockSteps;
 use crate::volume::blocks::step::step_len;
@@ -54,7 +55,8 @@ pub async fn create_target(
         IoError::Errno(nix::libc::EEXIST) => NotCompacted::InTheWay,
         error => NotCompacted::Io(what, error),
     })?;
-    match open_target(old, order.target, superblock).await {
+    let pace = Rc::clone(order.target_pace.as_ref().unwrap_or(&old.pace));
+    match open_target(old, order.target, superblock, pace).await {
         Ok(new) => Ok(new),
         Err(error) => {
             let (volume, generation) = (old.superblock.volume, old.superblock.generation + 1);
@@ -69,6 +71,7 @@ async fn open_target(
     old: &Rc<Volume>,
     dir: DirId,
     superblock: Superblock,
+    pace: Rc<SharedPace>,
 ) -> Result<Rc<Volume>, NotCompacted> {
     let handle = &old.handle;
     let failed = |error| NotCompacted::Io("open the new file", error);
@@ -124,6 +127,7 @@ async fn open_target(
         index_is_incomplete: false,
         checkpoints,
         steps: BlockSteps::new(handle, superblock.size, None),
+        pace,
         superblock,
     }))
 }

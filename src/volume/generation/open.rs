@@ -11,6 +11,7 @@ use super::superblock_copies::{check, newest, read_copies, settle_superblock};
 use super::write_state::{ReadOnlyReason, WriteState};
 use crate::base::limits::BLOCK;
 use crate::base::sabotage::{Sabotage, chosen};
+use crate::runtime::background::SharedPace;
 use crate::runtime::buffer::Buf;
 use crate::runtime::op::{DirId, FileId, Op};
 use crate::runtime::{Handle, KeyLocks};
@@ -46,7 +47,7 @@ pub async fn open(
 
 /// No progress callback, no checkpoint queue, and no data directory that is not in use.
 const NO_CONTEXT: OpenContext<'static> =
-    OpenContext { progress: &|_| (), checkpoint_queue: None, all_directories: true };
+    OpenContext { progress: &|_| (), checkpoint_queue: None, pace: None, all_directories: true };
 
 /// Opens a volume as [`open`] does, with a progress callback and the checkpoint queue of its shard.
 ///
@@ -206,6 +207,7 @@ async fn open_file(
         index_is_incomplete: !readable,
         checkpoints,
         steps,
+        pace: context.pace.map_or_else(|| Rc::new(SharedPace::alone(handle)), |of| of(dir)),
     });
     if mode == OpenMode::Serve {
         handle.spawn(committer::run(Rc::clone(&volume)));

@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use crate::runtime::background::BackgroundQueue;
+use crate::runtime::background::{BackgroundQueue, SharedPace};
+use crate::runtime::op::DirId;
 use crate::volume::log::Progress;
 
 /// Context in which a volume is opened.
@@ -12,6 +13,9 @@ pub struct OpenContext<'a> {
     pub progress: &'a dyn Fn(Progress),
     /// Queue for checkpoint writers that the volumes of the shard share.
     pub checkpoint_queue: Option<&'a Rc<BackgroundQueue>>,
+    /// Returns the pace of background work on the disk of a directory; `None` for a volume whose background
+    /// work shares its pace with nothing.
+    pub pace: Option<&'a dyn Fn(DirId) -> Rc<SharedPace>>,
     /// Whether all configured data directories are in use. One that is not may hold a file of the volume.
     pub all_directories: bool,
 }

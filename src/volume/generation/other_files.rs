@@ -4,6 +4,7 @@ use super::generation_file::GenerationFile;
 use super::remove::remove_others;
 use crate::runtime::Handle;
 use crate::volume::Volume;
+use crate::volume::log::DamageSource;
 use crate::volume::sync_dir::sync_dir;
 
 /// The files of a volume that do not count.
@@ -26,7 +27,7 @@ impl OtherFiles {
         let Self { superseded, unfinished } = self;
         let (mut removed, mut kept) = (superseded, Vec::new());
         if let Some(volume) = volume {
-            if !removed.is_empty() && !volume.damage().is_empty() {
+            if !removed.is_empty() && is_damaged(volume) {
                 log_kept(
                     volume,
                     &removed,
@@ -50,6 +51,12 @@ impl OtherFiles {
         kept.extend(remove_logged(handle, removed).await);
         kept
     }
+}
+
+/// Whether the file of an open volume is damaged, so that an older one may have what it lacks. Losses and
+/// damage that a compaction carried over are in the older file as well.
+fn is_damaged(volume: &Volume) -> bool {
+    volume.damage().iter().any(|range| range.source == DamageSource::File)
 }
 
 /// The reason why nothing that an open volume might need may be removed, if there is one.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::base::limits::{ATTRIBUTES_MAX, LOG_START, NEEDLE_DATA_MAX, TRAILER};
 use crate::base::types::VolumeId;
+use crate::runtime::background::SharedPace;
 use crate::runtime::op::DirId;
 use crate::runtime::{Handle, KeyLocks};
 use crate::volume::blocks::block_steps::BlockSteps;
@@ -55,6 +56,8 @@ pub struct Volume {
     pub(in crate::volume) index_is_incomplete: bool,
     pub(in crate::volume) checkpoints: Checkpoints,
     pub(in crate::volume) steps: BlockSteps,
+    /// Pace of background work on the disk of the file. Requests note on it how long they waited.
+    pub(in crate::volume) pace: Rc<SharedPace>,
 }
 
 impl Volume {

@@ -10,6 +10,7 @@ use super::log_end::LogEnd;
 use super::pending::Pending;
 use crate::base::limits::{BLOCK, HINT_IDLE_NS, HINT_INTERVAL, UNIT};
 use crate::base::sabotage::{Sabotage, chosen};
+use crate::runtime::background::Waited;
 use crate::runtime::op::Piece;
 use crate::volume::error::IoError;
 use crate::volume::format::{
@@ -160,7 +161,10 @@ async fn write_commit(volume: &Volume, needles: Vec<Pending>, claim: u64) -> Out
     if chosen(Sabotage::PublishBeforeFlush) {
         placed.drain(..).for_each(|needle| publish_appended(volume, &needle));
     }
-    let mut bufs = volume.file.write(bufs, pieces, end.tail, true).await?;
+    let began = log.handle.now();
+    let written = volume.file.write(bufs, pieces, end.tail, true).await;
+    volume.pace.waited(Waited::Commit, began);
+    let mut bufs = written?;
     log.block.set(Some(bufs.swap_remove(0)));
     drop(bufs);
     let tail = end.tail + len;

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use crate::base::limits::{CHUNK, REPLY_HEADROOM, UNIT};
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::{Cookie, NeedleId};
+use crate::runtime::background::Waited;
 use crate::runtime::buffer::Buf;
 use crate::volume::Volume;
 use crate::volume::error::{Damage, GetError};
@@ -100,7 +101,9 @@ impl Volume {
         let stats = &file.stats;
         count(&stats.get_read_bytes, section.len as u64);
         let read = file.read(buf, REPLY_HEADROOM, section.len, section.offset, &stats.get_reads);
+        let began = self.handle.now();
         let (buf, result) = read.await;
+        self.pace.waited(Waited::Read, began);
         let failed = |what| {
             count(&stats.damaged_reads, 1);
             GetError::Unreadable(body.id, what)

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::base::limits::{REPLY_HEADROOM, UNIT};
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::{Cookie, NeedleId};
+use crate::runtime::background::Waited;
 use crate::runtime::buffer::Buf;
 use crate::volume::Volume;
 use crate::volume::error::{Damage, GetError, IoError};
@@ -136,7 +137,9 @@ impl Volume {
             if extent == ReadExtent::Whole {
                 count(&file.stats.get_read_bytes, len as u64);
             }
+            let began = self.handle.now();
             let (buf, result) = file.read(buf, REPLY_HEADROOM, len, at.offset, reads).await;
+            self.pace.waited(Waited::Read, began);
             if let Err(error) = result {
                 count(&file.stats.damaged_reads, 1);
                 return Err(GetError::Unreadable(id, Damage::Io(error)));

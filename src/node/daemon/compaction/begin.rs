@@ -11,7 +11,7 @@ use crate::node::control::{CompactionJob, CompactionOrigin, Refused, WantedCompa
 use crate::node::daemon::machine::Memory;
 use crate::node::daemon::manager::{ManagerState, refused};
 use crate::node::daemon::space::space;
-use crate::node::shard::{CompactVolume, CompactionRequest};
+use crate::node::shard::{CompactVolume, CompactionRequest, TargetDir};
 
 impl ManagerState {
     /// Returns the compaction of a volume that is wanted.
@@ -60,7 +60,23 @@ impl ManagerState {
         if let Some(why) = not_compactable(board.state.get()) {
             return Err(Refused::Conflict(format!("Volume {id} was not compacted: {why}.")));
         }
+        if job.source != job.target {
+            self.check_move(id)?;
+        }
         self.check_compaction_room(job, &board)
+    }
+
+    /// Checks that every data directory is in use. One that is not may hold another file of the volume: with
+    /// two in different directories besides, it could not be decided which counts.
+    fn check_move(&self, id: VolumeId) -> Result<(), Refused> {
+        let Some(missing) = self.stores.iter().find(|store| store.dir.is_none()) else {
+            return Ok(());
+        };
+        Err(Refused::Conflict(format!(
+            "Volume {id} was not moved: data directory {} is not in use, and it is not known which volumes \
+             have files there. Bring it back, or take it out of the configuration, and restart.",
+            missing.path.display()
+        )))
     }
 
     fn check_compaction_room(&self, job: &Job, board: &VolumeBoard) -> Result<(), Refused> {
@@ -150,7 +166,11 @@ impl ManagerState {
         let target = (job.target != job.source).then(|| {
             let store = &self.stores[job.target];
             let dir = store.dir.as_ref().expect("compaction_job() has checked that it is in use");
-            (store.path.clone(), dir.store_id().0.to_be_bytes())
+            TargetDir {
+                path: store.path.clone(),
+                disk: u32::try_from(job.target).expect("at most 256 data directories"),
+                store: dir.store_id().0.to_be_bytes(),
+            }
         });
         let request = CompactionRequest {
             target,

@@ -7,9 +7,9 @@ use crate::base::types::VolumeId;
 use crate::node::board::{CompactionOutcome, VolumeBoard, VolumeState};
 use crate::node::config::{CompactionPolicy, Config, OrWord, TimeSpan};
 use crate::node::control::{CompactionOrigin, NewVolume, Refused, WantedCompaction};
-use crate::node::daemon::bench::{Bench, START, end, with_manager, with_stores};
+use crate::node::daemon::bench::{Bench, START, end, with_changed, with_manager, with_stores};
 use crate::node::daemon::volume_files::FoundFile;
-use crate::node::shard::{CompactionRequest, OrderError};
+use crate::node::shard::{CompactionRequest, OrderError, TargetDir};
 use crate::runtime::sim::Fault;
 
 const ONE: VolumeId = VolumeId(1);
@@ -195,9 +195,9 @@ fn volume_moves_to_another_disk() {
             assert_eq!(bench.state.compact(ONE, wanted).await, Ok(()));
             let store = &bench.state.stores[1];
             let id = store.dir.as_ref().unwrap().store_id().0.to_be_bytes();
-            let target = Some((store.path.clone(), id));
             let requests = bench.compactions.take();
-            assert_eq!((&requests[0].target, requests[0].size), (&target, Some(32 * MIB)));
+            let target = TargetDir { path: store.path.clone(), disk: 1, store: id };
+            assert_eq!((&requests[0].target, requests[0].size), (&Some(target), Some(32 * MIB)));
             assert!(requests[0].accept_losses);
             // Both directories are in use by it.
             for id in [2, 3] {
@@ -214,6 +214,29 @@ fn volume_moves_to_another_disk() {
             let texts = bench.texts();
             assert_eq!(texts[0], "route 1 Some(0)", "with the limits of the devices");
             assert_eq!(texts[4..], ["compact 2", "compact 3"]);
+        },
+    );
+}
+
+#[test]
+fn volume_is_not_moved_while_a_data_directory_is_missing() {
+    with_changed(
+        3,
+        &[(1, 0), (2, 0)],
+        |state| state.stores[2].dir = None,
+        async |bench| {
+            (1..=2).for_each(|id| fill(&bench.board(id), MIB, MIB));
+            let moved = |disk| WantedCompaction { disk: Some(disk), ..Default::default() };
+            let missing = bench.state.stores[2].path.display().to_string();
+            let refused = bench.state.compact(ONE, moved(1)).await;
+            conflict(refused.clone(), "Volume 1 was not moved: data directory");
+            conflict(refused, &missing);
+            assert_eq!(bench.texts(), [""; 0]);
+            assert_eq!(bench.state.compaction.shown.job(ONE), None);
+            // A move to where it is already is a compaction.
+            assert_eq!(bench.state.compact(ONE, moved(0)).await, Ok(()));
+            assert_eq!(bench.compact(2).await, Ok(()));
+            assert_eq!(bench.texts(), ["compact 1"]);
         },
     );
 }

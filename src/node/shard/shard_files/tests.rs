@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::super::assignment::{AssignedFile, Assignment};
 use super::super::order::OrderError;
+use super::super::paces::Paces;
 use super::super::request::{PutNeedle, RequestError};
 use super::super::volumes::Volumes;
 use super::*;
@@ -78,7 +79,10 @@ fn with_files<F: Future<Output = ()> + 'static>(
     let mut runtime = Runtime::new(&driver, pool, move || split_mix(&mut state));
     let handle = runtime.handle().clone();
     let monitor = Arc::new(monitor);
-    let volumes = Rc::new(Volumes::new(Some(Arc::clone(&monitor) as Arc<dyn FileMonitor>)));
+    let volumes = Rc::new({
+        let monitor = Arc::clone(&monitor) as Arc<dyn FileMonitor>;
+        Volumes::new(Some(monitor), Paces::default())
+    });
     let info = VolumeInfo { id: ONE, shard: ShardId::from_index(0), disk: 9, durable: true };
     let board = Arc::new(VolumeBoard::new(info, VolumeState::Recovering));
     let metrics = Arc::new(VolumeMetrics::new(board));

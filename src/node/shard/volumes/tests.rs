@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::super::assignment::AssignedFile;
-use super::super::order::CompactionRequest;
+use super::super::order::{CompactionRequest, TargetDir};
 use super::super::request::PutNeedle;
 use super::*;
 use crate::base::types::{Cookie, NeedleId, ShardId, VolumeId};
@@ -255,7 +255,7 @@ fn most_free_writable_volume_that_fits_is_picked() {
 fn new_generation_is_published_before_the_end_of_its_compaction() {
     with_volume(1, |handle, _, volumes| async move {
         let request = CompactionRequest {
-            target: Some(("data".into(), [2; 16])),
+            target: Some(TargetDir { path: "data".into(), disk: 0, store: [2; 16] }),
             size: None,
             accept_losses: false,
             tombstone_keep_ns: 0,
