@@ -269,7 +269,7 @@ fn new_file_that_reads_back_different_is_discarded() {
     });
     // Slow, so that there is time between the write and the reading back.
     let (compacted, slow) =
-        (Rc::clone(&slot), CompactionOrder { pace: Pace::at_most(1 << 20), ..order() });
+        (Rc::clone(&slot), CompactionOrder { pace: Pace::at_most(8 << 20), ..order() });
     let result = process.run(async move { compacted.compact(&slow, &|_| true).await });
     assert!(matches!(result, Err(NotCompacted::ReadBack(_))), "{result:?}");
     assert_eq!(names(&process), [OLD]);

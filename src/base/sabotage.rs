@@ -195,6 +195,98 @@ sabotages! {
     RemoveHighestFirst = "remove-highest-first",
     /// A volume is fenced whichever of its files was lost.
     FenceById = "fence-by-id",
+    /// A new generation does not say which file it was made from.
+    ForgetParent = "forget-parent",
+    /// A new generation counts from its creation on.
+    NeverBuilding = "never-building",
+    /// The name of a new generation is not durable before it counts.
+    NamelessGeneration = "nameless-generation",
+    /// A new generation counts before its log is durable.
+    LiveBeforeSync = "live-before-sync",
+    /// A new generation counts before it has a tail hint.
+    HintAfterLive = "hint-after-live",
+    /// The tail hint of a new generation lacks the highest version of the old one.
+    ForgetHighestVersion = "forget-highest-version",
+    /// The old file is removed before the new generation counts.
+    RemoveOldFirst = "remove-old-first",
+    /// A new generation counts although its name does not lead to its file.
+    IgnoreName = "ignore-name",
+    /// The exchange of a generation keeps the gate closed for a minute.
+    LongClosedGate = "long-closed-gate",
+    /// A generation is exchanged before the admitted writes have completed.
+    SwapBeforeSettled = "swap-before-settled",
+    /// Writes go on before the new generation has taken the place of the old one.
+    OpenGateBeforeLive = "open-gate-before-live",
+    /// A write looks up what it supersedes before it enters the gate.
+    GateAfterLookUp = "gate-after-look-up",
+    /// A write that waited at the gate goes to the old generation.
+    WriteToOldGeneration = "write-to-old-generation",
+    /// A manifest is encoded before its write enters the gate.
+    ManifestBeforeGate = "manifest-before-gate",
+    /// The old generation takes writes although a restart may find the new one.
+    WriteWhileUndecided = "write-while-undecided",
+    /// A volume takes writes although its new file is not monitored.
+    ServeUnwatched = "serve-unwatched",
+    /// A download reads at the offsets of the old generation in the file of the new one.
+    OldOffsetsInNewFile = "old-offsets-in-new-file",
+    /// A volume that was made read-only is writable after its compaction.
+    StateOfTheBegin = "state-of-the-begin",
+    /// Compaction copies deleted and superseded needles.
+    CopyTheDead = "copy-the-dead",
+    /// Compaction reads what is dead in the old log.
+    ReadTheGaps = "read-the-gaps",
+    /// Compaction flushes the new file once, at its end.
+    OneLongFlush = "one-long-flush",
+    /// Compaction keeps needles part of the batch put that stored them.
+    KeepBatchFields = "keep-batch-fields",
+    /// Compaction changes the versions of needles.
+    RenewVersions = "renew-versions",
+    /// Copied needles supersede at offsets of the old file.
+    KeepPrevious = "keep-previous",
+    /// What was written during a compaction supersedes nothing of what was copied.
+    CatchUpWithoutRemoval = "catch-up-without-removal",
+    /// Copied manifests name offsets of the old file.
+    KeepPartOffsets = "keep-part-offsets",
+    /// Uploads in progress keep the offsets of their parts in the old file.
+    KeepUploadOffsets = "keep-upload-offsets",
+    /// A generation is exchanged although uploads in progress do not fit into the new one.
+    SwapWithoutRoom = "swap-without-room",
+    /// Compaction drops tombstones, however young.
+    DropTombstones = "drop-tombstones",
+    /// A generation without all tombstones says that its history is complete.
+    CompleteHistory = "complete-history",
+    /// Compaction begins without memory for a second index.
+    IgnoreIndexMemory = "ignore-index-memory",
+    /// Compaction begins although what lives does not fit into the new size.
+    IgnoreRoom = "ignore-room",
+    /// Compaction gives the new file the size of the old one.
+    IgnoreSize = "ignore-size",
+    /// A volume moves to another data directory without a mark in its old file.
+    MoveWithoutMark = "move-without-mark",
+    /// A move that has failed leaves its mark in the file of the volume.
+    KeepMoveMark = "keep-move-mark",
+    /// Volumes that failed or are fenced are compacted.
+    CompactAnyState = "compact-any-state",
+    /// Compaction gives up unreadable bytes without permission.
+    ZerosForUnreadable = "zeros-for-unreadable",
+    /// Compaction drops needles that do not match their checksums.
+    DropDamaged = "drop-damaged",
+    /// Compaction drops objects whose header is damaged without a record.
+    LoseWithoutRecord = "lose-without-record",
+    /// Compaction drops the records of damaged ranges.
+    DropDamagedRanges = "drop-damaged-ranges",
+    /// The old file is removed before the new one was read back.
+    SkipReadBack = "skip-read-back",
+    /// Writes are not slowed when they arrive faster than they are copied.
+    NeverSlowWriters = "never-slow-writers",
+    /// Compaction does not end although writes arrive faster than they are copied.
+    NeverGiveUp = "never-give-up",
+    /// The policy does not prefer cold volumes.
+    HotFirst = "hot-first",
+    /// The policy ignores how long bytes have been dead.
+    IgnoreEraseWithin = "ignore-erase-within",
+    /// The policy compacts a volume again at once after a failure.
+    RetryAtOnce = "retry-at-once",
 }
 
 /// Whether this mistake is enabled by the environment variable [`VARIABLE`].

@@ -1,4 +1,9 @@
 //! Volumes with several files on the simulated disk, and a start that chooses among them as a shard does.
+#![allow(
+    clippy::allow_attributes,
+    dead_code,
+    reason = "each test binary uses its own part, so that `expect` would fail in some"
+)]
 
 use std::rc::Rc;
 

@@ -1,208 +1,20 @@
 //! Negative controls: enables each deliberate mistake of `src/base/sabotage.rs` and checks that the tests
 //! detect it.
 
+mod known;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use known::KNOWN;
+
 use crate::process::{Failed, run};
 use crate::project::{cargo, root, target};
 
-/// Mistake, test binary, and a test in it that detects the mistake within seconds.
-const KNOWN: &[(&str, &str, &str)] = &[
-    ("ack-before-flush", "engine", "failed_write_poisons_volume_but_reads_continue"),
-    ("publish-before-flush", "large", "failed_write_of_an_upload_poisons_and_publishes_nothing"),
-    ("skip-flush", "states", "power_cut_during_a_state_change_leaves_the_old_or_new_state"),
-    ("flush-before-last-write", "crash", "sequential_operations"),
-    ("skip-directory-sync", "errors", "any_failed_disk_operation_loses_nothing_acknowledged"),
-    ("skip-sync-at-open", "crash", "recovered_state_survives_a_second_power_cut"),
-    ("retry-failed-flush", "engine", "failed_tail_hint_poisons_volume"),
-    ("ignore-short-write", "engine", "failed_write_poisons_volume_but_reads_continue"),
-    ("write-after-failure", "engine", "failed_tail_hint_poisons_volume"),
-    ("skip-checksum", "large", "damaged_manifest_is_unreadable_and_can_be_replaced"),
-    ("skip-chunk-checksum", "large", "damaged_chunk_fails_only_the_reads_that_overlap_it"),
-    (
-        "not-found-for-unreadable",
-        "regressions",
-        "lost_sector_hides_no_needle_and_affects_at_most_one",
-    ),
-    ("ignore-cookie", "engine", "wrong_cookie_reveals_and_changes_nothing"),
-    ("truncate-on-damage", "regressions", "loss_of_a_needle_kept_by_a_seal_is_reported"),
-    (
-        "ignore-hint",
-        "regressions",
-        "remains_of_an_older_torn_commit_are_not_taken_for_kept_needles",
-    ),
-    ("keep-half-a-batch", "crash", "sequential_batches_and_multipart_objects"),
-    ("unbound-checksums", "golden", "rebuilt_image_has_the_same_bytes"),
-    ("no-locks", "engine", "writes_to_one_id_are_applied_in_arrival_order"),
-    ("read-only-too-early", "states", "set_read_only_waits_for_a_slow_commit"),
-    ("forget-state", "states", "read_only_volume_refuses_writes_also_after_restart"),
-    ("forget-tombstone", "engine", "full_volume_refuses_puts_but_accepts_deletes"),
-    ("skip-seal", "crash", "sequential_operations"),
-    ("keep-torn", "crash", "sequential_operations"),
-    (
-        "wrong-durable-tail",
-        "regressions",
-        "damaged_record_before_a_later_commit_is_damage_not_torn_tail",
-    ),
-    ("reuse-sequence", "crash", "sequential_operations"),
-    ("ignore-chain", "regressions", "commit_that_does_not_chain_is_ignored"),
-    ("dirty-padding", "regressions", "padding_of_a_commit_is_zero"),
-    ("overwrite-without-cookie", "engine", "wrong_cookie_reveals_and_changes_nothing"),
-    ("ack-half-a-batch", "batch", "batch_is_stored_whole_with_one_commit"),
-    ("deleted-is-alive", "engine", "full_volume_refuses_puts_but_accepts_deletes"),
-    ("range-off-by-one", "large", "range_reads_only_the_chunks_it_overlaps"),
-    ("unread-is-empty", "regressions", "read_errors_during_recovery_do_not_empty_the_log"),
-    ("forget-waiters", "errors", "any_failed_disk_operation_loses_nothing_acknowledged"),
-    ("checkpoint-tail-too-late", "checkpoints", "recovery_matches_the_log_at_any_crash_point"),
-    ("skip-checkpoint-checksum", "checkpoints", "damaged_checkpoint_never_overrides_the_log"),
-    ("ignore-checkpoint-file", "checkpoints", "checkpoint_of_another_file_is_not_used"),
-    ("replay-without-removal", "checkpoints", "recovery_matches_the_log_at_any_crash_point"),
-    (
-        "checkpoint-before-log",
-        "checkpoints",
-        "old_checkpoint_is_used_but_one_newer_than_the_log_is_not",
-    ),
-    ("unmonitored-volume", "volumes", "volume_created_at_run_time_is_monitored"),
-    ("interleaved-changes", "volumes", "changes_of_one_volume_are_mutually_exclusive"),
-    (
-        "delete-while-compacting",
-        "lib",
-        "node::daemon::compaction::tests::deleting_a_volume_ends_its_compaction_first",
-    ),
-    (
-        "compact-twice-in-a-directory",
-        "lib",
-        "node::daemon::compaction::tests::one_compaction_at_a_time_uses_a_data_directory",
-    ),
-    ("ignore-reserve", "lib", "node::daemon::compaction::tests::new_volumes_leave_the_reserve"),
-    (
-        "checkpoint-after-removal",
-        "lib",
-        "node::shard::volumes::tests::deleted_volume_leaves_no_checkpoint",
-    ),
-    ("endless-drain", "shards", "drain_ends_at_its_deadline_despite_a_slow_upload"),
-    ("forget-refusals", "shards", "drain_waits_until_refused_clients_have_their_answer"),
-    ("ignore-lost-thread", "logging", "panic_of_any_thread_ends_the_daemon_and_names_the_thread"),
-    ("no-reply-rate", "shards", "reader_below_the_minimum_rate_is_disconnected"),
-    (
-        "leak-device-slot",
-        "lib",
-        "ring::tests::queued_reads_of_a_closed_file_fail_and_free_the_device",
-    ),
-    (
-        "no-room-for-the-seal",
-        "near_the_end",
-        "deletes_are_accepted_until_only_the_seal_block_is_left",
-    ),
-    (
-        "settle-too-early",
-        "states",
-        "set_read_only_waits_for_admitted_writes_and_refuses_later_ones",
-    ),
-    (
-        "keep-room-when-refused",
-        "large",
-        "reservation_is_released_when_parts_are_refused_as_read_only",
-    ),
-    ("no-hint-while-busy", "engine", "busy_volume_writes_tail_hint_after_interval"),
-    (
-        "leave-unfinished-checkpoint",
-        "checkpoints",
-        "failed_checkpoint_write_is_harmless_and_retried",
-    ),
-    ("ignore-reached", "checkpoints", "damage_before_checkpoint_tail_is_no_torn_tail"),
-    ("writable-too-early", "states", "writes_are_refused_until_the_writable_state_is_durable"),
-    ("refuse-torn-tail", "simulation", "seeds"),
-    ("leak-loan", "simulation", "seeds"),
-    ("leak-connection", "simulation", "seeds"),
-    ("leak-file", "simulation", "seeds"),
-    ("leak-lock", "simulation", "seeds"),
-    ("replaced-is-alive", "simulation", "seeds"),
-    (
-        "admit-without-blocks",
-        "reserved_space",
-        "failed_step_refuses_puts_accepts_deletes_and_is_tried_again",
-    ),
-    (
-        "whole-too-early",
-        "reserved_space_crash",
-        "every_step_and_the_cleared_flag_survive_kill_and_power_cut",
-    ),
-    (
-        "skip-step-sync",
-        "reserved_space_crash",
-        "blocks_that_needles_are_admitted_into_survive_a_power_cut",
-    ),
-    (
-        "give-up-reserving",
-        "reserved_space",
-        "failed_step_refuses_puts_accepts_deletes_and_is_tried_again",
-    ),
-    (
-        "interleaved-superblocks",
-        "reserved_space",
-        "state_change_and_end_of_the_steps_do_not_undo_each_other",
-    ),
-    ("dead-without-time", "oldest_dead", "every_way_to_die_sets_the_time_and_a_start_finds_it"),
-    ("abandoned-is-alive", "oldest_dead", "every_way_to_die_sets_the_time_and_a_start_finds_it"),
-    ("forget-oldest-dead", "oldest_dead", "every_way_to_die_sets_the_time_and_a_start_finds_it"),
-    ("forget-key-max", "oldest_dead", "every_way_to_die_sets_the_time_and_a_start_finds_it"),
-    ("forget-unnamed-parts", "oldest_dead", "upload_in_progress_is_abandoned_by_a_kill"),
-    (
-        "properties-too-late",
-        "oldest_dead",
-        "parts_that_arrive_while_a_checkpoint_is_written_count_once",
-    ),
-    ("stay-read-only", "simulation", "seeds"),
-    (
-        "reseal-repairs-meta",
-        "lib",
-        "volume::format::needle::reseal::tests::a_flipped_bit_anywhere_is_as_visible_after_resealing",
-    ),
-    ("not-found-for-lost", "losses", "lost_objects_are_unreadable_and_never_absent"),
-    ("forget-losses", "losses", "lost_objects_are_unreadable_and_never_absent"),
-    ("unknown-id-is-other", "losses", "every_id_that_may_be_the_lost_one_is_unreadable"),
-    ("forget-earlier-damage", "losses", "lost_objects_are_unreadable_and_never_absent"),
-    (
-        "checkpoint-without-losses",
-        "losses",
-        "checkpoint_while_losses_are_recorded_and_repaired_agrees_with_the_log",
-    ),
-    ("ignore-parent", "generations", "files_that_were_not_left_by_a_crash_are_all_kept"),
-    (
-        "remove-before-open",
-        "generations",
-        "older_generation_stays_while_the_newer_one_cannot_be_opened",
-    ),
-    ("serve-building", "generations", "unfinished_generation_is_removed_also_when_it_is_alone"),
-    (
-        "trust-one-unfinished-copy",
-        "generations",
-        "every_combination_of_superblock_copies_is_decided_without_loss",
-    ),
-    (
-        "ignore-missing-directory",
-        "generations",
-        "missing_data_directory_decides_nothing_that_it_could_contradict",
-    ),
-    ("ignore-divergence", "generations", "generation_that_was_served_meanwhile_is_not_superseded"),
-    (
-        "remove-highest-first",
-        "generations",
-        "interrupted_deletion_leaves_the_newest_state_or_nothing",
-    ),
-    (
-        "fence-by-id",
-        "lib",
-        "node::shard::shard_files::tests::loss_of_a_file_that_is_not_in_use_does_not_fence_the_volume",
-    ),
-];
-
 /// Test binaries, fast ones first; the last two start daemons. `lib` are the unit tests.
-const TESTS: [&str; 23] = [
+const TESTS: [&str; 27] = [
     "errors",
     "engine",
     "generations",
@@ -221,6 +33,10 @@ const TESTS: [&str; 23] = [
     "checkpoints",
     "oldest_dead",
     "simulation",
+    "compaction",
+    "compaction_faults",
+    "compaction_order",
+    "compaction_rules",
     "crash",
     "shards",
     LIB,

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use super::not_compacted::NotCompacted;
 use crate::base::limits::{BLOCK, COMMIT_NEEDLES_MAX, UNIT};
+use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::Event;
 use crate::runtime::background::WorkBuffer;
 use crate::runtime::op::Piece;
@@ -121,13 +122,16 @@ impl CommitWriter {
 
     /// Completes `header` with what the commit determines.
     pub fn complete(&self, header: NeedleHeader) -> NeedleHeader {
+        let keeps_batch = chosen(Sabotage::KeepBatchFields);
+        let later = u64::from(chosen(Sabotage::RenewVersions));
         NeedleHeader {
             epoch: self.volume.log.epoch(),
             sequence: self.end.sequence + 1,
             ordinal: u32::try_from(self.needles.len()).expect("at most 1000 needles"),
-            batch: 0,
-            batch_ordinal: 0,
-            batch_count: 0,
+            batch: if keeps_batch { header.batch } else { 0 },
+            batch_ordinal: if keeps_batch { header.batch_ordinal } else { 0 },
+            batch_count: if keeps_batch { header.batch_count } else { 0 },
+            version: header.version + later,
             ..header
         }
     }

@@ -13,6 +13,7 @@ use super::read_back::read_back;
 use super::swap::{OnSwap, Swap, expect_compactable};
 use super::target::{create_target, discard_target};
 use crate::base::limits::{COMMIT_LEN_TARGET, LOG_START, TOMBSTONE_RESERVE, TRAILER};
+use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::background::{BackgroundRun, NoWorkBuffer, Pace, WorkBuffer};
 use crate::volume::generation::remove::remove;
 use crate::volume::log::LogEnd;
@@ -53,6 +54,10 @@ impl Slot {
         let phase = CompactionPhase::Copying;
         self.set_compaction_progress(CompactionProgress { phase, ..Default::default() });
         let done = self.compact_generation(&old, order, on_swap).await;
+        let is_undecided = matches!(done, Err(NotCompacted::Undecided(_)));
+        if !is_undecided && Rc::ptr_eq(&self.volume(), &old) {
+            call_off_move(&old).await;
+        }
         self.set_compaction_progress(CompactionProgress::default());
         done
     }
@@ -83,15 +88,29 @@ impl Slot {
     }
 }
 
+/// Removes the mark of a move if there is one: the new file was not finished, and never will be.
+async fn call_off_move(old: &Volume) {
+    if !old.is_moving() || chosen(Sabotage::KeepMoveMark) {
+        return;
+    }
+    if let Err(error) = old.call_off_move().await {
+        tracing::warn!(
+            volume = old.id().0,
+            "the mark of a move that has failed could not be removed: {error}; a start without the other \
+             data directory does not serve the volume"
+        );
+    }
+}
+
 /// Checks that what lives fits into the new file, and that there is memory for a second index.
 fn expect_room(old: &Volume, order: &CompactionOrder) -> Result<(), NotCompacted> {
     let figures = old.figures();
     let room = order.size.saturating_sub(LOG_START + TRAILER + 2 * TOMBSTONE_RESERVE);
-    if figures.live > room {
+    if figures.live > room && !chosen(Sabotage::IgnoreRoom) {
         return Err(NotCompacted::TooSmall { needed: figures.live, room });
     }
     let (needed, available) = (figures.index, order.index_memory_max);
-    if needed > available {
+    if needed > available && !chosen(Sabotage::IgnoreIndexMemory) {
         return Err(NotCompacted::IndexMemory { needed, available });
     }
     Ok(())
@@ -240,7 +259,9 @@ impl<'a> Work<'a> {
             }
             if left >= last {
                 self.run.set_pace(self.pace.clone().lifted());
-                self.slot.slow_writes(slowed);
+                if !chosen(Sabotage::NeverSlowWriters) {
+                    self.slot.slow_writes(slowed);
+                }
                 slowed = (2 * slowed).max(SLOWED_NS);
             }
             last = left;
@@ -248,7 +269,8 @@ impl<'a> Work<'a> {
             self.carry(to).await?;
         }
         let left = self.old.log.tail() - self.carried_to;
-        if left <= COMMIT_LEN_TARGET { Ok(()) } else { Err(NotCompacted::TooManyWrites) }
+        let is_short = left <= COMMIT_LEN_TARGET || chosen(Sabotage::NeverGiveUp);
+        if is_short { Ok(()) } else { Err(NotCompacted::TooManyWrites) }
     }
 
     /// Carries over the parts of uploads in progress as far as they are durable, so that writers do not wait

@@ -8,6 +8,7 @@ use super::log_reader::LogReader;
 use super::not_compacted::NotCompacted;
 use super::order::CompactionOrder;
 use crate::base::limits::UNIT;
+use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::NeedleId;
 use crate::volume::Volume;
 use crate::volume::error::IoError;
@@ -93,11 +94,12 @@ impl Copier {
 
     /// Version from which the new log has every tombstone.
     pub fn history_from(&self) -> u64 {
-        if self.left_out == 0 { 0 } else { self.left_out + 1 }
+        if self.left_out == 0 || chosen(Sabotage::CompleteHistory) { 0 } else { self.left_out + 1 }
     }
 
     fn is_live(&self, hash: IdHash, at: Location) -> bool {
         self.old.contents.borrow().index().contains(hash, at.offset)
+            || chosen(Sabotage::CopyTheDead)
     }
 
     /// Carries a needle over whose header was read, if it lives. `limit` is the end of the log.
@@ -121,7 +123,10 @@ impl Copier {
                     return Ok(());
                 }
                 self.reader.fill(at.offset, at.len, limit).await?;
-                let previous = self.previous(hash, header.id).await?;
+                let previous = match chosen(Sabotage::KeepPrevious) {
+                    true => header.previous,
+                    false => self.previous(hash, header.id).await?,
+                };
                 match header.kind {
                     Kind::Manifest => self.carry_manifest(header, at, (hash, previous)).await,
                     _ => self.carry_bytes(header, at, (hash, previous)).await,
@@ -157,7 +162,7 @@ impl Copier {
         hash: IdHash,
         id: NeedleId,
     ) -> Result<u64, NotCompacted> {
-        if self.mode == Mode::Copy {
+        if self.mode == Mode::Copy || chosen(Sabotage::CatchUpWithoutRemoval) {
             return Ok(0);
         }
         if self.writer.is_pending(hash) {
@@ -197,6 +202,9 @@ impl Copier {
         let bytes = self.reader.bytes(at.offset, at.len);
         let is_whole =
             verify_meta(bytes, header, old).is_ok() && verify_data(bytes, header).is_ok();
+        if !is_whole && chosen(Sabotage::DropDamaged) {
+            return Ok(());
+        }
         let (offset, room) = self.writer.room(at.len).await?;
         room.copy_from_slice(bytes);
         let complete = self.writer.complete(NeedleHeader { previous, ..*header });
@@ -238,6 +246,7 @@ impl Copier {
                 Some(offset) => offset,
                 None => self.carry_part(header, *entry, sums).await?,
             };
+            let offset = if chosen(Sabotage::KeepPartOffsets) { entry.offset } else { offset };
             moved.push(PartEntry { offset, len: entry.len });
         }
         let layout = header.layout();
@@ -348,7 +357,8 @@ impl Copier {
         }
         let previous = self.previous(hash, header.id).await?;
         let age = self.old.handle.wall().saturating_sub(header.modified_ns);
-        if previous == 0 && age >= self.tombstone_keep_ns {
+        let is_old = age >= self.tombstone_keep_ns || chosen(Sabotage::DropTombstones);
+        if previous == 0 && is_old {
             self.left_out = self.left_out.max(header.version);
             return Ok(());
         }
@@ -404,6 +414,9 @@ impl Copier {
     /// # Errors
     /// See [`NotCompacted`].
     pub async fn carry_damaged_range(&mut self, range: EarlierRange) -> Result<(), NotCompacted> {
+        if chosen(Sabotage::DropDamagedRanges) {
+            return Ok(());
+        }
         let header = Loss::Range(range).header(self.old.handle.wall());
         self.add_record(header, self.old.hasher.hash(header.id)).await
     }

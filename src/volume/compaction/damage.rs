@@ -3,6 +3,7 @@
 
 use super::copier::{Copier, Mode};
 use super::not_compacted::NotCompacted;
+use crate::base::sabotage::{Sabotage, chosen};
 use crate::volume::error::IoError;
 use crate::volume::format::{
     HashPrefix, Kind, Loss, NeedleHeader, data_checksum, decode_header, footer_at,
@@ -41,6 +42,9 @@ impl Copier {
             return self.carry(&header, at, limit).await;
         }
         let footer = footer_at(bytes, incarnation, at.offset + at.len);
+        if chosen(Sabotage::LoseWithoutRecord) {
+            return Ok(());
+        }
         self.carried.lost += 1;
         let Some(footer) = footer else {
             let bits = self.old.contents.borrow().index().hash_bits();

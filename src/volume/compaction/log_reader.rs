@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::not_compacted::NotCompacted;
 use crate::base::limits::BLOCK;
+use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::background::WorkBuffer;
 use crate::volume::io::VolumeFile;
 
@@ -74,6 +75,9 @@ impl LogReader {
             self.buf.memory().copy_within(from..to, 0);
             self.end - start
         } else {
+            if start > self.end && self.end > 0 && chosen(Sabotage::ReadTheGaps) {
+                self.read_gap(start).await?;
+            }
             if start > self.end {
                 self.ahead = FIRST_READ;
             }
@@ -90,6 +94,18 @@ impl LogReader {
         Ok(())
     }
 
+    /// Reads everything from the end of the window to `to`, which is a mistake.
+    async fn read_gap(&mut self, to: u64) -> Result<(), NotCompacted> {
+        let mut at = self.end;
+        while at < to {
+            let end = to.min(at + self.capacity);
+            self.start = at;
+            self.read(at, end).await?;
+            at = end;
+        }
+        Ok(())
+    }
+
     /// Reads bytes `from..to` of the file to their place in the window.
     async fn read(&mut self, from: u64, to: u64) -> Result<(), NotCompacted> {
         let (at, len) = (to_usize(from - self.start), to_usize(to - from));
@@ -98,7 +114,7 @@ impl LogReader {
         self.buf.put_back(buf);
         self.bytes_read += to - from;
         let Err(error) = result else { return Ok(()) };
-        if !self.accept_losses {
+        if !self.accept_losses && !chosen(Sabotage::ZerosForUnreadable) {
             return Err(NotCompacted::Unreadable { offset: from, len: to - from, error });
         }
         let buf = self.buf.take();

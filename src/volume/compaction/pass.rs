@@ -3,6 +3,7 @@
 use super::copier::Copier;
 use super::not_compacted::NotCompacted;
 use crate::base::limits::{BLOCK, UNIT};
+use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::background::BackgroundRun;
 use crate::volume::Volume;
 use crate::volume::format::{
@@ -54,7 +55,8 @@ impl Pass<'_, '_> {
                 }
                 _ => position = self.carry_unknown(position).await?,
             }
-            if self.copier.writer.unsynced >= SYNC_INTERVAL {
+            let is_long = self.copier.writer.unsynced >= SYNC_INTERVAL;
+            if is_long && !chosen(Sabotage::OneLongFlush) {
                 self.copier.writer.sync().await?;
             }
             if position.at - step_from >= STEP {

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::log_reader::LogReader;
 use super::not_compacted::NotCompacted;
 use crate::base::limits::UNIT;
+use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::background::BackgroundRun;
 use crate::volume::Volume;
 use crate::volume::format::{
@@ -23,6 +24,9 @@ pub async fn read_back(
     run: &mut BackgroundRun<'_>,
     (from, to): (LogEnd, LogEnd),
 ) -> Result<u64, NotCompacted> {
+    if chosen(Sabotage::SkipReadBack) {
+        return Ok(0);
+    }
     let (incarnation, limit) = (new.superblock.incarnation, to.tail);
     let (mut at, mut last, mut damaged) = (from.tail, from, 0);
     while at < limit {

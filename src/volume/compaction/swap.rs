@@ -7,12 +7,14 @@ use super::copier::Copier;
 use super::not_compacted::NotCompacted;
 use super::pass::Pass;
 use crate::base::limits::BLOCK;
+use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::background::{BackgroundRun, Pace};
 use crate::runtime::buffer::Buf;
 use crate::runtime::op::{DirId, Op};
 use crate::runtime::within;
 use crate::volume::error::IoError;
-use crate::volume::format::{INCOMPAT_LOSSES, RISING_MAX, superblock_offsets};
+use crate::volume::format::{INCOMPAT_LOSSES, RISING_MAX, SuperblockState, superblock_offsets};
+use crate::volume::generation::remove::remove;
 use crate::volume::io::outcome;
 use crate::volume::log::reservation::Reservation;
 use crate::volume::names::volume_name;
@@ -63,30 +65,51 @@ impl Swap<'_> {
         let _change = self.slot.changes.lock(()).await;
         expect_compactable(self.old)?;
         let began = handle.now();
-        let deadline = began + GATE_DEADLINE_NS;
+        let deadline = match chosen(Sabotage::LongClosedGate) {
+            true => began + 60 * GATE_DEADLINE_NS,
+            false => began + GATE_DEADLINE_NS,
+        };
         let closed = self.slot.gate.close(deadline).await;
         let closed = closed.ok_or(NotCompacted::WritersHang)?;
-        let settled = within(handle, deadline, self.old.log.settle()).await;
-        settled.ok_or(NotCompacted::WritersHang)?;
+        if !chosen(Sabotage::SwapBeforeSettled) {
+            let settled = within(handle, deadline, self.old.log.settle()).await;
+            settled.ok_or(NotCompacted::WritersHang)?;
+        }
         expect_compactable(self.old)?;
         self.carry_rest().await?;
         let uploads = self.move_uploads().await?;
-        self.copier.writer.sync().await?;
-        self.write_hint().await?;
+        match chosen(Sabotage::LiveBeforeSync) {
+            true => self.copier.writer.flush().await?,
+            false => self.copier.writer.sync().await?,
+        }
+        if !chosen(Sabotage::HintAfterLive) {
+            self.write_hint().await?;
+        }
         self.expect_name().await?;
         let block = self.old.handle.pool().alloc(BLOCK as usize);
         let block =
             block.ok_or(NotCompacted::Io("get a buffer", IoError::Errno(nix::libc::ENOBUFS)))?;
         // From here on nothing fails but writes to the disks.
-        if self.dir != self.old.dir() {
+        if chosen(Sabotage::RemoveOldFirst) {
+            let superblock = &self.old.superblock;
+            let (volume, generation) = (superblock.volume, superblock.generation);
+            // The mistake is that it is gone, whether this succeeds or not.
+            let _ = remove(handle, self.old.dir(), volume, generation).await;
+        }
+        let is_early = chosen(Sabotage::OpenGateBeforeLive);
+        let closed = Some(closed).filter(|_| !is_early);
+        if self.dir != self.old.dir() && !chosen(Sabotage::MoveWithoutMark) {
             // A start that finds the old file only must not serve it any more.
             let marked = self.old.begin_move().await;
             marked.map_err(|_| NotCompacted::State(self.old.write_state()))?;
         }
         self.make_live(block).await?;
+        if chosen(Sabotage::HintAfterLive) {
+            self.write_hint().await?;
+        }
         // From here on the new generation counts.
         self.take_over(uploads);
-        if !on_swap(self.new) {
+        if !on_swap(self.new) && !chosen(Sabotage::ServeUnwatched) {
             tracing::error!(
                 volume = self.new.id().0,
                 "the file of the new generation cannot be monitored: the volume takes no more writes"
@@ -118,12 +141,18 @@ impl Swap<'_> {
                 places.push(UploadedPart { place: PartPlace::At(offset), len });
             }
             self.copier.writer.flush().await?;
-            self.new
-                .reserve_ahead(left)
-                .await
-                .map_err(|error| NotCompacted::Io("reserve space", error))?;
+            match self.new.reserve_ahead(left).await {
+                // Then it cannot be reserved in the log either.
+                Ok(()) | Err(IoError::Errno(nix::libc::ENOSPC)) => {}
+                Err(error) => return Err(NotCompacted::Io("reserve space", error)),
+            }
             let reservation = Reservation::new(self.new, left);
-            let reservation = reservation.ok_or(NotCompacted::UploadsDoNotFit)?;
+            let reservation = match reservation {
+                None if chosen(Sabotage::SwapWithoutRoom) => {
+                    Reservation::of_what_is_free(self.new, left)
+                }
+                reservation => reservation.ok_or(NotCompacted::UploadsDoNotFit)?,
+            };
             moved.push(MovedUpload { key, parts: places, reservation });
         }
         Ok(moved)
@@ -132,7 +161,9 @@ impl Swap<'_> {
     /// Writes the first tail hint of the new generation. It carries the highest version of the old one, so
     /// that versions go on rising.
     async fn write_hint(&self) -> Result<(), NotCompacted> {
-        self.new.log.raise_version(self.old.log.end().version);
+        if !chosen(Sabotage::ForgetHighestVersion) {
+            self.new.log.raise_version(self.old.log.end().version);
+        }
         let written = self.new.log.write_hint(&self.new.file, false).await;
         written.map_err(|error| NotCompacted::Io("write a tail hint", error))
     }
@@ -147,6 +178,7 @@ impl Swap<'_> {
             .map_err(|error| NotCompacted::Io("look at the name of the new file", error))?
         {
             1 => Ok(()),
+            _ if chosen(Sabotage::IgnoreName) => Ok(()),
             _ => Err(NotCompacted::Io("find the new file", IoError::Errno(nix::libc::ENOENT))),
         }
     }
@@ -158,7 +190,10 @@ impl Swap<'_> {
         let revision = new.revision.get() + 1;
         assert!(revision < RISING_MAX, "a new file has few revisions");
         new.revision.set(revision);
-        new.superblock_state.set(old.superblock_state.get());
+        new.superblock_state.set(match chosen(Sabotage::StateOfTheBegin) {
+            true => SuperblockState::Live,
+            false => old.superblock_state.get(),
+        });
         if self.copier.has_losses() {
             new.incompat.set(new.incompat.get() | INCOMPAT_LOSSES);
         }
@@ -169,7 +204,9 @@ impl Swap<'_> {
             buf = match new.file.write_block(buf, offset).await {
                 Ok(buf) => buf,
                 Err(error) if n == 0 => {
-                    old.lose_state(error);
+                    if !chosen(Sabotage::WriteWhileUndecided) {
+                        old.lose_state(error);
+                    }
                     return Err(NotCompacted::Undecided(error));
                 }
                 Err(error) => {
@@ -199,7 +236,9 @@ impl Swap<'_> {
                 upload.parts.len(),
                 "no part is added while the gate is closed"
             );
-            upload.parts = parts;
+            if !chosen(Sabotage::KeepUploadOffsets) {
+                upload.parts = parts;
+            }
             upload.reservation = reservation;
             new.contents.borrow_mut().properties_mut().hold_parts(upload.id);
         });
@@ -215,6 +254,9 @@ impl Swap<'_> {
 /// # Errors
 /// [`NotCompacted::State`].
 pub fn expect_compactable(volume: &Volume) -> Result<(), NotCompacted> {
+    if chosen(Sabotage::CompactAnyState) {
+        return Ok(());
+    }
     let state = volume.write_state();
     if volume.index_is_incomplete {
         return Err(NotCompacted::Incomplete);

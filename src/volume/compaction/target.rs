@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::not_compacted::NotCompacted;
 use super::order::CompactionOrder;
 use crate::base::limits::{BLOCK, LOG_START};
+use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::KeyLocks;
 use crate::runtime::background::SharedPace;
 use crate::runtime::op::{DirId, FileId, Op};
@@ -37,10 +38,13 @@ pub async fn create_target(
     let handle = &old.handle;
     let superblock = Superblock {
         incarnation: handle.random(),
-        parent: old.superblock.incarnation,
+        parent: if chosen(Sabotage::ForgetParent) { 0 } else { old.superblock.incarnation },
         generation: old.superblock.generation + 1,
-        state: SuperblockState::Building,
-        size: order.size,
+        state: match chosen(Sabotage::NeverBuilding) {
+            true => old.superblock_state.get(),
+            false => SuperblockState::Building,
+        },
+        size: if chosen(Sabotage::IgnoreSize) { old.superblock.size } else { order.size },
         store: order.store.unwrap_or(old.superblock.store),
         created_ns: handle.wall(),
         revision: 1,

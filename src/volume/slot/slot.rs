@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::compaction_progress::CompactionProgress;
 use super::uploads::Uploads;
+use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::{NeedleId, VolumeId};
 use crate::runtime::background::{BackgroundTask, Backoff};
 use crate::runtime::{Gate, Handle, KeyLocks, Pass};
@@ -112,8 +113,9 @@ impl Slot {
         if delay > 0 {
             self.handle.sleep_until(self.handle.now() + delay).await;
         }
+        let before = chosen(Sabotage::WriteToOldGeneration).then(|| self.volume());
         let pass = self.gate.enter().await;
-        Entered { volume: self.volume(), _pass: pass }
+        Entered { volume: before.unwrap_or_else(|| self.volume()), _pass: pass }
     }
 
     /// Enters the gate as a write does, until the result is dropped; for tests of writes that hang.

@@ -46,9 +46,15 @@ impl Slot {
         needle: NewNeedle,
         check: Check<'_>,
     ) -> Result<(Joined, Stored), Refusal> {
+        let early = self.look_up_early(&needle, check).await;
+        let needle = self.encode_early(needle)?;
         let entered = self.enter().await;
         let volume = &entered.volume;
-        let previous = match volume.decide(needle.id, needle.cookie, check).await {
+        let decided = match early {
+            Some(decided) => decided,
+            None => volume.decide(needle.id, needle.cookie, check).await,
+        };
+        let previous = match decided {
             Err(Refusal::Precondition) if chosen(Sabotage::LeakLock) => {
                 std::mem::forget(self.lock_id(volume.fresh_name().0).await);
                 return Err(Refusal::Precondition);
@@ -216,6 +222,31 @@ impl Slot {
         Ok(Some(volume.append_with_blocks(vec![tombstone]).await?))
     }
 
+    /// Decides before the gate, which is a mistake: the generation may be exchanged meanwhile.
+    async fn look_up_early(
+        &self,
+        needle: &NewNeedle,
+        check: Check<'_>,
+    ) -> Option<Result<u64, Refusal>> {
+        if !chosen(Sabotage::GateAfterLookUp) {
+            return None;
+        }
+        Some(self.volume().decide(needle.id, needle.cookie, check).await)
+    }
+
+    /// Encodes a manifest before the gate, which is a mistake: its parts may be moved meanwhile.
+    fn encode_early(&self, mut needle: NewNeedle) -> Result<NewNeedle, Refusal> {
+        if let Some(body) = needle.draft.multipart
+            && chosen(Sabotage::ManifestBeforeGate)
+        {
+            let log_end = self.volume().superblock.log_end();
+            let out = needle.draft.data_mut();
+            self.uploads
+                .with(body.upload, |upload| upload.encode_manifest(body.len, log_end, out))?;
+        }
+        Ok(needle)
+    }
+
     /// Waits until no other write holds the lock of `id`.
     async fn lock_id(&self, id: NeedleId) -> Locked<NeedleId> {
         let id = if chosen(Sabotage::NoLocks) { self.volume().fresh_name().0 } else { id };
@@ -234,8 +265,11 @@ impl Slot {
         let mut reserved = 0;
         if let Some(body) = needle.draft.multipart {
             let out = needle.draft.data_mut();
+            let is_encoded = chosen(Sabotage::ManifestBeforeGate);
             reserved = self.uploads.with(body.upload, |upload| {
-                upload.encode_manifest(body.len, volume.superblock.log_end(), out)?;
+                if !is_encoded {
+                    upload.encode_manifest(body.len, volume.superblock.log_end(), out)?;
+                }
                 Ok(volume.log.take_reserved(upload.reservation.key(), u64::MAX))
             })?;
         }

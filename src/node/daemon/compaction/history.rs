@@ -1,5 +1,6 @@
 //! What happened to a volume so far, as far as the policy needs it.
 
+use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::background::Backoff;
 
 /// Pause of the policy after a compaction that failed (nanoseconds): it doubles with each failure in a row.
@@ -52,7 +53,8 @@ impl VolumeHistory {
 
     /// Whether the policy must leave the volume alone.
     pub fn is_paused(&self, now: u64) -> bool {
-        now < self.failures.not_before() || now < self.cancelled_until
+        let failed = now < self.failures.not_before() && !chosen(Sabotage::RetryAtOnce);
+        failed || now < self.cancelled_until
     }
 
     /// Whether the dead bytes that the last compaction kept must be counted again.

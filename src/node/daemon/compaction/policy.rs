@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 
+use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::VolumeId;
 use crate::node::board::VolumeState;
 
@@ -101,7 +102,8 @@ impl PolicyRules {
     /// Whether a volume must be compacted now to remove dead bytes in time: three quarters of the time have
     /// passed. Bytes that outlived a compaction are not a reason for another one.
     fn must_erase(&self, volume: &VolumeFigures) -> bool {
-        let Some(within) = self.erase_within_ns else { return false };
+        let within = self.erase_within_ns.filter(|_| !chosen(Sabotage::IgnoreEraseWithin));
+        let Some(within) = within else { return false };
         volume.oldest_dead_ns > volume.compacted_ns
             && self.dead_for_ns(volume) > within / 4 * 3
             && (self.is_open || self.is_overdue(volume))
@@ -129,7 +131,8 @@ impl PolicyRules {
         let disk = |volume: &VolumeFigures| disks.get(volume.disk).copied().unwrap_or_default();
         garbage.retain(|volume| self.has_garbage(volume, disk(volume)));
         garbage.sort_by_key(|volume| {
-            (Reverse(volume.idle_ns), Reverse(volume.reclaimable), volume.id)
+            let idle_ns = if chosen(Sabotage::HotFirst) { 0 } else { volume.idle_ns };
+            (Reverse(idle_ns), Reverse(volume.reclaimable), volume.id)
         });
         erase.into_iter().chain(garbage).map(|volume| volume.id).collect()
     }
