@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use common::{COOKIE, Process, bytes, draft, pool, read_large, upload};
 use compaction_support::{
-    Model, NEW, OLD, compact, expected_of, filled, id, names, order, reopened, started,
+    Model, NEW, OLD, SIZE, compact, expected_of, filled, id, names, order, reopened, started,
 };
 use hayloft::runtime::buffer::Pool;
 use hayloft::runtime::sim::disk::Image;
@@ -386,4 +386,19 @@ fn bytes_of_a_deleted_object_are_in_no_file_afterwards() {
     assert!(holds(&process, &secret[..64]) && holds(&process, &kept[..64]));
     compact(&mut process, &slot).unwrap();
     assert!(!holds(&process, &secret[..64]) && holds(&process, &kept[..64]));
+}
+
+#[test]
+fn compaction_ends_in_the_smallest_pool() {
+    let mut process = Process::start(1, &Image::default(), &pool(8 << 20));
+    process.create(SIZE);
+    let slot = process.open_as(expected_of(0)).unwrap();
+    process.put(&slot, id(1), b"stays").unwrap();
+    let (compacted, handle) = (Rc::clone(&slot), process.runtime.handle().clone());
+    slot.compaction_task().start(async move {
+        compacted.compact(&order(), &|_| true).await.unwrap();
+    });
+    process.run(async move { handle.sleep_until(handle.now() + 60_000_000_000).await });
+    assert_eq!(slot.volume().generation(), 1);
+    assert_eq!(process.get(&slot, id(1)).unwrap(), b"stays");
 }

@@ -27,8 +27,20 @@ enum Step {
     Allocate(usize, u64, u64),
     SetLen(usize, u64),
     Len(usize),
-    Write { file: usize, offset: u64, lens: Vec<u32>, seed: u64, durable: bool },
-    Read { file: usize, offset: u64, len: u32 },
+    /// Whether a file has a name.
+    IsNameOf(usize, usize),
+    Write {
+        file: usize,
+        offset: u64,
+        lens: Vec<u32>,
+        seed: u64,
+        durable: bool,
+    },
+    Read {
+        file: usize,
+        offset: u64,
+        len: u32,
+    },
     Sync(usize),
     SyncDir,
     Rename(usize, usize, bool),
@@ -42,7 +54,7 @@ fn script(seed: u64) -> Vec<Step> {
     let mut steps = vec![Step::Create(0), Step::Allocate(0, 0, 1 << 20)];
     for _ in 0..STEPS {
         let (file, name) = (draw(4) as usize, draw(3) as usize);
-        steps.push(match draw(16) {
+        steps.push(match draw(17) {
             0 => Step::Create(name),
             1 => Step::Open(name, draw(3) > 0),
             2 if draw(2) == 0 => Step::SetLen(file, draw(400) * 4096),
@@ -61,6 +73,7 @@ fn script(seed: u64) -> Vec<Step> {
             12 => Step::Sync(file),
             13 => [Step::SyncDir, Step::Close(file)][draw(2) as usize].clone(),
             14 => Step::Rename(name, draw(3) as usize, draw(2) == 0),
+            15 => Step::IsNameOf(file, name),
             _ => Step::Unlink(name),
         });
     }
@@ -96,6 +109,10 @@ async fn play(handle: Handle, dir: PathBuf, steps: Vec<Step>) -> Vec<Outcome> {
                 (Op::Rename { dir, from: name(*from), to: name(*to), replace: *replace }, false)
             }
             Step::Unlink(n) => (Op::Unlink { dir, name: name(*n) }, false),
+            Step::IsNameOf(n, named) => {
+                let Some(file) = file(*n) else { continue };
+                (Op::IsNameOf { dir, name: name(*named), file }, false)
+            }
             Step::Allocate(n, ..)
             | Step::SetLen(n, _)
             | Step::Len(n)
@@ -173,6 +190,7 @@ fn run<D: Driver>(
 fn simulated_disk_and_ring_return_the_same_results() {
     let (mut differences, mut steps) = (0, 0);
     let mut seen = std::collections::BTreeSet::new();
+    let mut names = std::collections::BTreeSet::new();
     for seed in 1..=SCRIPTS {
         let sim_pool = pool(16 << 20);
         let world = World::new(seed, &Image::default());
@@ -187,6 +205,8 @@ fn simulated_disk_and_ring_return_the_same_results() {
         let real = run(&mut ring, &ring_pool, dir.path().to_path_buf(), seed);
 
         seen.extend(real.iter().map(|(_, result, _)| *result));
+        let asked = real.iter().filter(|(step, ..)| step.starts_with("IsNameOf"));
+        names.extend(asked.map(|(_, result, _)| *result));
         for (n, (simulated, real)) in simulated.iter().zip(&real).enumerate() {
             if simulated != real {
                 differences += 1;
@@ -199,6 +219,7 @@ fn simulated_disk_and_ring_return_the_same_results() {
     }
     println!("{SCRIPTS} scripts, {steps} steps, {differences} differences");
     assert_eq!(differences, 0);
+    assert!(names.contains(&0) && names.contains(&1), "answers about names: {names:?}");
     for errno in [2, 9, 17, 22] {
         assert!(
             seen.contains(&-errno),

@@ -17,7 +17,7 @@ use hayloft::node::metrics::ReadMetric;
 use hayloft::runtime::sim::fault::WRITE_AFTER_FAILURE;
 use hayloft::runtime::sim::{Fault, World};
 use hayloft::runtime::split_mix;
-use node::{Counts, DiskStates, Memory, Node, Plan, Seen, SharedSeen, Until};
+use node::{Counts, DiskStates, Memory, Missing, Node, Plan, Seen, SharedSeen, Stage, Until};
 
 /// Number of seeds in the test suite.
 const SEEDS: u64 = 200;
@@ -25,7 +25,7 @@ const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
 
 /// Events that must occur in a run with [`SEEDS`] seeds.
-const REQUIRED_EVENTS: [&str; 31] = [
+const REQUIRED_EVENTS: &[&str] = &[
     "answers",
     "batches",
     "batches proven by one photo",
@@ -57,6 +57,29 @@ const REQUIRED_EVENTS: [&str; 31] = [
     "volumes created",
     "volumes deleted",
     "volumes lost",
+    // Of compactions; an exchange is that of two generations.
+    "batches across an exchange",
+    "compactions begun",
+    "compactions cancelled",
+    "compactions failed: no space",
+    "compactions failed: other errors",
+    "compactions finished",
+    "compactions paused",
+    "compactions refused",
+    "compactions resumed",
+    "disks filled",
+    "kills before a removal",
+    "kills during an exchange",
+    "kills during copying",
+    "losses of old files",
+    "power cuts before a removal",
+    "power cuts during an exchange",
+    "power cuts during copying",
+    "reads across an exchange",
+    "second directory missing at a start",
+    "volumes moved",
+    "volumes resized",
+    "writes across an exchange",
 ];
 
 /// Counts of events, and a hash of the whole run.
@@ -94,6 +117,9 @@ impl Tally {
         self.count("messages between shards", messages);
         let volumes = node.metrics.volumes();
         self.count("checkpoints", volumes.iter().map(|volume| volume.checkpoints.get()).sum());
+        for (what, count) in node.causes.compactions.counts() {
+            self.count(what, count);
+        }
         self.hash = self.hash.rotate_left(1) ^ node.world.hash();
     }
 }
@@ -133,18 +159,33 @@ impl Simulation<'_> {
         all[usize::try_from(self.draw(all.len() as u64)).unwrap()]
     }
 
-    /// Runs one life of the node. Returns the world after it.
-    fn live(&mut self, world: World, life: u64) -> World {
-        let mut absent = Vec::new();
+    /// Draws the disks that are missing in a life.
+    fn missing(&mut self) -> Missing {
+        let mut missing = Missing::default();
         if self.plan.faults && self.plan.volumes > 1 && self.draw(8) == 0 {
-            absent.push(VolumeId(
-                1 + u32::try_from(self.draw(u64::from(self.plan.volumes))).unwrap(),
-            ));
+            let volume = 1 + u32::try_from(self.draw(u64::from(self.plan.volumes))).unwrap();
+            missing.volumes.insert(VolumeId(volume));
             self.tally.count("disks missing at a start", 1);
         }
+        if self.plan.faults && self.plan.compactions && self.draw(5) == 0 {
+            missing.second = true;
+            self.tally.count("second directory missing at a start", 1);
+        }
+        missing
+    }
+
+    /// Runs one life of the node. Returns the world after it.
+    fn live(&mut self, world: World, life: u64) -> World {
+        let missing = self.missing();
         let (plan, seed) = (self.plan, self.seed);
-        let mut node =
-            Node::start(world.clone(), &plan, self.memory, seed ^ life, &self.disk_states, &absent);
+        let mut node = Node::start(
+            world.clone(),
+            &plan,
+            self.memory,
+            seed ^ life,
+            &self.disk_states,
+            &missing,
+        );
         if plan.faults && self.draw(3) == 0 {
             let fault = self.one_of(&[
                 Fault::Errno(EIO),
@@ -158,7 +199,8 @@ impl Simulation<'_> {
             self.tally.count("faults", 1);
         }
         node.clients(seed ^ (life << 8), 5 + self.draw(40), &self.seen);
-        node.operator(seed ^ (life << 16), self.draw(6), &self.seen);
+        let most = if plan.compactions { 14 } else { 6 };
+        node.operator(seed ^ (life << 16), self.draw(most), &self.seen);
         let end = self.one_of(&ENDS);
         self.run_to(&mut node, end);
         self.tally.add_node(&node);
@@ -171,20 +213,32 @@ impl Simulation<'_> {
         let world = if end == End::Kill {
             World::after_kill(next, &wreck)
         } else {
-            let odds = self.draw(5);
+            let (odds, changes) = (self.draw(5), wreck.changes());
+            let changes = changes - usize::try_from(self.draw(changes as u64 + 1)).unwrap();
             let mut lost = 0;
             let survives = |_| {
                 let survives = self.draw(4) < odds;
                 lost += u64::from(!survives);
                 survives
             };
-            let image = wreck.image(survives, wreck.changes());
+            let image = wreck.image(survives, changes);
             self.tally.count("sectors lost", lost);
             World::new(next, &image)
         };
         world.skip_to(now + 1_000_000);
         self.tally.count("virtual seconds", now / 1_000_000_000);
         world
+    }
+
+    /// Runs until a compaction is in a certain stage, and some more events.
+    fn run_to_stage(&mut self, node: &mut Node) {
+        let stage =
+            self.one_of(&[Stage::Copying, Stage::Exchange, Stage::Exchange, Stage::Removal]);
+        node.run(Until::Stage(stage));
+        if stage == Stage::Copying {
+            let until = node.world.operations() + self.draw(60);
+            node.run(Until::Operation(until));
+        }
     }
 
     fn run_to(&mut self, node: &mut Node, end: End) {
@@ -200,7 +254,12 @@ impl Simulation<'_> {
             // Ends at an operation, not at a time, since most of the time nothing happens.
             let until = node.world.operations() + 1 + self.draw(100);
             let is_write = end != End::StopWithRequests && self.draw(2) == 0;
-            node.run(if is_write { Until::Write(until) } else { Until::Operation(until) });
+            let until = if is_write { Until::Write(until) } else { Until::Operation(until) };
+            if self.plan.compactions && self.draw(3) > 0 {
+                self.run_to_stage(node);
+            } else {
+                node.run(until);
+            }
         }
         if matches!(end, End::Stop | End::StopWithRequests) {
             if end == End::StopWithRequests {
@@ -209,6 +268,7 @@ impl Simulation<'_> {
             }
             node.drain();
             assert!(node.run(Until::Drained), "the node does not stop");
+            node.causes.explain_files();
         }
         let what = match end {
             End::Kill => "kills",
@@ -217,13 +277,43 @@ impl Simulation<'_> {
             End::StopWithRequests => "stops with requests in flight",
         };
         self.tally.count(what, 1);
+        let stages = if self.plan.compactions { node.stages() } else { Vec::new() };
+        for stage in stages {
+            let of = |all: [&'static str; 3]| all[stage as usize];
+            self.tally.count(
+                match end {
+                    End::Kill => of([
+                        "kills during copying",
+                        "kills during an exchange",
+                        "kills before a removal",
+                    ]),
+                    End::PowerCut | End::PowerCutWhenIdle => of([
+                        "power cuts during copying",
+                        "power cuts during an exchange",
+                        "power cuts before a removal",
+                    ]),
+                    End::Stop | End::StopWithRequests => of([
+                        "stops that leave an unfinished file",
+                        "stops during an exchange",
+                        "stops that leave an old file",
+                    ]),
+                },
+                1,
+            );
+        }
     }
 
     /// The last life: no faults, all disks present. Reads every object and checks the accounting.
     fn final_life(&mut self, world: &World) {
         let calm = Plan { faults: false, drain_ns: 30_000_000_000, ..self.plan };
-        let mut node =
-            Node::start(world.clone(), &calm, self.memory, self.seed, &self.disk_states, &[]);
+        let mut node = Node::start(
+            world.clone(),
+            &calm,
+            self.memory,
+            self.seed,
+            &self.disk_states,
+            &Missing::default(),
+        );
         assert!(node.run(Until::Ready), "volumes are still being recovered");
         node.settle();
         node.check(self.seed, &self.seen);

@@ -1,6 +1,8 @@
 //! Causes of refusals and of volume states of a simulated node. A refusal or state without a known cause is a
 //! bug of the node.
 
+mod compaction;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -13,6 +15,11 @@ use hayloft::runtime::sim::World;
 use hayloft::runtime::sim::history::Answer;
 
 use super::SECOND;
+use super::files::{self, VolumeFile};
+use super::monitor::Monitor;
+use compaction::Compactions;
+
+pub use compaction::Order;
 
 /// Longest time until the node notices that the client of an upload has disconnected (ns). The reservation is
 /// held until then.
@@ -44,6 +51,8 @@ pub enum ChangeKind {
     Fence,
     /// Its disk is removed.
     Unplug,
+    /// Its compaction is cancelled.
+    Cancel,
 }
 
 impl ChangeKind {
@@ -53,7 +62,7 @@ impl ChangeKind {
             Self::ReadOnly => Some(READ_ONLY),
             Self::Writable | Self::Create => Some(WRITABLE),
             Self::Delete => Some(NOTHING),
-            Self::Fence | Self::Unplug => None,
+            Self::Fence | Self::Unplug | Self::Cancel => None,
         }
     }
 }
@@ -95,7 +104,7 @@ impl OnDisk {
 
 /// Possible states on disk of all volumes; kept across restarts.
 #[derive(Default)]
-pub struct DiskStates(RefCell<BTreeMap<VolumeId, OnDisk>>);
+pub struct DiskStates(RefCell<BTreeMap<VolumeId, OnDisk>>, RefCell<BTreeSet<VolumeId>>);
 
 impl DiskStates {
     fn of(&self, volume: VolumeId) -> OnDisk {
@@ -104,6 +113,16 @@ impl DiskStates {
 
     fn set(&self, volume: VolumeId, on_disk: OnDisk) {
         self.0.borrow_mut().insert(volume, on_disk);
+    }
+
+    /// Records that a volume was to be moved to another data directory.
+    pub fn note_move(&self, volume: VolumeId) {
+        self.1.borrow_mut().insert(volume);
+    }
+
+    /// Whether the current file of a volume may be in either data directory.
+    fn may_be_elsewhere(&self, volume: VolumeId) -> bool {
+        self.1.borrow().contains(&volume)
     }
 
     /// Asserts that a start may find, or not find, the file of a volume, and records the result.
@@ -150,17 +169,34 @@ pub struct RequestInfo {
     pub was_recovering: bool,
 }
 
+/// Disks that are missing in one life of a node.
+#[derive(Clone, Debug, Default)]
+pub struct Missing {
+    /// Volumes whose files are all missing.
+    pub volumes: BTreeSet<VolumeId>,
+    /// Whether the second data directory is missing.
+    pub second: bool,
+}
+
+impl Missing {
+    pub fn is_something(&self) -> bool {
+        self.second || !self.volumes.is_empty()
+    }
+}
+
 /// The possible causes in one life of a node.
 pub struct Causes {
     world: World,
     metrics: Arc<Metrics>,
     disk_states: Rc<DiskStates>,
+    monitor: Arc<Monitor>,
+    pub compactions: Compactions,
+    /// What is missing.
+    missing: Missing,
     /// Volumes that this node may have.
     all: Vec<VolumeId>,
     /// Volumes that this node has.
     present: RefCell<BTreeSet<VolumeId>>,
-    /// Volumes whose disk is missing.
-    absent: BTreeSet<VolumeId>,
     /// Volumes that may have been read-only at the start.
     read_only: BTreeSet<VolumeId>,
     changes: RefCell<Vec<Change>>,
@@ -190,8 +226,9 @@ impl Causes {
         world: World,
         metrics: Arc<Metrics>,
         disk_states: Rc<DiskStates>,
+        monitor: Arc<Monitor>,
         present: &[VolumeId],
-        absent: &[VolumeId],
+        missing: Missing,
         (volumes, buffers): (u32, u64),
     ) -> Self {
         let may_be = |volume: &VolumeId| disk_states.of(*volume).read_only;
@@ -200,9 +237,11 @@ impl Causes {
             world,
             metrics,
             disk_states,
+            monitor,
+            compactions: Compactions::default(),
+            missing,
             all: (1..=volumes).map(VolumeId).collect(),
             present: RefCell::new(present.iter().copied().collect()),
-            absent: absent.iter().copied().collect(),
             changes: RefCell::default(),
             uploads: RefCell::default(),
             read_only_since: RefCell::default(),
@@ -297,6 +336,13 @@ impl Causes {
         }
     }
 
+    /// Records that nothing was done: the change explains nothing.
+    pub fn end_void(&self, number: usize) {
+        self.end_refused(number);
+        // Overlaps no interval.
+        self.changes.borrow_mut()[number].from = u64::MAX;
+    }
+
     /// Records the end of a completed change.
     pub fn end_done(&self, number: usize) {
         self.end_unknown(number);
@@ -324,7 +370,7 @@ impl Causes {
                 read_only_since.remove(&volume);
                 present.remove(&volume);
             }
-            ChangeKind::Fence | ChangeKind::Unplug => {}
+            ChangeKind::Fence | ChangeKind::Unplug | ChangeKind::Cancel => {}
         }
     }
 
@@ -376,12 +422,16 @@ impl Causes {
         faults
     }
 
-    /// Whether an operation on the files of a volume failed in this life. Directories have no name.
+    /// Whether an operation on the files of a volume failed in this life, or on its current file.
+    /// Directories have no name.
     fn failed(&self, volume: VolumeId, writes_only: bool) -> bool {
-        let (prefix, file) = (format!("{volume}."), format!("{volume}.0.vol"));
+        let current = self.monitor.current(volume).map(VolumeFile::name);
         self.world.met().iter().any(|met| {
-            let named = if writes_only { met.name == file } else { met.name.starts_with(&prefix) };
-            named || (!writes_only && met.name.is_empty())
+            let is_beside = || VolumeFile::beside(&met.name).is_some_and(|it| it.volume == volume);
+            match writes_only {
+                true => current.as_ref() == Some(&met.name),
+                false => met.name.is_empty() || is_beside(),
+            }
         })
     }
 
@@ -389,23 +439,54 @@ impl Causes {
         self.changed(Some(volume), 0, now, &[ChangeKind::Fence, ChangeKind::Unplug])
             // Its name was removed, but the removal may not be durable.
             || self.changed(Some(volume), 0, now, &[ChangeKind::Delete])
+            || self.monitor.has_refused(volume)
+    }
+
+    /// Whether a write to the volume may have failed, or what a start would find is not known.
+    fn is_poisoned(&self, volume: VolumeId) -> bool {
+        self.failed(volume, true) || self.compactions.is_undecided(volume)
+    }
+
+    /// Whether the volume may not be opened.
+    fn is_unopened(&self, volume: VolumeId) -> bool {
+        let is_elsewhere = self.missing.second && self.disk_states.may_be_elsewhere(volume);
+        is_elsewhere || self.failed(volume, false)
+    }
+
+    /// Whether the blocks of the file could not be reserved.
+    fn has_no_blocks(&self, volume: VolumeId) -> bool {
+        let is_partial = self.monitor.current(volume).is_some_and(|file| file.generation > 0);
+        is_partial
+            && (self.had_no_space() || self.failed(volume, true) || self.metrics.board.draining())
     }
 
     fn is_near_full(&self, volume: VolumeId, asked: &RequestInfo, now: u64) -> bool {
         // Or it was nearly full when it was deleted.
         let retired = self.retired.borrow();
         let retired = retired.iter().filter(|retired| retired.board.info.id == volume).cloned();
-        let mut figures = self.metrics.volume(volume).into_iter().chain(retired);
+        let figures = self.metrics.volume(volume).into_iter().chain(retired);
+        let figures = figures.map(|of| (of.board.size_bytes.get(), of.board.used_bytes.get()));
+        let former = self.compactions.former(volume, asked);
+        let mut figures =
+            figures.chain(former.iter().map(|of| (of.size, of.used))).collect::<Vec<_>>();
+        // The figures of a generation are shown a little later than it is the current one.
+        let since = asked.called.saturating_sub(FIGURES_DELAY_NS);
+        if self.compactions.was_exchanged(volume, since, now)
+            && let Some(size) = self.compactions.smallest(volume)
+        {
+            let used = figures.iter().map(|(_, used)| *used).max();
+            figures.extend(used.map(|used| (size, used)));
+        }
         let uploads = self.uploads.borrow();
         let claimed = uploads.iter().filter(|upload| {
             upload.volume.is_none_or(|of| of == volume) && upload.is_held(asked.called, now)
         });
         let claimed = claimed.map(|upload| upload.cost).sum::<u64>() + (8 << 10);
-        figures.any(|of| {
-            let size = of.board.size_bytes.get();
+        let is_near = |(size, used): &(u64, u64)| {
             let reserve = if asked.is_delete { 0 } else { size / 16 };
-            of.board.used_bytes.get() + claimed > size - reserve
-        })
+            used + claimed > size - reserve
+        };
+        figures.iter().any(is_near) || self.has_no_blocks(volume)
     }
 
     /// Records the last figures of a deleted volume.
@@ -443,7 +524,11 @@ impl Causes {
         let closed = closed.or_else(|| self.read_only.contains(&volume).then_some(0));
         let reopened = of(ChangeKind::Writable).chain(of(ChangeKind::Create));
         let reopened = reopened.filter(|change| change.is_done && change.until < asked.called);
-        closed > reopened.map(|change| change.from).max()
+        // If a write of the exchange of generations failed, the state on disk is not known.
+        let is_compacted = self.monitor.current(volume).is_some_and(|file| file.generation > 0);
+        let is_unknown =
+            self.compactions.is_undecided(volume) || (is_compacted && self.failed(volume, true));
+        closed > reopened.map(|change| change.from).max() || is_unknown
     }
 
     /// Whether a refusal with this message has a cause.
@@ -457,19 +542,19 @@ impl Causes {
         let present = || self.present().into_iter();
         match reason {
             "the volume is being recovered" => asked.was_recovering,
-            "the volume could not be opened" => holds(&|volume| self.failed(volume, false)),
+            "the volume could not be opened" => holds(&|volume| self.is_unopened(volume)),
             "the daemon is shutting down" => {
                 let deleted = self.changed(asked.volume, called, now, &[ChangeKind::Delete]);
                 self.metrics.board.draining() || deleted
             }
             "no buffer is free; try again" => self.is_short_of_buffers(asked),
             "volume not available: a data directory is missing" => {
-                !self.absent.is_empty() && holds(&|volume| self.is_away(volume, asked, now))
+                self.missing.is_something() && holds(&|volume| self.is_away(volume, asked, now))
             }
             "no such volume" => holds(&|volume| self.is_away(volume, asked, now)),
             "the volume is read-only" => holds(&|volume| self.is_read_only(volume, asked, now)),
             "the volume takes no writes until the daemon is restarted: one failed, or its file was lost" => {
-                holds(&|volume| self.failed(volume, true) || self.is_fenced(volume, now))
+                holds(&|volume| self.is_poisoned(volume) || self.is_fenced(volume, now))
             }
             "the volume is full" => holds(&|volume| self.is_near_full(volume, asked, now)),
             "every volume is full" => present().all(|volume| {
@@ -490,7 +575,12 @@ impl Causes {
 
     /// Whether volumes can be created: not while a disk is missing, which may contain a volume of that id.
     pub fn may_create(&self) -> bool {
-        self.absent.is_empty()
+        !self.missing.is_something()
+    }
+
+    /// Whether volumes can be deleted: not while a file of them may be missing, which would be back later.
+    pub fn may_delete(&self) -> bool {
+        !self.missing.is_something()
     }
 
     /// Asserts that a refused HEAD, whose response has no message, has a cause.
@@ -534,7 +624,12 @@ impl Causes {
 
     /// Asserts that a connection closed by the node before its answer has a cause.
     pub fn explain_silence(&self, asked: &RequestInfo) {
-        let failed = asked.volume.is_some_and(|volume| self.failed(volume, false));
+        let now = self.world.now();
+        let failed = asked.volume.is_some_and(|volume| {
+            // A download ends if its photo was replaced or deleted and the generation was exchanged.
+            let was_exchanged = self.compactions.was_exchanged(volume, asked.called, now);
+            was_exchanged || self.failed(volume, false)
+        });
         assert!(
             failed || self.metrics.board.draining() || self.is_short_of_buffers(asked),
             "no cause for a request without an answer: {asked:?} at {}",
@@ -555,9 +650,10 @@ impl Causes {
                 Shown::ReadOnly => {
                     on_disk.read_only || self.changed(Some(volume), 0, now, &[ChangeKind::ReadOnly])
                 }
-                Shown::Poisoned => self.failed(volume, true),
-                Shown::Lost => self.is_fenced(volume, now),
-                Shown::Failed => self.failed(volume, false),
+                Shown::Poisoned => self.is_poisoned(volume),
+                // The name of the file is compared with it when it is opened.
+                Shown::Lost => self.is_fenced(volume, now) || self.failed(volume, true),
+                Shown::Failed => self.is_unopened(volume),
             };
             assert!(
                 has_cause,
@@ -574,5 +670,38 @@ impl Causes {
             self.metrics.board.volume(*volume).is_some_and(|found| found.state.get().serves())
         };
         self.present().into_iter().filter(open).collect()
+    }
+
+    /// Names of the files of the volumes that are open.
+    pub fn open_files(&self) -> BTreeSet<String> {
+        let current = |volume| self.monitor.current(volume).expect("an open file is monitored");
+        self.open_volumes().into_iter().map(|volume| current(volume).name()).collect()
+    }
+
+    /// Asserts that each volume has one file and at most the checkpoint of that file, unless something
+    /// failed in this life.
+    pub fn explain_files(&self) {
+        let names = self.world.names();
+        for volume in self.present() {
+            let current = self.monitor.current(volume);
+            let is_beside =
+                |name: &&String| VolumeFile::beside(name).is_some_and(|file| file.volume == volume);
+            let others: Vec<_> = names.iter().filter(is_beside).collect();
+            let allowed = current.map(|file| {
+                let name = file.name();
+                [name.replace(".vol", ".ckpt"), name]
+            });
+            let is_allowed = |name: &&&String| allowed.iter().flatten().any(|it| it == **name);
+            let is_single = others.iter().all(|name| is_allowed(&name))
+                && files::of_volume(&names, volume).len() == 1;
+            let has_cause = self.is_unopened(volume)
+                || self.compactions.is_undecided(volume)
+                || self.is_recovering(Some(volume));
+            assert!(
+                is_single || has_cause,
+                "no cause for the files {others:?}; the current one is {current:?}: {}",
+                self.pending()
+            );
+        }
     }
 }

@@ -218,13 +218,20 @@ impl Client {
         }
         if matches!(answer, Answer::Created | Answer::Replaced | Answer::Stored | Answer::Deleted) {
             self.causes.note_write(name.0, event.called);
+            self.across(name, event.called, "writes across an exchange");
         }
+    }
+
+    /// Counts an answered operation during which the generation was exchanged.
+    fn across(&self, name: Name, called: u64, what: &'static str) {
+        self.causes.compactions.note_answer(name.0, called, self.handle.now(), what);
     }
 
     fn read(&self, name: Name, called: u64, action: Action, answer: Answer) {
         if !matches!(answer, Answer::Unknown | Answer::Refused) {
             let event = self.event(called, action, answer);
             self.seen.borrow_mut().record(name, event);
+            self.across(name, called, "reads across an exchange");
         }
     }
 
@@ -251,6 +258,9 @@ impl Client {
         };
         if matches!(reply.status, 201 | 204) {
             assert_eq!(reply.etag(), Some(value.etag), "entity tag of the stored value");
+        }
+        if matches!(reply.status, 201 | 204) && value.len > 1 << 20 {
+            self.across(name, event.called, "large bodies across an exchange");
         }
         self.answered(name, at, event, answer);
     }
@@ -342,6 +352,7 @@ impl Client {
                 .collect();
             assert_eq!(stored, names);
             self.count("batches");
+            self.across(names[0], begun[0].1.called, "batches across an exchange");
         }
         for (name, (at, event)) in names.iter().zip(begun) {
             self.answered(*name, at, event, answer);

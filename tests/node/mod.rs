@@ -3,8 +3,11 @@
 
 mod causes;
 mod client;
+mod files;
+mod monitor;
 mod operator;
 mod seen;
+mod stage;
 mod wire;
 
 use std::cell::{Cell, RefCell};
@@ -28,22 +31,26 @@ use hayloft::runtime::{Runtime, split_mix};
 use hayloft::volume::{self, Checkpointing, Expected, Preallocation, Superblock, SuperblockState};
 
 use causes::Causes;
+use files::{DIRECTORIES, SECOND_DIRECTORY, STORES, VolumeFile};
+use monitor::Monitor;
 use operator::Operator;
 
-pub use causes::DiskStates;
+pub use causes::{DiskStates, Missing};
 pub use seen::{Counts, Seen};
+pub use stage::Stage;
 
 /// Operations that all clients saw.
 pub type SharedSeen = Rc<RefCell<Seen>>;
 
-const STORE: [u8; 16] = *b"a store of tests";
 const SECOND: u64 = 1_000_000_000;
 /// Memory of each shard and of the clients (bytes).
-const POOL: usize = 6 << 20;
+const POOL: usize = 8 << 20;
 /// Limit of the length of a batch (bytes).
 const BATCH_MAX: u64 = 2 << 20;
 /// Sizes of volumes (bytes).
 const SIZES: [u64; 3] = [6 << 20, 2 << 20, 1 << 20];
+/// Blocks of the disk of a node whose volumes are compacted: enough, unless another program takes them.
+const CAPACITY: usize = 40_000;
 /// Largest number of volumes of a node.
 const VOLUMES: u32 = 3;
 /// Limit of a run: all requests must be answered within this time (virtual seconds).
@@ -71,6 +78,8 @@ pub struct Plan {
     pub drain_ns: u64,
     /// Longest pause of a client between two requests (ns).
     pub pause_ns: u64,
+    /// Whether volumes are compacted.
+    pub compactions: bool,
 }
 
 impl Plan {
@@ -78,7 +87,7 @@ impl Plan {
     pub fn draw(seed: u64) -> Self {
         let mut state = seed;
         let mut draw = |below: u64| split_mix(&mut state) % below;
-        Self {
+        let plan = Self {
             shards: 1 + usize::try_from(draw(3)).unwrap(),
             volumes: 1 + u32::try_from(draw(u64::from(VOLUMES))).unwrap(),
             clients: 2 + draw(5),
@@ -91,7 +100,11 @@ impl Plan {
             device_limit: [1, 2, 96][usize::try_from(draw(3)).unwrap()],
             drain_ns: [30 * SECOND, 100_000, 5_000_000][usize::try_from(draw(3)).unwrap()],
             pause_ns: [20_000_000, 20_000_000, 100_000][usize::try_from(draw(3)).unwrap()],
-        }
+            compactions: draw(3) > 0,
+        };
+        // A file that is compacted must have space for tombstones twice.
+        let size = if plan.compactions { SIZES[0] } else { plan.size };
+        Self { size, ..plan }
     }
 }
 
@@ -155,19 +168,19 @@ fn superblock(id: VolumeId, size: u64, number: u64) -> Superblock {
         unit: 512,
         chunk: 65_536,
         hash_seed: 42,
-        store: STORE,
+        store: STORES[0],
         created_ns: 1_700_000_000_000_000_000,
         revision: 1,
         history_from: 0,
     }
 }
 
-/// Expected properties of a volume at open.
-fn expected(plan: &Plan, id: VolumeId) -> Expected {
+/// Expected properties of a volume file at open.
+fn expected(plan: &Plan, file: VolumeFile) -> Expected {
     Expected {
-        volume: id,
-        generation: 0,
-        store: STORE,
+        volume: file.volume,
+        generation: file.generation,
+        store: STORES[file.dir as usize],
         hash_bits: plan.hash_bits,
         segments_max: None,
         checkpoints: plan.interval.map(|interval| Checkpointing { interval, rate: 64 << 20 }),
@@ -206,6 +219,7 @@ pub struct Node {
     pub world: World,
     pub metrics: Arc<Metrics>,
     pub causes: Rc<Causes>,
+    monitor: Arc<Monitor>,
     plan: Plan,
     shared: Arc<Shared>,
     shards: Vec<Option<Reactor>>,
@@ -233,44 +247,68 @@ pub enum Until {
     Rest,
     /// All shards have drained.
     Drained,
+    /// A compaction is in this stage, or nothing is left to do.
+    Stage(Stage),
+}
+
+/// The volumes that a start finds.
+struct Found {
+    /// Files of each volume.
+    files: Vec<(VolumeId, Vec<VolumeFile>)>,
+    missing: Missing,
 }
 
 /// Removes unfinished files and finds the volumes, as the daemon does before it starts its shards.
-fn find_volumes(
-    world: &World,
-    plan: &Plan,
-    disk_states: &DiskStates,
-    absent: &[VolumeId],
-) -> Vec<VolumeId> {
-    let is_unfinished = |name: &&String| name.ends_with(".tmp") || name.ends_with(".new");
+fn find_volumes(world: &World, plan: &Plan, disk_states: &DiskStates, missing: &Missing) -> Found {
+    let is_seen = |file: VolumeFile| !(missing.second && file.dir == SECOND_DIRECTORY);
+    let is_unfinished = |name: &&String| {
+        let is_seen = VolumeFile::beside(name).is_some_and(is_seen);
+        is_seen && (name.ends_with(".tmp") || name.ends_with(".new"))
+    };
     world.names().iter().filter(is_unfinished).for_each(|name| world.remove(name));
     world.sync_names();
-    let names: BTreeSet<String> = world.names().into_iter().collect();
-    let ids = (1..=plan.volumes).map(VolumeId).filter(|id| !absent.contains(id));
-    let is_there = |id: &VolumeId| {
-        let is_there = names.contains(&volume::file_name(*id, 0));
-        disk_states.found(*id, is_there);
-        is_there
-    };
-    ids.filter(is_there).collect()
+    let names = world.names();
+    let (mut found, mut elsewhere) = (Vec::new(), Vec::new());
+    for id in (1..=plan.volumes).map(VolumeId).filter(|id| !missing.volumes.contains(id)) {
+        let all = files::of_volume(&names, id);
+        let seen: Vec<VolumeFile> = all.iter().copied().filter(|file| is_seen(*file)).collect();
+        if seen.is_empty() && !all.is_empty() {
+            elsewhere.push(id);
+            continue;
+        }
+        disk_states.found(id, !seen.is_empty());
+        if !seen.is_empty() {
+            found.push((id, seen));
+        }
+    }
+    let mut missing = missing.clone();
+    missing.volumes.extend(elsewhere);
+    Found { files: found, missing }
 }
 
 impl Node {
-    /// Starts the shards. The disks of the volumes in `absent` are missing.
+    /// Starts the shards. Some disks may be missing.
     pub fn start(
         world: World,
         plan: &Plan,
         memory: &Memory,
         seed: u64,
         disk_states: &Rc<DiskStates>,
-        absent: &[VolumeId],
+        missing: &Missing,
     ) -> Self {
-        let present = find_volumes(&world, plan, disk_states, absent);
+        world.name_directories(&DIRECTORIES);
+        if plan.compactions {
+            world.set_capacity(CAPACITY);
+        }
+        let Found { files, missing } = find_volumes(&world, plan, disk_states, missing);
+        let present: Vec<VolumeId> = files.iter().map(|(id, _)| *id).collect();
+        let monitor = Arc::new(Monitor::default());
         let info = |id| ShardInfo { id, core: u32::from(u16::from(id)), port: None };
         let shards: Vec<ShardInfo> = ShardId::all(plan.shards).map(info).collect();
         let node = NodeInfo { durable: true, ..NodeInfo::default() };
         let metrics = Metrics::new(node, Board::new(&shards, Vec::new()));
-        let shared = Arc::new(Shared::new(Arc::clone(&metrics), plan.shards));
+        let shared = Shared::new(Arc::clone(&metrics), plan.shards);
+        let shared = Arc::new(shared.with_files(Arc::clone(&monitor) as _));
         let owners: HashMap<VolumeId, ShardId> =
             present.iter().map(|id| (*id, owner_of(plan, *id))).collect();
         let (mut reactors, mut drivers) = (Vec::new(), Vec::new());
@@ -282,12 +320,14 @@ impl Node {
             let runtime = Runtime::new(&driver, memory.shards[n].clone(), random);
             runtime.shuffle(seed | 1);
             let id = ShardId::from_index(n);
-            let own = present.iter().filter(|volume| owner_of(plan, **volume) == id);
+            let own = files.iter().filter(|(volume, _)| owner_of(plan, *volume) == id);
             let start = Start {
                 id,
-                config: config(plan, !absent.is_empty()),
+                config: config(plan, missing.is_something()),
                 shared: Arc::clone(&shared),
-                assignments: own.map(|id| operator::assignment(plan, &metrics, *id)).collect(),
+                assignments: own
+                    .map(|(_, files)| operator::assignment(plan, &metrics, files, !missing.second))
+                    .collect(),
                 owners: owners.clone(),
                 listeners: vec![Listener { sock: listener(n), own: false, socket: None }],
             };
@@ -299,9 +339,11 @@ impl Node {
         let (of, figures, disk_states) =
             (world.clone(), Arc::clone(&metrics), Rc::clone(disk_states));
         let bounds = (plan.volumes, POOL as u64);
-        let causes = Causes::new(of, figures, disk_states, &present, absent, bounds);
+        let watched = Arc::clone(&monitor);
+        let causes = Causes::new(of, figures, disk_states, watched, &present, missing, bounds);
         Self {
             causes: Rc::new(causes),
+            monitor,
             requester: Rc::new(Requester::new(RequestOrigin::Main, clients.handle(), &shared)),
             tasks_left: Rc::default(),
             plan: *plan,
@@ -342,9 +384,11 @@ impl Node {
             metrics: Arc::clone(&self.metrics),
             requester: Rc::clone(&self.requester),
             causes: Rc::clone(&self.causes),
+            monitor: Arc::clone(&self.monitor),
             seen: Rc::clone(seen),
             plan: self.plan,
             seed,
+            is_paused: false,
         };
         self.spawn(operator.work(changes));
     }
@@ -395,9 +439,8 @@ impl Node {
         self.shards.iter().flatten().for_each(Reactor::expect_rest);
         assert_eq!(self.world.accepted(), 0, "accepted connections without an owner");
         self.causes.explain_states();
-        let expected = self.causes.open_volumes();
-        let expected: BTreeSet<String> =
-            expected.iter().map(|id| volume::file_name(*id, 0)).collect();
+        self.causes.explain_files();
+        let expected = self.causes.open_files();
         let open = self.world.open_files();
         let named: BTreeSet<String> =
             open.iter().filter(|name| !name.is_empty()).cloned().collect();
@@ -425,7 +468,22 @@ impl Node {
             Until::Done => self.tasks_left.get() == 0,
             Until::Rest => shards.all(|shard| shard.as_ref().is_none_or(Reactor::is_at_rest)),
             Until::Drained => shards.all(Option::is_none),
+            Until::Stage(stage) => self.is_quiet() || self.stages().contains(&stage),
         }
+    }
+
+    /// Whether clients and operator are done, and no volume is being compacted.
+    fn is_quiet(&self) -> bool {
+        let is_compacting = || {
+            let volumes = self.metrics.board.volumes();
+            volumes.iter().any(|volume| volume.compaction.is_running())
+        };
+        self.tasks_left.get() == 0 && !is_compacting()
+    }
+
+    /// Stages of all compactions that are under way, or were interrupted.
+    pub fn stages(&self) -> Vec<Stage> {
+        stage::stages(&self.world, &self.monitor, self.plan.volumes)
     }
 
     /// Runs shards, clients and operator until the condition holds. Returns whether it holds.
@@ -481,6 +539,9 @@ impl Node {
         }
         let used = self.metrics.shards[member].buffer_bytes_used.get();
         self.causes.note_buffers_used(member, used);
+        if self.plan.compactions {
+            self.causes.observe_compactions();
+        }
     }
 
     /// Runs one iteration of clients and operator. Returns when the next one is due (ns).
@@ -504,11 +565,16 @@ pub fn recount(image: &Image, plan: &Plan, memory: &Memory, metrics: &Metrics) {
     let world = World::new(1, image);
     let mut driver = world.driver();
     let mut runtime = Runtime::new(&driver, memory.clients.clone(), || 7);
+    world.name_directories(&DIRECTORIES);
     for counted in metrics.volumes() {
-        let expected = Expected { checkpoints: None, ..expected(plan, counted.board.info.id) };
+        let names: Vec<String> = image.files.keys().cloned().collect();
+        let [file] = files::of_volume(&names, counted.board.info.id)[..] else {
+            panic!("a volume has not one file: {names:?}");
+        };
+        let expected = Expected { checkpoints: None, ..expected(plan, file) };
         let handle = runtime.handle().clone();
         let opening = async move {
-            let volume = volume::open_read_only(&handle, DirId(0), &expected).await.unwrap();
+            let volume = volume::open_read_only(&handle, file.dir_id(), &expected).await.unwrap();
             let figures = volume.figures();
             volume.close().await;
             figures

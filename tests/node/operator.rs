@@ -1,5 +1,7 @@
 //! The operator of a simulated node: changes the state of volumes, deletes, creates, fences and unplugs them.
 
+mod compaction;
+
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -17,6 +19,8 @@ use hayloft::runtime::{Handle, split_mix};
 use hayloft::volume::{self, NotRemoved, Preallocation};
 
 use super::causes::{Causes, ChangeKind};
+use super::files::{self, VolumeFile};
+use super::monitor::Monitor;
 use super::{Plan, SharedSeen, owner_of, superblock};
 
 pub struct Operator {
@@ -25,18 +29,30 @@ pub struct Operator {
     pub metrics: Arc<Metrics>,
     pub requester: Rc<Requester>,
     pub causes: Rc<Causes>,
+    pub monitor: Arc<Monitor>,
     pub seen: SharedSeen,
     pub plan: Plan,
     pub seed: u64,
+    /// Whether the compactions are paused.
+    pub is_paused: bool,
 }
 
-/// A volume that a shard is to open.
-pub fn assignment(plan: &Plan, metrics: &Metrics, id: VolumeId) -> Assignment {
-    let shard = owner_of(plan, id);
-    let info = VolumeInfo { id, shard, disk: 0, durable: true };
+/// A volume that a shard is to open, with these files.
+pub fn assignment(
+    plan: &Plan,
+    metrics: &Metrics,
+    files: &[VolumeFile],
+    all_directories: bool,
+) -> Assignment {
+    let id = files[0].volume;
+    let info = VolumeInfo { id, shard: owner_of(plan, id), disk: files[0].dir, durable: true };
     let metrics = metrics.register_volume(info, Shown::Recovering);
-    let file = AssignedFile { dir: "data".into(), disk: 0, expected: super::expected(plan, id) };
-    Assignment { volume: id, files: vec![file], all_directories: true, metrics }
+    let files = files.iter().map(|file| AssignedFile {
+        dir: file.path(),
+        disk: file.dir,
+        expected: super::expected(plan, *file),
+    });
+    Assignment { volume: id, files: files.collect(), all_directories, metrics }
 }
 
 impl Operator {
@@ -47,7 +63,8 @@ impl Operator {
     /// Makes `changes` random changes sequentially, with pauses.
     pub async fn work(mut self, changes: u64) {
         for _ in 0..changes {
-            let pause = self.draw(100_000_000);
+            let longest = if self.plan.compactions { 20_000_000 } else { 100_000_000 };
+            let pause = self.draw(longest);
             self.handle.sleep_until(self.handle.now() + pause).await;
             let volume =
                 VolumeId(1 + u32::try_from(self.draw(u64::from(self.plan.volumes))).unwrap());
@@ -55,6 +72,10 @@ impl Operator {
                 if self.causes.may_create() {
                     self.create(volume).await;
                 }
+                continue;
+            }
+            if self.plan.compactions && self.draw(3) > 0 {
+                self.compact_or_cancel(volume).await;
                 continue;
             }
             match self.draw(10) {
@@ -66,6 +87,7 @@ impl Operator {
                 _ => self.unplug(volume),
             }
         }
+        self.resume().await;
     }
 
     fn count(&self, what: &'static str) {
@@ -96,22 +118,38 @@ impl Operator {
 
     async fn fence(&mut self, volume: VolumeId) {
         let number = self.causes.begin(volume, ChangeKind::Fence);
-        let order = FenceVolume { volume, generation: 0 };
-        let result = self.requester.ask(owner_of(&self.plan, volume), order).await;
-        self.causes.end_unknown(number);
-        if result.is_ok() {
-            self.count("volumes lost");
+        let current = self.monitor.current(volume).map_or(0, |file| file.generation);
+        // At times the loss of a file is reported that is no longer the current one.
+        let is_late = current > 0 && self.draw(3) == 0;
+        let order = FenceVolume { volume, generation: current - u64::from(is_late) };
+        match self.requester.ask(owner_of(&self.plan, volume), order).await {
+            Ok(Some(_)) => {
+                assert!(!is_late, "volume {volume} was fenced for the loss of an old file");
+                self.causes.end_unknown(number);
+                self.count("volumes lost");
+            }
+            Ok(None) => {
+                self.causes.end_void(number);
+                self.count("losses of old files");
+            }
+            Err(_) => self.causes.end_unknown(number),
         }
     }
 
     fn unplug(&mut self, volume: VolumeId) {
         let number = self.causes.begin(volume, ChangeKind::Unplug);
-        self.world.unplug(&format!("{volume}."));
+        for dir in 0..files::DIRECTORIES.len() {
+            let file = VolumeFile { volume, generation: 0, dir: u32::try_from(dir).unwrap() };
+            self.world.unplug(file.name().trim_end_matches("0.vol"));
+        }
         self.causes.end_unknown(number);
         self.count("disks pulled out");
     }
 
     async fn delete(&mut self, volume: VolumeId) {
+        if !self.causes.may_delete() {
+            return;
+        }
         let called = self.handle.now();
         let unknown =
             Event { called, answered: u64::MAX, action: Action::Wipe, answer: Answer::Unknown };
@@ -140,6 +178,12 @@ impl Operator {
     }
 
     async fn create(&mut self, volume: VolumeId) {
+        let names = self.world.names();
+        let mut beside = names.iter().filter_map(|name| VolumeFile::beside(name));
+        if beside.any(|file| file.volume == volume) {
+            // The control plane refuses an id of which any file is there.
+            return;
+        }
         let number = self.causes.begin(volume, ChangeKind::Create);
         let superblock = superblock(volume, self.plan.size, self.draw(u64::MAX));
         let preallocation = Preallocation::Reserve;
@@ -148,7 +192,8 @@ impl Operator {
             // The next start finds what exists.
             return self.causes.end_unknown(number);
         }
-        let assignment = assignment(&self.plan, &self.metrics, volume);
+        let file = VolumeFile { volume, generation: 0, dir: 0 };
+        let assignment = assignment(&self.plan, &self.metrics, &[file], true);
         let opened = self.requester.ask(owner_of(&self.plan, volume), OpenVolume(assignment)).await;
         self.route(volume, Some(owner_of(&self.plan, volume))).await;
         self.causes.end_done(number);

@@ -127,6 +127,7 @@ impl ShardFiles {
         if let Some(volume) = volume {
             // In this order: if the open file cannot be found under its name, the others stay.
             self.watch(&volume);
+            self.expect_own_name(&volume).await;
             assignment.metrics.board.disk.set(self.disk_of(volume.dir()).into());
             let left = others.remove(handle, Some(&volume)).await;
             return Settled::Open(volume, left);
@@ -160,6 +161,27 @@ impl ShardFiles {
                 path.display()
             );
         }
+    }
+
+    /// Fences a volume that has just been opened and monitored if its name leads to another file than the
+    /// open one, which is not monitored then, or if that is not known.
+    async fn expect_own_name(&self, volume: &Volume) {
+        if self.monitor.is_none() {
+            return;
+        }
+        let why = match volume.has_its_name().await {
+            Ok(true) => return,
+            Ok(false) => "was removed or replaced while it was opened".to_owned(),
+            Err(error) => format!("cannot be compared with the open file: {error}"),
+        };
+        volume.fence();
+        let path = self.path_of(volume.dir());
+        tracing::error!(
+            volume = volume.id().0,
+            "{} {why}. The volume takes no writes, since a restart might not find them; its photos are still \
+             served",
+            path.join(volume::file_name(volume.id(), volume.generation())).display()
+        );
     }
 
     /// Removes all files of a volume durably: `files`, and as the last one that of the open volume. Of a

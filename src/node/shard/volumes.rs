@@ -186,8 +186,8 @@ impl Volumes {
         let slot = self.slot_to_change(id)?;
         let entries = self.entries.borrow();
         let entry = entries.get(&id).ok_or(OrderError::NoVolume)?;
-        if !entry.files.is_empty() {
-            let reason = "an older file of it could not be removed; restart the daemon first";
+        if !entry.files.is_empty() || !slot.other_files().is_empty() {
+            let reason = "another file of it could not be removed; restart the daemon first";
             return Err(OrderError::NotCompacted(reason.to_owned()));
         }
         Ok((slot, Arc::clone(&entry.metrics)))
@@ -275,7 +275,12 @@ impl Volumes {
     ) -> Result<(), NotRemoved> {
         let mut files = self.exchange_files(id, Vec::new());
         let open = match before {
-            EntryState::Open(slot) => Some(slot.volume()),
+            EntryState::Open(slot) => {
+                // What a compaction has left would be back at the next start.
+                files.extend(slot.take_other_files());
+                files.sort_by_key(GenerationFile::generation);
+                Some(slot.volume())
+            }
             _ => None,
         };
         let removed = self.files.remove(handle, id, open.as_deref(), &mut files).await;

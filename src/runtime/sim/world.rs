@@ -1,6 +1,7 @@
 //! The simulated world, as tests use it.
 
 use std::cell::RefCell;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use super::disk::{Disk, Image, Wreck};
@@ -118,6 +119,22 @@ impl World {
     pub fn open_files(&self) -> Vec<String> {
         let state = self.0.borrow();
         state.open.values().map(|(inode, _)| state.disk.name_of(*inode)).collect()
+    }
+
+    /// Names the data directories, as if they had been opened before in this order.
+    pub fn name_directories(&self, paths: &[&str]) {
+        self.0.borrow_mut().dirs = paths.iter().map(PathBuf::from).collect();
+    }
+
+    /// Writes in flight: the name of the file, and the offset (bytes).
+    #[must_use]
+    pub fn writes(&self) -> Vec<(String, u64)> {
+        let state = self.0.borrow();
+        let writes = state.flights.iter().filter_map(|flight| match &flight.op {
+            Op::Write { offset, .. } => Some((state.name_of(&flight.op), *offset)),
+            _ => None,
+        });
+        writes.collect()
     }
 
     /// Whether a write is in flight.

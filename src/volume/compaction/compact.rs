@@ -11,15 +11,17 @@ use super::order::CompactionOrder;
 use super::pass::Pass;
 use super::read_back::read_back;
 use super::swap::{OnSwap, Swap, expect_compactable};
-use super::target::{create_target, discard_target};
+use super::target::{close_target, create_target, discard_target};
 use crate::base::limits::{COMMIT_LEN_TARGET, LOG_START, TOMBSTONE_RESERVE, TRAILER};
 use crate::base::sabotage::{Sabotage, chosen};
+use crate::base::types::VolumeId;
 use crate::runtime::background::{BackgroundRun, NoWorkBuffer, Pace, WorkBuffer};
-use crate::volume::generation::remove::remove;
+use crate::runtime::op::DirId;
+use crate::volume::generation::remove::remove_others;
 use crate::volume::log::LogEnd;
 use crate::volume::log::scan::WINDOW;
 use crate::volume::slot::compaction_progress::{CompactionPhase, CompactionProgress};
-use crate::volume::{NotRemoved, Slot, Volume};
+use crate::volume::{Expected, GenerationFile, Slot, Volume};
 
 /// Passes over what was written meanwhile, after which the compaction is given up.
 const ROUNDS_MAX: u32 = 8;
@@ -70,22 +72,60 @@ impl Slot {
     ) -> Result<Compacted, NotCompacted> {
         expect_compactable(old)?;
         expect_room(old, order)?;
-        let new = create_target(old, order).await?;
+        let store = order.store.unwrap_or(old.superblock.store);
+        let target = generation_file(old.id(), old.generation() + 1, order.target, store);
+        let new = match create_target(old, order).await {
+            Ok(new) => new,
+            Err(NotCompacted::InTheWay) => return Err(NotCompacted::InTheWay),
+            Err(error) => {
+                self.discard(target).await;
+                return Err(error);
+            }
+        };
         let built = match Work::begin(self, old, &new, order).await {
             Ok(work) => work.build(on_swap).await,
             Err(error) => Err(error),
         };
         self.slow_writes(0);
         match built {
-            Ok(work) => work.finish().await,
+            Ok(work) => Ok(work.finish().await),
             // A restart decides which of the two counts.
-            Err(error @ NotCompacted::Undecided(_)) => Err(error),
+            Err(error @ NotCompacted::Undecided(_)) => {
+                self.add_other_file(target);
+                Err(error)
+            }
             Err(error) => {
-                discard_target(new, order.target).await;
+                close_target(new).await;
+                self.discard(target).await;
                 Err(error)
             }
         }
     }
+
+    /// Removes the file of a generation that was not finished.
+    async fn discard(&self, target: GenerationFile) {
+        if !discard_target(&self.handle, target).await {
+            self.add_other_file(target);
+        }
+    }
+}
+
+/// The file of a generation of a volume.
+fn generation_file(
+    volume: VolumeId,
+    generation: u64,
+    dir: DirId,
+    store: [u8; 16],
+) -> GenerationFile {
+    let expected = Expected {
+        volume,
+        generation,
+        store,
+        hash_bits: None,
+        segments_max: None,
+        checkpoints: None,
+    };
+    GenerationFile { dir, expected }
 }
 
 /// Removes the mark of a move if there is one: the new file was not finished, and never will be.
@@ -126,8 +166,6 @@ struct Work<'a> {
     pace: Pace,
     run: BackgroundRun<'a>,
     copier: Copier,
-    /// Reads the new generation back.
-    checker: LogReader,
     phase: CompactionPhase,
     /// End of the old log up to which everything was carried over (bytes).
     carried_to: u64,
@@ -155,10 +193,8 @@ impl<'a> Work<'a> {
             true => Some(work_buffer(&run).await?),
             false => None,
         };
-        let check = work_buffer(&run).await?;
         run.begin(old.log.tail() - LOG_START);
         let reader = LogReader::new(Rc::clone(&old.file), window, order.accept_losses);
-        let checker = LogReader::new(Rc::clone(&new.file), check, false);
         let writer = CommitWriter::new(new, buf, spare);
         let copier = Copier::new(old, new, order, reader, writer);
         Ok(Self {
@@ -169,7 +205,6 @@ impl<'a> Work<'a> {
             pace,
             run,
             copier,
-            checker,
             phase: CompactionPhase::Copying,
             carried_to: LOG_START,
             verified_to: new.log.end(),
@@ -222,13 +257,13 @@ impl<'a> Work<'a> {
     async fn carry(&mut self, to: u64) -> Result<(), NotCompacted> {
         self.copier.reader.clear();
         let from = self.carried_to;
-        let (slot, phase) = (self.slot, self.phase);
+        let (slot, phase, read) = (self.slot, self.phase, self.result.read);
         let on_step = |copier: &Copier, done: u64| {
             slot.set_compaction_progress(CompactionProgress {
                 phase,
                 done,
                 total: to,
-                read: copier.reader.bytes_read,
+                read: read + copier.reader.bytes_read,
                 written: copier.writer.bytes_written,
             });
         };
@@ -293,7 +328,25 @@ impl<'a> Work<'a> {
             return Ok(());
         }
         self.enter_phase(CompactionPhase::Verifying);
-        self.verify_to(self.new.log.end()).await
+        let pace = self.order.pace.clone().sharing(&self.new.pace);
+        self.verify_to(self.new.log.end(), pace).await
+    }
+
+    /// Reads back what was written up to `to`, from the disk of the new generation.
+    async fn verify_to(&mut self, to: LogEnd, pace: Pace) -> Result<(), NotCompacted> {
+        let (from, reader) = (self.verified_to, &mut self.copier.reader);
+        // One buffer for both files: in the smallest pool there is no third one.
+        self.result.read += reader.turn_to(&self.new.file, false);
+        self.run.set_pace(pace);
+        let read = read_back(&self.new, reader, &mut self.run, (from, to)).await;
+        self.run.set_pace(self.pace.clone());
+        self.result.read_back += reader.turn_to(&self.old.file, self.order.accept_losses);
+        self.damaged_read_back += read?;
+        self.verified_to = to;
+        if self.damaged_read_back != self.copier.carried.damaged {
+            return Err(NotCompacted::ReadBack(from.tail));
+        }
+        Ok(())
     }
 
     /// Writes the checkpoint of the new generation, so that a start soon after reads little. Without it a
@@ -309,70 +362,67 @@ impl<'a> Work<'a> {
         self.slot.set_compaction_progress(CompactionProgress { phase, ..progress });
     }
 
-    /// Reads the last commits back, and removes the old file.
-    async fn finish(mut self) -> Result<Compacted, NotCompacted> {
+    /// Reads the last commits back, and removes the old file. The new one counts already, so that this is not
+    /// cancelled: what is left to read back is short. If the old file stays, the slot knows of it.
+    async fn finish(mut self) -> Compacted {
         self.enter_phase(CompactionPhase::Removing);
+        let old = &self.old;
+        let store = old.superblock.store;
+        let superseded = generation_file(old.id(), old.generation(), old.dir(), store);
+        self.slot.add_other_file(superseded);
+        self.run = BackgroundRun::new(self.slot.handle(), None, Pace::UNLIMITED);
         self.old.checkpoints.stop().await;
         self.old.steps.stop().await;
+        // Writes that came since are not part of it.
+        let to = self.copier.writer.end();
+        let verified = match self.order.verify {
+            true => self.verify_to(to, Pace::UNLIMITED).await,
+            false => Ok(()),
+        };
         let figures = self.old.figures();
         let carried = self.copier.carried;
-        self.result = Compacted {
-            read: self.copier.reader.bytes_read,
-            read_back: self.checker.bytes_read,
+        let result = Compacted {
+            read: self.result.read + self.copier.reader.bytes_read,
             written: self.copier.writer.bytes_written,
             used_before: figures.used,
             used_after: self.new.figures().used,
             carried,
             ..self.result
         };
-        self.read_back_rest().await?;
-        let Self { slot, old, copier, result, .. } = self;
+        let Self { slot, old, copier, .. } = self;
         drop(copier);
         old.free_index().await;
-        remove_old(slot, &old).await?;
-        Ok(result)
-    }
-
-    /// Reads back what was written while writers waited. Writes that came since are not part of it.
-    async fn read_back_rest(&mut self) -> Result<(), NotCompacted> {
-        if !self.order.verify {
-            return Ok(());
+        let removed = match verified {
+            Ok(()) => remove_old(slot, superseded).await,
+            failed => failed,
+        };
+        match removed {
+            Ok(()) => slot.forget_other_file(superseded.generation()),
+            Err(why) => tracing::error!(
+                volume = slot.id().0,
+                "the volume was compacted, but the file of generation {} is kept: {why}; the next start \
+                 removes it, and until then the volume is not compacted again",
+                superseded.generation()
+            ),
         }
-        self.verify_to(self.copier.writer.end()).await
-    }
-
-    /// Reads back up to `to`, from the disk of the new generation.
-    async fn verify_to(&mut self, to: LogEnd) -> Result<(), NotCompacted> {
-        let from = std::mem::replace(&mut self.verified_to, to);
-        self.checker.clear();
-        self.run.set_pace(self.order.pace.clone().sharing(&self.new.pace));
-        let read = read_back(&self.new, &mut self.checker, &mut self.run, (from, to)).await;
-        self.run.set_pace(self.pace.clone());
-        self.damaged_read_back += read?;
-        if self.damaged_read_back != self.copier.carried.damaged {
-            return Err(NotCompacted::ReadBack(from.tail));
-        }
-        Ok(())
+        result
     }
 }
 
 /// Removes the file of the old generation. Until that is durable, no other compaction of the volume may
-/// begin.
-async fn remove_old(slot: &Slot, old: &Rc<Volume>) -> Result<(), NotCompacted> {
-    let (handle, dir) = (&old.handle, old.dir());
-    let (volume, generation) = (old.superblock.volume, old.superblock.generation);
+/// begin. A cancellation ends only the pauses between attempts.
+async fn remove_old(slot: &Slot, old: GenerationFile) -> Result<(), NotCompacted> {
+    let handle = slot.handle();
     let mut tries = 0;
     loop {
-        let error = match remove(handle, dir, volume, generation).await {
-            Ok(()) => return Ok(()),
-            Err(NotRemoved::Kept(error) | NotRemoved::Nameless(error)) => error,
-        };
+        // An earlier attempt may have removed the name, and failed to make that durable.
+        let Err(error) = remove_others(handle, &mut vec![old]).await else { return Ok(()) };
         tries += 1;
-        if tries == REMOVALS_MAX {
+        let pause = handle.sleep_until(handle.now() + PAUSE_NS);
+        let is_last = tries == REMOVALS_MAX;
+        if is_last || slot.compaction_task().unless_stopped(pause).await.is_err() {
             return Err(NotCompacted::Io("remove the old file", error));
         }
-        let pause = handle.sleep_until(handle.now() + PAUSE_NS);
-        slot.compaction_task().unless_stopped(pause).await?;
     }
 }
 

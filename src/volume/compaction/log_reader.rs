@@ -47,6 +47,14 @@ impl LogReader {
         }
     }
 
+    /// Goes on with another file, with an empty window. Returns the number of bytes read so far, and counts
+    /// from 0 on.
+    pub fn turn_to(&mut self, file: &Rc<VolumeFile>, accept_losses: bool) -> u64 {
+        self.clear();
+        (self.file, self.accept_losses) = (Rc::clone(file), accept_losses);
+        std::mem::take(&mut self.bytes_read)
+    }
+
     /// Forgets the window.
     pub fn clear(&mut self) {
         (self.start, self.end) = (0, 0);

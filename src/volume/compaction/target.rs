@@ -8,9 +8,9 @@ use super::not_compacted::NotCompacted;
 use super::order::CompactionOrder;
 use crate::base::limits::{BLOCK, LOG_START};
 use crate::base::sabotage::{Sabotage, chosen};
-use crate::runtime::KeyLocks;
 use crate::runtime::background::SharedPace;
 use crate::runtime::op::{DirId, FileId, Op};
+use crate::runtime::{Handle, KeyLocks};
 use crate::volume::blocks::block_steps::BlockSteps;
 use crate::volume::blocks::step::step_len;
 use crate::volume::checkpoint::CheckpointFigures;
@@ -18,19 +18,19 @@ use crate::volume::checkpoint::checkpoints::Checkpoints;
 use crate::volume::error::IoError;
 use crate::volume::format::{PARTIAL, Superblock, SuperblockState, TailHint};
 use crate::volume::generation::create::create_file;
-use crate::volume::generation::remove::remove_file;
+use crate::volume::generation::remove::remove_others;
 use crate::volume::index::Index;
 use crate::volume::io::{VolumeFile, outcome};
 use crate::volume::log::append_log::AppendLog;
 use crate::volume::log::contents::Contents;
 use crate::volume::log::{Ending, LogEnd};
 use crate::volume::names::volume_name;
-use crate::volume::{OpenReport, Volume, WriteState};
+use crate::volume::{GenerationFile, OpenReport, Volume, WriteState};
 
 /// Creates the file of the next generation of `old`, and opens it to be built.
 ///
 /// # Errors
-/// [`NotCompacted::Io`], [`NotCompacted::InTheWay`].
+/// [`NotCompacted::InTheWay`]. [`NotCompacted::Io`]: the file may be there.
 pub async fn create_target(
     old: &Rc<Volume>,
     order: &CompactionOrder,
@@ -60,15 +60,7 @@ pub async fn create_target(
         error => NotCompacted::Io(what, error),
     })?;
     let pace = Rc::clone(order.target_pace.as_ref().unwrap_or(&old.pace));
-    match open_target(old, order.target, superblock, pace).await {
-        Ok(new) => Ok(new),
-        Err(error) => {
-            let (volume, generation) = (old.superblock.volume, old.superblock.generation + 1);
-            // What remains is removed at the next start.
-            let _ = remove_file(handle, order.target, volume, generation).await;
-            Err(error)
-        }
-    }
+    open_target(old, order.target, superblock, pace).await
 }
 
 async fn open_target(
@@ -136,16 +128,20 @@ async fn open_target(
     }))
 }
 
-/// Removes the file of a generation that was not finished.
-pub async fn discard_target(new: Rc<Volume>, dir: DirId) {
+/// Closes the file of a generation that was not finished.
+pub async fn close_target(new: Rc<Volume>) {
     new.checkpoints.stop().await;
-    let (volume, generation) = (new.superblock.volume, new.superblock.generation);
-    let removed = remove_file(&new.handle, dir, volume, generation).await;
-    if let Err(error) = removed {
-        tracing::warn!(
-            volume = volume.0,
-            "the unfinished generation {generation} could not be removed: {error}; the next start removes it"
-        );
-    }
     new.file.close().await;
+}
+
+/// Removes the file of a generation that was not finished, if it is there. Returns whether it is certainly
+/// gone.
+pub async fn discard_target(handle: &Handle, target: GenerationFile) -> bool {
+    let (volume, generation) = (target.expected.volume.0, target.generation());
+    let Err(error) = remove_others(handle, &mut vec![target]).await else { return true };
+    tracing::warn!(
+        volume,
+        "the unfinished generation {generation} could not be removed: {error}; the next start removes it"
+    );
+    false
 }

@@ -9,7 +9,7 @@
 //!   it found. `read_block`, `superblock_copies`, `hints`: the blocks before the log.
 //! - `write_state`: whether a volume may be written. `set_read_only`: what the operator changes about it.
 //!   `change_superblock`: changes of the superblock.
-//! - `close`: the end of a volume.
+//! - `own_name`: whether the name of the file leads to it. `close`: the end of a volume.
 
 mod change_superblock;
 mod choose;
@@ -26,6 +26,7 @@ mod open_context;
 mod open_current;
 mod open_report;
 mod other_files;
+mod own_name;
 mod read_block;
 pub(in crate::volume) mod remove;
 mod serve;

@@ -25,22 +25,6 @@ pub enum NotRemoved {
     Nameless(IoError),
 }
 
-/// Removes the file of a generation that nobody has served.
-///
-/// # Errors
-/// That of the removal, or of syncing the directory.
-pub async fn remove_file(
-    handle: &Handle,
-    dir: DirId,
-    volume: VolumeId,
-    generation: u64,
-) -> Result<(), IoError> {
-    match remove(handle, dir, volume, generation).await {
-        Ok(()) => Ok(()),
-        Err(NotRemoved::Kept(error) | NotRemoved::Nameless(error)) => Err(error),
-    }
-}
-
 /// Removes one file of a volume and its checkpoint from `dir`. When this returns, the name of the file is
 /// durably removed. Its space is freed when no one has the file open any more.
 ///

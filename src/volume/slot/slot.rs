@@ -9,7 +9,7 @@ use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::{NeedleId, VolumeId};
 use crate::runtime::background::{BackgroundTask, Backoff};
 use crate::runtime::{Gate, Handle, KeyLocks, Pass};
-use crate::volume::Volume;
+use crate::volume::{GenerationFile, Volume};
 
 /// A volume of a shard, across its generations. Only tasks of its shard use it.
 pub struct Slot {
@@ -24,6 +24,8 @@ pub struct Slot {
     /// The task that compacts the volume.
     compaction: BackgroundTask,
     compaction_progress: Cell<CompactionProgress>,
+    /// Files of other generations that are there, or may be.
+    other_files: RefCell<Vec<GenerationFile>>,
     /// Delay of each write (nanoseconds): a compaction needs it when writes arrive faster than they are
     /// copied.
     slowed_ns: Cell<u64>,
@@ -49,6 +51,7 @@ impl Slot {
             uploads: Uploads::default(),
             compaction: BackgroundTask::new(&handle, Backoff::new(0, 0)),
             compaction_progress: Cell::default(),
+            other_files: RefCell::default(),
             slowed_ns: Cell::new(0),
             current: RefCell::new(volume),
             handle,
@@ -100,6 +103,29 @@ impl Slot {
     /// Sets how far a compaction is.
     pub(in crate::volume) fn set_compaction_progress(&self, progress: CompactionProgress) {
         self.compaction_progress.set(progress);
+    }
+
+    /// Returns the files of other generations that a compaction has left, or may have left. While there is
+    /// one, the volume must not be compacted; and it must be removed with the volume.
+    #[must_use]
+    pub fn other_files(&self) -> Vec<GenerationFile> {
+        self.other_files.borrow().clone()
+    }
+
+    /// Removes and returns the files that [`Self::other_files`] returns: the caller keeps them from now on.
+    #[must_use]
+    pub fn take_other_files(&self) -> Vec<GenerationFile> {
+        self.other_files.take()
+    }
+
+    /// Records that a file of another generation is there, or may be.
+    pub(in crate::volume) fn add_other_file(&self, file: GenerationFile) {
+        self.other_files.borrow_mut().push(file);
+    }
+
+    /// Records that the file of a generation is durably removed.
+    pub(in crate::volume) fn forget_other_file(&self, generation: u64) {
+        self.other_files.borrow_mut().retain(|file| file.generation() != generation);
     }
 
     /// Delays each write by this time from now on (nanoseconds); 0 for none.

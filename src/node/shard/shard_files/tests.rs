@@ -318,3 +318,32 @@ fn deletion_that_fails_at_any_operation_keeps_the_volume_or_fences_it() {
     let failed = (0..12).filter(|n| delete_with_fault(*n)).count();
     assert_eq!(failed, 4, "removal and sync of two files");
 }
+
+#[test]
+fn file_that_is_replaced_while_it_is_opened_fences_the_volume() {
+    let fenced = Rc::new(Cell::new(0));
+    for n in 0..60 {
+        let fenced = Rc::clone(&fenced);
+        with_files(Monitor::default(), async move |mut bench| {
+            bench.create(0, 0, SuperblockState::Live).await;
+            let (world, handle) = (bench.world.clone(), bench.handle.clone());
+            let monitor = Arc::clone(&bench.monitor);
+            let was_monitored = Rc::new(Cell::new(false));
+            let seen = Rc::clone(&was_monitored);
+            let replacing = async move {
+                handle.sleep_until(handle.now() + n * 20_000).await;
+                seen.set(!monitor.take().is_empty());
+                world.remove("1.0.vol");
+            };
+            bench.handle.spawn(replacing);
+            let opened = bench.open().await;
+            // Opened before, and replaced before it was monitored: the monitor does not notice.
+            if opened.is_ok() && !was_monitored.get() && bench.names().is_empty() {
+                assert_eq!(bench.state(), VolumeState::Lost, "after {n} times 20 us");
+                assert!(!bench.put().await);
+                fenced.set(fenced.get() + 1);
+            }
+        });
+    }
+    assert!(fenced.get() > 3, "{}", fenced.get());
+}

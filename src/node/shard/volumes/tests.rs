@@ -378,3 +378,62 @@ fn concurrent_deletion_is_refused_and_counts_are_kept() {
         assert!(volumes.entries.borrow().is_empty());
     });
 }
+
+/// Deletes a volume while it is being compacted, with a fault on an operation of that time, if one is given.
+/// Returns the names of the remaining files, unless the deletion was refused.
+fn names_after_deletion_while_compacting(
+    seed: u64,
+    fault: Option<u64>,
+) -> Option<(u64, Vec<String>)> {
+    with_volume(seed, move |handle, world, volumes| async move {
+        let pool = handle.pool().clone();
+        for _ in 0..3 {
+            assert!(volumes.put(VolumeId(1), put(&pool)).await.is_ok());
+        }
+        let request = CompactionRequest {
+            target: None,
+            size: None,
+            accept_losses: false,
+            tombstone_keep_ns: 0,
+            verify: true,
+            index_memory_max: u64::MAX,
+        };
+        if let Some(n) = fault {
+            world.fail(n, Fault::Errno(5));
+        }
+        volumes.begin_compaction(&handle, VolumeId(1), request).await.unwrap();
+        handle.sleep_until(handle.now() + seed * 20_000).await;
+        let generation = volumes.local(VolumeId(1)).unwrap().volume().generation();
+        volumes.delete(&handle, VolumeId(1)).await.ok()?;
+        Some((generation, names(&world)))
+    })
+}
+
+#[test]
+fn deleted_volume_leaves_no_file_of_a_generation() {
+    let (mut before, mut after) = (0, 0);
+    for seed in 0..200 {
+        let (generation, left) = names_after_deletion_while_compacting(seed, None).unwrap();
+        assert!(left.is_empty(), "{seed}: {left:?}");
+        match generation {
+            0 => before += 1,
+            _ => after += 1,
+        }
+    }
+    assert!(before > 20 && after > 20, "{before} {after}");
+}
+
+/// Also if the exchange of the generations failed, or the removal of a file.
+#[test]
+fn deleted_volume_leaves_no_file_after_a_failed_compaction() {
+    let mut deleted = 0;
+    for fault in 0..80 {
+        let seed = 10_000;
+        let Some((_, left)) = names_after_deletion_while_compacting(seed, Some(fault)) else {
+            continue;
+        };
+        deleted += 1;
+        assert!(left.is_empty(), "operation {fault}: {left:?}");
+    }
+    assert!(deleted > 40, "{deleted}");
+}

@@ -1,0 +1,159 @@
+//! The operator compacts volumes, in place, to another size or into another data directory; cancels, pauses
+//! and resumes compactions, and fills the disk.
+
+use hayloft::base::types::{ShardId, VolumeId};
+use hayloft::node::shard::{
+    CancelCompaction, CompactVolume, CompactionRequest, OrderError, PauseBackground, TargetDir,
+};
+use hayloft::runtime::sim::Fault;
+
+use super::Operator;
+use crate::node::causes::{ChangeKind, Order};
+use crate::node::files::{DIRECTORIES, STORES};
+use crate::node::{SECOND, owner_of};
+
+/// Sizes of new generations (bytes).
+const SIZES: [u64; 4] = [1 << 20, 3 << 20, 6 << 20, 12 << 20];
+/// Free blocks that a program leaves that fills the disk.
+const LEFT: [usize; 6] = [0, 3, 30, 70, 200, 500];
+/// Operations among which one is to fail.
+const OPERATIONS: u64 = 120;
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+
+impl Operator {
+    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[usize::try_from(self.draw(all.len() as u64)).unwrap()]
+    }
+
+    /// Begins or cancels a compaction of the volume, pauses or resumes all, or lets one fail.
+    pub(super) async fn compact_or_cancel(&mut self, volume: VolumeId) {
+        match self.draw(12) {
+            0 | 1 => self.cancel(volume).await,
+            2 => self.pause().await,
+            3 => {
+                self.fill_disk();
+                self.compact(volume).await;
+            }
+            4 => self.world.vacate(usize::MAX),
+            5 if self.plan.faults => {
+                self.compact(volume).await;
+                self.fail_one();
+            }
+            6 if self.plan.faults && self.draw(4) == 0 => {
+                self.monitor.refuse_next();
+                self.compact(volume).await;
+            }
+            _ => self.compact(volume).await,
+        }
+    }
+
+    async fn compact(&mut self, volume: VolumeId) {
+        let request = self.request(volume);
+        let order = Order {
+            volume,
+            is_move: request.target.is_some(),
+            size: request.size,
+            index_memory_max: request.index_memory_max,
+            from: self.handle.now(),
+        };
+        if order.is_move {
+            self.causes.note_move(volume);
+        }
+        let was_running = self.is_compacting(volume);
+        let number = self.causes.compactions.begin(order);
+        let asked = CompactVolume { volume, request };
+        match self.requester.ask(owner_of(&self.plan, volume), asked).await {
+            Ok(()) => self.count("compactions begun"),
+            Err(error) => {
+                self.causes.compactions.refuse(number);
+                self.explain(volume, &error, was_running);
+            }
+        }
+    }
+
+    fn request(&mut self, volume: VolumeId) -> CompactionRequest {
+        let current = self.monitor.current(volume).map_or(0, |file| file.dir as usize);
+        let may_move = self.causes.may_move() && self.draw(4) == 0;
+        let other = (current + 1) % DIRECTORIES.len();
+        let size = self.one_of(&SIZES);
+        CompactionRequest {
+            target: may_move.then(|| TargetDir {
+                path: DIRECTORIES[other].into(),
+                disk: u32::try_from(other).unwrap(),
+                store: STORES[other],
+            }),
+            size: (self.draw(4) == 0).then_some(size),
+            accept_losses: self.draw(4) == 0,
+            tombstone_keep_ns: self.one_of(&[0, SECOND, 3600 * SECOND]),
+            verify: self.draw(4) > 0,
+            index_memory_max: if self.draw(20) == 0 { 10 } else { u64::MAX },
+        }
+    }
+
+    fn is_compacting(&self, volume: VolumeId) -> bool {
+        self.metrics.board.volume(volume).is_some_and(|board| board.compaction.is_running())
+    }
+
+    /// Asserts that a refused order has a cause.
+    fn explain(&self, volume: VolumeId, error: &OrderError, was_running: bool) {
+        let has_cause = match error {
+            OrderError::Compacting => was_running || self.is_compacting(volume),
+            OrderError::Recovering => true,
+            OrderError::NoVolume => !self.causes.present().contains(&volume),
+            OrderError::NotOpened(_) | OrderError::NotCompacted(_) => {
+                self.causes.had_failure(volume)
+            }
+            _ => false,
+        };
+        assert!(has_cause, "no cause for the refused compaction of volume {volume}: {error}");
+    }
+
+    async fn cancel(&mut self, volume: VolumeId) {
+        let number = self.causes.begin(volume, ChangeKind::Cancel);
+        let owner = owner_of(&self.plan, volume);
+        match self.requester.ask(owner, CancelCompaction { volume }).await {
+            Ok(()) => self.count("cancellations"),
+            Err(_) => self.count("cancellations of nothing"),
+        }
+        self.causes.end_unknown(number);
+    }
+
+    async fn pause(&mut self) {
+        let paused = !self.is_paused;
+        self.is_paused = paused;
+        for shard in ShardId::all(self.plan.shards) {
+            self.requester.ask(shard, PauseBackground { paused }).await;
+        }
+        self.count(if paused { "compactions paused" } else { "compactions resumed" });
+    }
+
+    /// Resumes what is paused.
+    pub(super) async fn resume(&mut self) {
+        if self.is_paused {
+            self.pause().await;
+        }
+    }
+
+    fn fill_disk(&mut self) {
+        let left = self.one_of(&LEFT);
+        let free = self.world.free_blocks();
+        self.world.occupy(free.saturating_sub(left));
+        self.count("disks filled");
+    }
+
+    /// Lets one of the next operations fail.
+    fn fail_one(&mut self) {
+        let fault = self.one_of(&[
+            Fault::Errno(EIO),
+            Fault::Errno(ENOSPC),
+            Fault::Short(512),
+            Fault::Dropped,
+            Fault::Kept,
+            Fault::Stall(3 * SECOND),
+        ]);
+        let number = self.draw(OPERATIONS);
+        self.world.fail(number, fault);
+        self.count("faults");
+    }
+}
