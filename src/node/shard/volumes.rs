@@ -19,8 +19,8 @@ use crate::node::metrics::VolumeMetrics;
 use crate::runtime::background::BackgroundQueue;
 use crate::runtime::{Handle, join};
 use crate::volume::{
-    self, DamageSource, GenerationFile, NotRemoved, OpenContext, OpenError, Progress, Refusal,
-    Slot, Volume,
+    self, CompactionPhase, DamageSource, GenerationFile, NotRemoved, OpenContext, OpenError,
+    Progress, Refusal, Slot, Volume,
 };
 
 /// Pause between two attempts to open a volume while no buffer is free (nanoseconds).
@@ -184,6 +184,10 @@ impl Volumes {
         id: VolumeId,
     ) -> Result<(Rc<Slot>, Arc<VolumeMetrics>), OrderError> {
         let slot = self.slot_to_change(id)?;
+        if slot.compaction_progress().phase != CompactionPhase::None {
+            // It may be about to remove the old file.
+            return Err(OrderError::Compacting);
+        }
         let entries = self.entries.borrow();
         let entry = entries.get(&id).ok_or(OrderError::NoVolume)?;
         if !entry.files.is_empty() || !slot.other_files().is_empty() {

@@ -127,8 +127,8 @@ impl DiskLoad {
     }
 }
 
-/// Whether a time is less than [`IDLE_NS`] ago, or in the future: the event loops of two shards read the clock
-/// at different times.
+/// Whether a time is less than [`IDLE_NS`] ago, or in the future: the event loops of two shards read the
+/// clock at different times.
 fn is_recent(at: &AtomicU64, now: u64) -> bool {
     let at = at.load(Ordering::Relaxed);
     at > 0 && now.saturating_sub(at) < IDLE_NS

@@ -13,6 +13,9 @@ const PAUSE_PERCENT: (u64, u64, u64) = (25, 6400, 400);
 /// Interval at which the pause is adapted (nanoseconds).
 const ADAPT_NS: u64 = 50_000_000;
 
+/// Delay of a step that those after it make up for (nanoseconds): timers fire one tick late.
+const LATE_NS: u64 = 5_000_000;
+
 /// Interval at which paused work looks whether it is resumed (nanoseconds).
 const LOOK_NS: u64 = 100_000_000;
 
@@ -34,8 +37,8 @@ pub struct SharedPace {
     load: DiskLoad,
     /// The part of the load that the requests of this shard note their times in.
     shard: usize,
-    /// Time before which no work may begin its next step (nanoseconds). All work shares it, so that the limits
-    /// hold for all of it together.
+    /// Time before which no work may begin its next step (nanoseconds). All work shares it, so that the
+    /// limits hold for all of it together.
     next_at: Cell<u64>,
     pause_percent: Cell<u64>,
     adapted_at: Cell<u64>,
@@ -107,8 +110,8 @@ impl SharedPace {
         let longest = if min == 0 { u64::MAX } else { time_of(bytes, min) };
         let shortest = if max == 0 { 0 } else { time_of(bytes, max) };
         let share = yielding.min(longest).max(shortest);
-        // The step may have begun before its time, at the beginning of a run.
-        let began = now.saturating_sub(took_ns).max(self.next_at.get());
+        // Several steps may have begun at the same time; and one may have begun late, since timers are.
+        let began = now.saturating_sub(took_ns + LATE_NS).max(self.next_at.get());
         self.next_at.set(began.saturating_add(share));
         self.next_at.get()
     }

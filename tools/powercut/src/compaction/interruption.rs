@@ -67,6 +67,7 @@ pub fn round(
     time.store(1, Ordering::SeqCst);
     let (written, slow, compactions) = (load.finish(), uploads.finish(), operator.finish());
     findings.trouble.extend(written.trouble);
+    findings.trouble.extend(compactions.contradictions);
     findings.trouble.extend(late_acknowledgements(&written.groups));
     findings.trouble.extend(late_acknowledgements(&slow));
     if written.acknowledged < 20 || compactions.done.is_empty() {

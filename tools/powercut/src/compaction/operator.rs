@@ -44,6 +44,8 @@ pub struct Compactions {
     pub given_up: u64,
     /// Compactions that failed, and answers that were not expected.
     pub failed: Vec<String>,
+    /// Compactions that were shown as cancelled or failed, although the new file counts.
+    pub contradictions: Vec<String>,
 }
 
 impl Compactions {
@@ -213,6 +215,11 @@ impl Worker {
         let mut compactions = locked(&self.compactions);
         compactions.timeline.see(now, Phase::None);
         let Some(last) = &after.last else { return };
+        if last.outcome != "done" && after.generation != before.generation {
+            let (outcome, generation) = (&last.outcome, after.generation);
+            let text = format!("volume {volume}: {outcome}, but generation {generation} serves");
+            compactions.contradictions.push(text);
+        }
         match last.outcome.as_str() {
             "done" => {
                 let generation = after.generation;

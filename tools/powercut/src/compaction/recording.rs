@@ -50,7 +50,8 @@ impl CompactionRecording {
         let compactions = operator.finish();
         let LoadResult { groups, acknowledged, trouble, failed, full } = load.finish();
         let slow = uploads.finish();
-        let problems = [trouble, compactions.failed.clone()].concat();
+        let Compactions { failed: failures, contradictions, .. } = compactions.clone();
+        let problems = [trouble, failures, contradictions].concat();
         if !problems.is_empty() || !failed.is_empty() {
             let log = bed.daemon.log_tail();
             return Err(Error::Idle(format!("{failed:?} {problems:?}\n{log}")));
