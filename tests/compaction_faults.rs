@@ -14,6 +14,7 @@ use hayloft::runtime::background::Pace;
 use hayloft::runtime::op::{DirId, Op};
 use hayloft::runtime::sim::Fault;
 use hayloft::runtime::sim::disk::Image;
+use hayloft::runtime::sim::fault::NO_SPACE;
 use hayloft::volume::{
     CompactionOrder, DamageSource, GenerationFile, GetError, IoError, NotCompacted, OpenContext,
     Preallocation, Refusal, Slot, Volume, WriteState, open_current,
@@ -379,5 +380,31 @@ fn compaction_needs_space_for_what_lives_only() {
             assert!(process.get(&slot, id(key)) == expected, "object {key}");
         }
         process.put(&slot, id(70), &bytes(70, 50_000)).unwrap();
+    }
+}
+
+/// What lives fits on the disk, and the last whole step of the new file does not: a shorter one is taken.
+#[test]
+fn compaction_takes_shorter_steps_where_whole_ones_do_not_fit() {
+    const SMALL: u64 = 8 << 20;
+    let mut process = Process::start(1, &Image::default(), &pool(32 << 20));
+    process.world.set_capacity(1 << 20);
+    process.create(SMALL);
+    let slot = process.open_as(expected_of(0)).unwrap();
+    for key in 0..60 {
+        process.put(&slot, id(key), &bytes(key, 100_000)).unwrap();
+    }
+    for key in 21..60 {
+        process.delete(&slot, id(key)).unwrap();
+    }
+    // Live are 2.1 MB, and the log needs 1 MiB for tombstones: three steps of 1 MiB are too little.
+    process.world.occupy(process.world.free_blocks() - (3 << 20) / 4096 - 100);
+    let compacted = Rc::clone(&slot);
+    let steps = CompactionOrder { size: SMALL, preallocation: Preallocation::InSteps, ..order() };
+    let done = process.run(async move { compacted.compact(&steps, &|_| true).await });
+    assert!(done.is_ok(), "{done:?}");
+    assert!(process.world.count(NO_SPACE) > 0, "every step fitted");
+    for key in 0..21 {
+        assert!(process.get(&slot, id(key)) == Ok(bytes(key, 100_000)), "object {key}");
     }
 }

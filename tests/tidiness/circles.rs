@@ -11,6 +11,7 @@ const CRATES: &[&str] = &[
     "bench/baseline/src/",
     "bench/index/src/",
     "bench/runner/src/",
+    "bench/stats/src/",
     "src/",
     "tools/faultdisk/src/",
     "tools/loadgen/src/",

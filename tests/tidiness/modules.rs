@@ -48,6 +48,7 @@ pub fn modules(project: &Project) -> BTreeMap<String, bool> {
         "bench/baseline/src/main.rs",
         "bench/index/src/main.rs",
         "bench/runner/src/main.rs",
+        "bench/stats/src/lib.rs",
         "fuzz/src/lib.rs",
         "src/lib.rs",
         "src/main.rs",

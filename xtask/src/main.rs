@@ -2,16 +2,19 @@
 
 mod bench;
 mod busy;
+mod compaction;
 mod crash_states;
 mod dependencies;
 mod fuzz;
 mod growth_bench;
 mod hostile;
+mod http;
 mod index_bench;
 mod long_run;
 mod mutants;
 mod node;
 mod packages;
+mod photos;
 mod powercut;
 mod process;
 mod project;
@@ -54,6 +57,11 @@ cargo xtask bench [FLAG...]        measures Hayloft against the device, nginx an
                                    NAME,... selects workloads, --readme updates the figures in
                                    README.md; --help lists the flags. As root it makes an XFS,
                                    otherwise give --dir DIR
+cargo xtask compaction [--quick] [--only PART,...] [--needles N] [--dir DIR]
+                                   measures compactions: their effect on reads and writes, the wait at
+                                   the swap, bytes read and written, the rate when idle, remains of
+                                   deleted photos, 50 refills of a small disk, memory with N needles
+                                   (1000000); and records the results. As root. --quick is a trial run
 cargo xtask index-bench [--entries N]
                                    measures memory and CPU time of the index with N needles (10M), and
                                    records the result
@@ -98,6 +106,7 @@ fn main() -> ExitCode {
         ["kills", ref rest @ ..] => long_run::count(rest, "--kills", 1000).map(long_run::kills),
         ["crash-states", ref flags @ ..] => Some(crash_states::run_long(flags)),
         ["bench", ref flags @ ..] => Some(bench::bench(flags)),
+        ["compaction", ref flags @ ..] => Some(compaction::compaction(flags)),
         ["index-bench", ref flags @ ..] => Some(index_bench::index_bench(flags)),
         ["growth-bench", ref flags @ ..] => Some(growth_bench::growth_bench(flags)),
         ["start-bench", ref flags @ ..] => Some(start_bench::start_bench(flags)),

@@ -1,4 +1,4 @@
-//! A daemon of the release build under measurement: one shard on core 0, with its own data directory.
+//! A daemon of the release build under measurement, with its own data directory.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,6 +11,8 @@ use crate::project::{root, target};
 use crate::record::cannot;
 
 const START_TIMEOUT: Duration = Duration::from_secs(600);
+/// Number of lines of the log in an error.
+const LOG_LINES: usize = 8;
 
 /// Parses the number of needles to store: the value of `--needles N`, or `default`.
 ///
@@ -37,42 +39,86 @@ pub fn number(json: &str, name: &str) -> f64 {
     digits.parse().unwrap_or(0.0)
 }
 
+/// A daemon to start.
+pub struct Launch<'a> {
+    /// Program.
+    pub program: &'a Path,
+    /// Directory for its log and its data.
+    pub dir: &'a Path,
+    /// Cores, one shard each, in the syntax of `--cores`.
+    pub cores: &'a str,
+    /// Size of the first volume (MiB).
+    pub mib: u64,
+    /// More arguments of `hayloft serve`.
+    pub more: &'a [&'a str],
+}
+
 /// A running daemon; killed on drop.
 pub struct Node {
     child: Child,
     /// Address of the data API.
     pub data: SocketAddr,
-    admin: SocketAddr,
+    /// Address of the admin API.
+    pub admin: SocketAddr,
 }
 
-fn free_address() -> Result<SocketAddr, Failed> {
+/// Last lines of a log.
+fn tail(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
+}
+
+/// A free address on loopback.
+///
+/// # Errors
+/// When there is none.
+pub fn free_address() -> Result<SocketAddr, Failed> {
     let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
     free.map_err(|error| Failed(format!("no port is free: {error}")))
 }
 
 impl Node {
-    /// Starts a daemon with a first volume of `mib` MiB; returns it with the time until it was ready.
+    /// Starts a daemon with one shard on core 0 and a first volume of `mib` MiB; returns it with the time
+    /// until it was ready.
     ///
     /// # Errors
     /// When it cannot be started or is not ready in time.
     pub fn start(dir: &Path, mib: u64) -> Result<(Self, Duration), Failed> {
+        let program = target().join("release/hayloft");
+        let more = &["--shard-ports", "off"];
+        Self::launch(&Launch { program: &program, dir, cores: "0", mib, more })
+    }
+
+    /// Starts a daemon; returns it with the time until it was ready.
+    ///
+    /// # Errors
+    /// When it cannot be started or is not ready in time.
+    pub fn launch(launch: &Launch<'_>) -> Result<(Self, Duration), Failed> {
+        let Launch { program, dir, cores, mib, more } = launch;
         let (data, admin) = (free_address()?, free_address()?);
-        let program: PathBuf = target().join("release/hayloft");
         let log = dir.join("log");
-        let log = std::fs::File::create(&log).map_err(cannot("create", &log))?;
+        let out = std::fs::File::create(&log).map_err(cannot("create", &log))?;
         let began = Instant::now();
-        let child = Command::new(&program)
-            .args(["serve", "--cores", "0", "--shard-ports", "off"])
+        let child = Command::new(program)
+            .args(["serve", "--cores", cores])
+            .args(*more)
             .args(["--listen", &data.to_string(), "--admin", &admin.to_string()])
             .args(["--volume-size", &format!("{mib}MiB"), "--data"])
             .arg(dir.join("data"))
             .current_dir(root())
-            .stderr(Stdio::from(log))
+            .stderr(Stdio::from(out))
             .stdout(Stdio::null())
             .spawn()
-            .map_err(cannot("start", &program))?;
-        let node = Self { child, data, admin };
+            .map_err(cannot("start", program))?;
+        let mut node = Self { child, data, admin };
         while !node.admin("/readyz").is_ok_and(|reply| reply.starts_with("HTTP/1.1 200")) {
+            if let Ok(Some(status)) = node.child.try_wait() {
+                return Err(Failed(format!(
+                    "the daemon has ended ({status}); its log: {}",
+                    tail(&log)
+                )));
+            }
             if began.elapsed() > START_TIMEOUT {
                 return Err(Failed(format!("the daemon is not ready after {START_TIMEOUT:?}")));
             }
@@ -92,6 +138,12 @@ impl Node {
             stream.read_to_string(&mut reply)
         });
         asked.map(|_| reply).map_err(|error| Failed(format!("cannot query the admin API: {error}")))
+    }
+
+    /// Process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Resident memory of the daemon (bytes; `VmRSS` in proc_pid_status(5)).

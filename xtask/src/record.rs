@@ -1,6 +1,6 @@
 //! Records of measurements in `bench/results/`, with date, machine and commit.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{fs, io};
 
@@ -16,6 +16,20 @@ fn output_of(program: &str, args: &[&str]) -> String {
     let output = Command::new(program).args(args).current_dir(root()).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
     text.unwrap_or_default().trim().to_owned()
+}
+
+/// Short hash of the commit of the sources.
+#[must_use]
+pub fn commit() -> String {
+    output_of("git", &["rev-parse", "--short", "HEAD"])
+}
+
+/// Directory for the results of this day and machine.
+#[must_use]
+pub fn results_dir() -> PathBuf {
+    let (day, kernel) = (output_of("date", &["-u", "+%F"]), output_of("uname", &["-r"]));
+    let short = kernel.split('-').next().unwrap_or_default();
+    root().join(format!("bench/results/{day}-{short}-{}-cores", output_of("nproc", &[])))
 }
 
 /// A measurement to record.
@@ -36,13 +50,18 @@ impl Record<'_> {
     /// # Errors
     /// When it cannot be written.
     pub fn keep(&self) -> Result<(), Failed> {
+        self.keep_in(&results_dir())
+    }
+
+    /// Writes the file into `dir`, replacing one that is there.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep_in(&self, dir: &Path) -> Result<(), Failed> {
         let Self { name, title, command, text } = self;
         let (day, kernel) = (output_of("date", &["-u", "+%F"]), output_of("uname", &["-r"]));
-        let (cores, commit) =
-            (output_of("nproc", &[]), output_of("git", &["rev-parse", "--short", "HEAD"]));
-        let short = kernel.split('-').next().unwrap_or_default();
-        let dir = root().join(format!("bench/results/{day}-{short}-{cores}-cores"));
-        fs::create_dir_all(&dir).map_err(cannot("create", &dir))?;
+        let (cores, commit) = (output_of("nproc", &[]), commit());
+        fs::create_dir_all(dir).map_err(cannot("create", dir))?;
         let path = dir.join(format!("{name}.md"));
         let head =
             format!("# {title}\n\n`{command}`, {day}, {commit}, {cores} cores, Linux {kernel}.\n");

@@ -1,12 +1,11 @@
 //! Start time of a daemon: after a clean stop, after a kill, and without a checkpoint.
 
 use std::fmt::Write as _;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::node::{Node, needles, number};
+use crate::photos::Batches;
 use crate::process::{Failed, run};
 use crate::project::{cargo, target};
 use crate::record::{Record, cannot};
@@ -14,8 +13,7 @@ use crate::record::{Record, cannot};
 /// Default number of needles.
 const NEEDLES: u64 = 1_000_000;
 /// Needles per batch put.
-const BATCH: u64 = 1000;
-const COOKIE: &str = "0123456789abcdef";
+const BATCH: usize = 1000;
 
 /// Fills a volume with needles (`--needles N`), measures start times and records them.
 ///
@@ -70,7 +68,7 @@ fn measure(dir: &Path, needles: u64) -> Result<String, Failed> {
     let (daemon, ready) = Node::start(dir, mib)?;
     row("after a stop in order", &daemon, ready)?;
     // More than a tenth of the checkpoint interval.
-    let more = needles..needles + (needles / 50 / BATCH).max(1) * BATCH;
+    let more = needles..needles + (needles / 50 / 1000).max(1) * 1000;
     fill(&daemon, more)?;
     daemon.kill();
     let (daemon, ready) = Node::start(dir, mib)?;
@@ -85,52 +83,11 @@ fn measure(dir: &Path, needles: u64) -> Result<String, Failed> {
 
 /// Stores photos with these keys in batches.
 fn fill(node: &Node, keys: std::ops::Range<u64>) -> Result<(), Failed> {
-    let failed = |error: std::io::Error| Failed(format!("cannot write to the daemon: {error}"));
-    let mut stream = TcpStream::connect(node.data).map_err(failed)?;
-    let mut reply = vec![0; 1 << 20];
-    for first in keys.step_by(usize::try_from(BATCH).expect("usize has 64 bits")) {
-        let tar = tar(first);
-        let head =
-            format!("POST /1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", tar.len());
-        stream.write_all(head.as_bytes()).map_err(failed)?;
-        stream.write_all(&tar).map_err(failed)?;
-        let mut got = 0;
-        loop {
-            let more = stream.read(&mut reply[got..]).map_err(failed)?;
-            got += more;
-            let text = String::from_utf8_lossy(&reply[..got]);
-            if more == 0 || (got > 12 && !text.starts_with("HTTP/1.1 201")) {
-                return Err(Failed(format!("a batch was refused: {text}")));
-            }
-            if text.ends_with(']') || text.ends_with("]\n") {
-                break;
-            }
-        }
-    }
-    Ok(())
+    let keys: Vec<u64> = keys.collect();
+    Batches { volume: 1, each: BATCH, len_of: short }.put(node.data, &keys)
 }
 
-/// A tar of [`BATCH`] photos of 512 to 1023 bytes, with keys from `first` on.
-fn tar(first: u64) -> Vec<u8> {
-    let mut tar = Vec::new();
-    for key in first..first + BATCH {
-        let len = 512 + usize::try_from(key * 2_654_435_761 % 512).expect("below 512");
-        let mut head = [0_u8; 512];
-        let name = format!("{key}/0/{COOKIE}");
-        head[..name.len()].copy_from_slice(name.as_bytes());
-        head[100..107].copy_from_slice(b"0000644");
-        head[124..135].copy_from_slice(format!("{len:011o}").as_bytes());
-        head[136..147].copy_from_slice(b"00000000000");
-        head[148..156].fill(b' ');
-        head[156] = b'0';
-        head[257..265].copy_from_slice(b"ustar\x0000");
-        let sum: u32 = head.iter().map(|byte| u32::from(*byte)).sum();
-        head[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-        tar.extend_from_slice(&head);
-        let end = tar.len() + len.next_multiple_of(512);
-        tar.extend(std::iter::repeat_n(key.to_le_bytes()[0], len));
-        tar.resize(end, 0);
-    }
-    tar.resize(tar.len() + 1024, 0);
-    tar
+/// Length of a photo: 512 to 1023 bytes.
+fn short(key: u64) -> usize {
+    512 + usize::try_from(key * 2_654_435_761 % 512).expect("below 512")
 }

@@ -68,6 +68,12 @@ impl Xfs {
         Ok(xfs)
     }
 
+    /// Name of the loop device, for instance `loop0`.
+    #[must_use]
+    pub fn device(&self) -> &str {
+        self.device.as_deref().unwrap_or_default().trim_start_matches("/dev/")
+    }
+
     /// Mount point.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::block::{Block, Pair, Record};
-use crate::stats::{Estimate, estimate};
+use hayloft_bench_stats::{Estimate, estimate};
 
 /// Other system calls per request that count as none: those of other threads of the daemon and of new
 /// connections, independent of the load.

@@ -20,7 +20,6 @@ mod published;
 mod raw;
 mod seaweedfs;
 mod servers;
-mod stats;
 mod strace;
 mod table;
 mod test_bed;

@@ -6,8 +6,8 @@ use plotters::prelude::*;
 
 use crate::block::Record;
 use crate::error::{Error, file};
-use crate::stats::{Estimate, estimate};
 use crate::workload::{Pace, WORKLOADS, Workload};
+use hayloft_bench_stats::{Estimate, estimate};
 
 const SIZE: (u32, u32) = (760, 360);
 const OURS: RGBColor = RGBColor(0x1b, 0x5e, 0x8c);

@@ -10,8 +10,8 @@ use crate::block::{Block, Failure, Record};
 use crate::error::{Error, file};
 use crate::goals::{self, format_figure, one_line};
 use crate::machine::BUSY_MAX;
-use crate::stats::{estimate, median};
 use crate::workload::WORKLOADS;
+use hayloft_bench_stats::{estimate, median};
 
 /// Minimum number of rounds for publication; fewer are a trial run.
 pub const PUBLISHED_PAIRS: usize = 9;

@@ -3,6 +3,7 @@
 //! A step is durable before anything is admitted into it. So a power cut takes away no block that was
 //! admitted into, and a start on a full disk finds the blocks that its seal and its deletes need.
 
+use crate::base::limits::BLOCK;
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::volume::Volume;
 use crate::volume::error::IoError;
@@ -15,14 +16,21 @@ const NO_ROOM: IoError = IoError::Errno(nix::libc::ENOSPC);
 impl Volume {
     /// Reserves blocks so that the log can take `bytes` more bytes of needles, without the space that is
     /// reserved for tombstones. When this returns, they are reserved on stable media. Does nothing for a file
-    /// whose blocks are all reserved.
+    /// whose blocks are all reserved. Where a whole step does not fit on the disk, a shorter one is taken.
     ///
     /// # Errors
     /// The error of the operation; `ENOSPC` also if the log is too short; the error that ended the append
     /// side, if one did; `ECANCELED` while the volume is being closed.
     pub async fn reserve_ahead(&self, bytes: u64) -> Result<(), IoError> {
         let _turn = self.steps.turn.lock(()).await;
-        self.reserve(bytes, true).await
+        let mut reserved = self.reserve(bytes, true).await;
+        let least = self.log.end_with(bytes, true).saturating_sub(self.log.reserved_end());
+        let (least, mut step) = (least.next_multiple_of(BLOCK), self.steps.step);
+        while reserved == Err(NO_ROOM) && least < step && least <= self.log.unreserved() {
+            step = (step / 2 / BLOCK * BLOCK).max(least);
+            reserved = self.reserve_next(step.min(self.log.unreserved())).await;
+        }
+        reserved
     }
 
     /// Waits until the blocks for `len` bytes of needles are reserved, if the file is partial and the last
