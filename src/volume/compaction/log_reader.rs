@@ -10,6 +10,9 @@ use crate::volume::io::VolumeFile;
 
 /// Length of the first read after something was skipped (bytes). Each further read is twice as long.
 const FIRST_READ: u64 = 32 << 10;
+/// Length up to which something is skipped without shorter reads afterwards (bytes). Where dead needles are
+/// short and many, each short read would cost more time than it saves.
+const SHORT_SKIP: u64 = 256 << 10;
 
 /// A window that moves over the log.
 pub struct LogReader {
@@ -86,7 +89,7 @@ impl LogReader {
             if start > self.end && self.end > 0 && chosen(Sabotage::ReadTheGaps) {
                 self.read_gap(start).await?;
             }
-            if start > self.end {
+            if start > self.end + SHORT_SKIP {
                 self.ahead = FIRST_READ;
             }
             0

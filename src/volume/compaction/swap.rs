@@ -11,7 +11,7 @@ use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::background::{BackgroundRun, Pace};
 use crate::runtime::buffer::Buf;
 use crate::runtime::op::{DirId, Op};
-use crate::runtime::within;
+use crate::runtime::{join, within};
 use crate::volume::error::IoError;
 use crate::volume::format::{INCOMPAT_LOSSES, RISING_MAX, SuperblockState, superblock_offsets};
 use crate::volume::generation::remove::remove;
@@ -78,17 +78,10 @@ impl Swap<'_> {
         expect_compactable(self.old)?;
         self.carry_rest().await?;
         let uploads = self.move_uploads().await?;
-        match chosen(Sabotage::LiveBeforeSync) {
-            true => self.copier.writer.flush().await?,
-            false => self.copier.writer.sync().await?,
-        }
-        if !chosen(Sabotage::HintAfterLive) {
-            self.write_hint().await?;
-        }
+        self.copier.writer.flush().await?;
+        self.make_durable().await?;
         self.expect_name().await?;
-        let block = self.old.handle.pool().alloc(BLOCK as usize);
-        let block =
-            block.ok_or(NotCompacted::Io("get a buffer", IoError::Errno(nix::libc::ENOBUFS)))?;
+        let blocks = [self.block()?, self.block()?];
         // From here on nothing fails but writes to the disks.
         if chosen(Sabotage::RemoveOldFirst) {
             let superblock = &self.old.superblock;
@@ -103,7 +96,7 @@ impl Swap<'_> {
             let marked = self.old.begin_move().await;
             marked.map_err(|_| NotCompacted::State(self.old.write_state()))?;
         }
-        self.make_live(block).await?;
+        self.make_live(blocks).await?;
         if chosen(Sabotage::HintAfterLive) {
             self.write_hint().await?;
         }
@@ -158,6 +151,31 @@ impl Swap<'_> {
         Ok(moved)
     }
 
+    fn block(&self) -> Result<Buf, NotCompacted> {
+        let block = self.old.handle.pool().alloc(BLOCK as usize);
+        block.ok_or(NotCompacted::Io("get a buffer", IoError::Errno(nix::libc::ENOBUFS)))
+    }
+
+    /// Makes the log and the first tail hint durable, both at the same time: nothing looks at them before
+    /// the new generation counts.
+    async fn make_durable(&self) -> Result<(), NotCompacted> {
+        let sync = async {
+            match chosen(Sabotage::LiveBeforeSync) {
+                true => Ok(()),
+                false => self.new.file.sync().await,
+            }
+        };
+        let hint = async {
+            match chosen(Sabotage::HintAfterLive) {
+                true => Ok(()),
+                false => self.write_hint().await,
+            }
+        };
+        let (synced, hinted) = join(sync, hint).await;
+        synced.map_err(|error| NotCompacted::Io("sync the new file", error))?;
+        hinted
+    }
+
     /// Writes the first tail hint of the new generation. It carries the highest version of the old one, so
     /// that versions go on rising.
     async fn write_hint(&self) -> Result<(), NotCompacted> {
@@ -184,8 +202,8 @@ impl Swap<'_> {
     }
 
     /// Writes the superblock copies with the state that the volume has. The first of them is the atomic
-    /// point.
-    async fn make_live(&self, mut buf: Buf) -> Result<(), NotCompacted> {
+    /// point; the others follow at the same time.
+    async fn make_live(&self, [mut block, mut other]: [Buf; 2]) -> Result<(), NotCompacted> {
         let (old, new) = (self.old, self.new);
         let revision = new.revision.get() + 1;
         assert!(revision < RISING_MAX, "a new file has few revisions");
@@ -199,22 +217,23 @@ impl Swap<'_> {
         }
         new.history_from.set(old.history_from.get().max(self.copier.history_from()));
         let superblock = new.current_superblock();
-        for (n, offset) in superblock_offsets(superblock.size).into_iter().enumerate() {
-            superblock.encode(&mut buf);
-            buf = match new.file.write_block(buf, offset).await {
-                Ok(buf) => buf,
-                Err(error) if n == 0 => {
-                    if !chosen(Sabotage::WriteWhileUndecided) {
-                        old.lose_state(error);
-                    }
-                    return Err(NotCompacted::Undecided(error));
+        let [first, second, third] = superblock_offsets(superblock.size);
+        superblock.encode(&mut block);
+        superblock.encode(&mut other);
+        let block = match new.file.write_block(block, first).await {
+            Ok(block) => block,
+            Err(error) => {
+                if !chosen(Sabotage::WriteWhileUndecided) {
+                    old.lose_state(error);
                 }
-                Err(error) => {
-                    // A restart finds the first copy: the new generation counts, but takes no writes.
-                    new.write_state.set(WriteState::StateUnknown(error));
-                    return Ok(());
-                }
-            };
+                return Err(NotCompacted::Undecided(error));
+            }
+        };
+        let others =
+            join(new.file.write_block(block, second), new.file.write_block(other, third)).await;
+        if let (Err(error), _) | (_, Err(error)) = others {
+            // A restart finds the first copy: the new generation counts, but takes no writes.
+            new.write_state.set(WriteState::StateUnknown(error));
         }
         Ok(())
     }
