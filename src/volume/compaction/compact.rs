@@ -281,8 +281,8 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// Carries over what was written meanwhile, until less than `rest` bytes are left. If that does not get
-    /// less, first the pace is lifted, then the writes to the volume are slowed.
+    /// Carries over what was written meanwhile, until less than `rest` bytes are left. If that does not halve
+    /// with each round, first the pace is lifted, then the writes to the volume are slowed.
     async fn catch_up(&mut self, rest: u64) -> Result<(), NotCompacted> {
         let (mut last, mut slowed) = (u64::MAX, 0);
         for _ in 0..ROUNDS_MAX {
@@ -292,7 +292,7 @@ impl<'a> Work<'a> {
             if left <= rest {
                 return Ok(());
             }
-            if left >= last {
+            if left >= last / 2 {
                 self.run.set_pace(self.pace.clone().lifted());
                 if !chosen(Sabotage::NeverSlowWriters) {
                     self.slot.slow_writes(slowed);
