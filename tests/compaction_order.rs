@@ -114,7 +114,7 @@ async fn store_late(slot: Rc<Slot>, acknowledged: Rc<RefCell<Objects>>) {
 /// all of the changes of names.
 fn images(wreck: &Wreck, n: usize) -> Vec<Image> {
     let subsets: [&dyn Fn(usize) -> bool; 3] =
-        [&|_| false, &|_| true, &|loose| (loose * 7 + n) % 3 == 0];
+        [&|_| false, &|_| true, &|loose| (loose * 7 + n).is_multiple_of(3)];
     let subsets = if wreck.loose() == 0 { &subsets[..1] } else { &subsets[..] };
     let mut changes = vec![0, wreck.changes().min(1), wreck.changes()];
     changes.dedup();
