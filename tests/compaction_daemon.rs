@@ -93,7 +93,8 @@ fn options(dir: &Path, background: &str) -> Options {
 #[test]
 fn volume_is_compacted_while_it_is_read_and_written() {
     let dir = data_dir();
-    let daemon = Daemon::start(dir.path(), &options(dir.path(), ""));
+    let quick = "[background]\nrate_min = \"256MiB\"\n";
+    let daemon = Daemon::start(dir.path(), &options(dir.path(), quick));
     fill(&daemon);
     let used = shown(&daemon)["used"].as_u64().unwrap();
     let is_over = AtomicBool::new(false);

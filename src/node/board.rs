@@ -198,7 +198,7 @@ pub struct VolumeBoard {
     /// Constant properties, except for the data directory.
     pub info: VolumeInfo,
     /// Data directory of the open file, as a position in [`Board::disks`]; before the volume is open, of its
-    /// newest file. The main thread writes it, too, when the volume was compacted into another directory.
+    /// newest file.
     pub disk: Level,
     /// Present state.
     pub state: StateCell<VolumeState>,

@@ -271,8 +271,20 @@ impl VolumeFile {
     /// # Errors
     /// As [`Self::write`].
     pub async fn write_block(&self, buf: Buf, offset: u64) -> Result<Buf, IoError> {
+        self.write_one(buf, offset, true).await
+    }
+
+    /// As [`Self::write_block`], but on stable media only after a sync.
+    ///
+    /// # Errors
+    /// As [`Self::write_block`].
+    pub async fn write_unsynced_block(&self, buf: Buf, offset: u64) -> Result<Buf, IoError> {
+        self.write_one(buf, offset, false).await
+    }
+
+    async fn write_one(&self, buf: Buf, offset: u64, durable: bool) -> Result<Buf, IoError> {
         let piece = Piece { buf: 0, start: 0, len: u32::try_from(BLOCK).expect("4096") };
-        let mut bufs = self.write(vec![buf], vec![piece], offset, true).await?;
+        let mut bufs = self.write(vec![buf], vec![piece], offset, durable).await?;
         Ok(bufs.pop().expect("one buffer"))
     }
 

@@ -79,7 +79,7 @@ pub fn modules(project: &Project) -> BTreeMap<String, bool> {
         let stem = file.trim_end_matches(".rs");
         let is_root = roots.iter().any(|(root, _)| *root == file)
             || stem.ends_with("/mod")
-            || file.starts_with("tests/");
+            || (file.starts_with("tests/") && file.matches('/').count() == 1);
         let dir = if is_root { stem.rsplit_once('/').map_or("", |(dir, _)| dir) } else { stem };
         for (tokens, tests) in [(always, tests), (for_tests, true)] {
             for n in 0..tokens.len() {

@@ -33,6 +33,7 @@ impl Volumes {
     ) -> Result<(), OrderError> {
         let (slot, metrics) = self.slot_to_compact(id)?;
         let volume = slot.volume();
+        let disk = request.target.as_ref().map(|target| target.disk);
         let (target, store, target_pace) = match &request.target {
             None => (volume.dir(), None, None),
             Some(TargetDir { path, disk, store }) => {
@@ -55,7 +56,8 @@ impl Volumes {
             target_pace,
         };
         let monitoring = self.files().replacement(target);
-        let work = compact(Rc::clone(&slot), order, metrics, monitoring, self.publisher(id));
+        let publish = self.publisher(id);
+        let work = compact(Rc::clone(&slot), order, metrics, disk, monitoring, publish);
         if slot.compaction_task().start(work) { Ok(()) } else { Err(OrderError::Compacting) }
     }
 
@@ -73,11 +75,13 @@ impl Volumes {
     }
 }
 
-/// Compacts a volume, and shows how that ended.
+/// Compacts a volume, and shows how that ended. `disk` is the position of the data directory that it moves
+/// to, if it moves.
 async fn compact(
     slot: Rc<Slot>,
     order: CompactionOrder,
     metrics: Arc<VolumeMetrics>,
+    disk: Option<u32>,
     monitoring: Monitoring,
     publish: Publisher,
 ) {
@@ -87,6 +91,9 @@ async fn compact(
     let result = slot.compact(&order, &monitoring).await;
     slot.compaction_task().finish();
     // What the compaction changed is on the board before its end is, which the main thread logs.
+    if let (Ok(_), Some(disk)) = (&result, disk) {
+        metrics.board.disk.set(disk.into());
+    }
     publish();
     board.end(end_of(&result, handle.now() - began));
 }

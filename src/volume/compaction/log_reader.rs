@@ -43,7 +43,7 @@ impl LogReader {
             capacity,
             start: 0,
             end: 0,
-            ahead: capacity,
+            ahead: FIRST_READ,
             accept_losses,
             bytes_read: 0,
             lost_sectors: 0,
@@ -60,7 +60,7 @@ impl LogReader {
 
     /// Forgets the window.
     pub fn clear(&mut self) {
-        (self.start, self.end) = (0, 0);
+        (self.start, self.end, self.ahead) = (0, 0, FIRST_READ);
     }
 
     /// Makes sure that the window holds `len` bytes from `offset` on. Reads further, but not beyond `limit`,

@@ -11,7 +11,7 @@ use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::background::{BackgroundRun, Pace};
 use crate::runtime::buffer::Buf;
 use crate::runtime::op::{DirId, Op};
-use crate::runtime::{join, within};
+use crate::runtime::within;
 use crate::volume::error::IoError;
 use crate::volume::format::{INCOMPAT_LOSSES, RISING_MAX, SuperblockState, superblock_offsets};
 use crate::volume::generation::remove::remove;
@@ -81,7 +81,9 @@ impl Swap<'_> {
         self.copier.writer.flush().await?;
         self.make_durable().await?;
         self.expect_name().await?;
-        let blocks = [self.block()?, self.block()?];
+        let block = self.old.handle.pool().alloc(BLOCK as usize);
+        let block =
+            block.ok_or(NotCompacted::Io("get a buffer", IoError::Errno(nix::libc::ENOBUFS)))?;
         // From here on nothing fails but writes to the disks.
         if chosen(Sabotage::RemoveOldFirst) {
             let superblock = &self.old.superblock;
@@ -96,7 +98,7 @@ impl Swap<'_> {
             let marked = self.old.begin_move().await;
             marked.map_err(|_| NotCompacted::State(self.old.write_state()))?;
         }
-        self.make_live(blocks).await?;
+        self.make_live(block).await?;
         if chosen(Sabotage::HintAfterLive) {
             self.write_hint().await?;
         }
@@ -151,38 +153,25 @@ impl Swap<'_> {
         Ok(moved)
     }
 
-    fn block(&self) -> Result<Buf, NotCompacted> {
-        let block = self.old.handle.pool().alloc(BLOCK as usize);
-        block.ok_or(NotCompacted::Io("get a buffer", IoError::Errno(nix::libc::ENOBUFS)))
-    }
-
-    /// Makes the log and the first tail hint durable, both at the same time: nothing looks at them before
-    /// the new generation counts.
+    /// Makes the log and the first tail hint durable, with one flush: nothing looks at them before the new
+    /// generation counts.
     async fn make_durable(&self) -> Result<(), NotCompacted> {
-        let sync = async {
-            match chosen(Sabotage::LiveBeforeSync) {
-                true => Ok(()),
-                false => self.new.file.sync().await,
-            }
-        };
-        let hint = async {
-            match chosen(Sabotage::HintAfterLive) {
-                true => Ok(()),
-                false => self.write_hint().await,
-            }
-        };
-        let (synced, hinted) = join(sync, hint).await;
-        synced.map_err(|error| NotCompacted::Io("sync the new file", error))?;
-        hinted
+        if !chosen(Sabotage::HintAfterLive) {
+            self.write_hint().await?;
+        }
+        if chosen(Sabotage::LiveBeforeSync) {
+            return Ok(());
+        }
+        self.new.file.sync().await.map_err(|error| NotCompacted::Io("sync the new file", error))
     }
 
-    /// Writes the first tail hint of the new generation. It carries the highest version of the old one, so
+    /// Writes the first tail hint of the new generation, without a flush. It carries the highest version of the old one, so
     /// that versions go on rising.
     async fn write_hint(&self) -> Result<(), NotCompacted> {
         if !chosen(Sabotage::ForgetHighestVersion) {
             self.new.log.raise_version(self.old.log.end().version);
         }
-        let written = self.new.log.write_hint(&self.new.file, false).await;
+        let written = self.new.log.write_unsynced_hint(&self.new.file).await;
         written.map_err(|error| NotCompacted::Io("write a tail hint", error))
     }
 
@@ -202,8 +191,8 @@ impl Swap<'_> {
     }
 
     /// Writes the superblock copies with the state that the volume has. The first of them is the atomic
-    /// point; the others follow at the same time.
-    async fn make_live(&self, [mut block, mut other]: [Buf; 2]) -> Result<(), NotCompacted> {
+    /// point; the others are flushed together.
+    async fn make_live(&self, mut block: Buf) -> Result<(), NotCompacted> {
         let (old, new) = (self.old, self.new);
         let revision = new.revision.get() + 1;
         assert!(revision < RISING_MAX, "a new file has few revisions");
@@ -217,9 +206,8 @@ impl Swap<'_> {
         }
         new.history_from.set(old.history_from.get().max(self.copier.history_from()));
         let superblock = new.current_superblock();
-        let [first, second, third] = superblock_offsets(superblock.size);
+        let [first, others @ ..] = superblock_offsets(superblock.size);
         superblock.encode(&mut block);
-        superblock.encode(&mut other);
         let block = match new.file.write_block(block, first).await {
             Ok(block) => block,
             Err(error) => {
@@ -229,13 +217,18 @@ impl Swap<'_> {
                 return Err(NotCompacted::Undecided(error));
             }
         };
-        let others =
-            join(new.file.write_block(block, second), new.file.write_block(other, third)).await;
-        if let (Err(error), _) | (_, Err(error)) = others {
+        if let Err(error) = self.write_other_copies(block, others).await {
             // A restart finds the first copy: the new generation counts, but takes no writes.
             new.write_state.set(WriteState::StateUnknown(error));
         }
         Ok(())
+    }
+
+    async fn write_other_copies(&self, mut block: Buf, offsets: [u64; 2]) -> Result<(), IoError> {
+        for offset in offsets {
+            block = self.new.file.write_unsynced_block(block, offset).await?;
+        }
+        self.new.file.sync().await
     }
 
     /// Makes the new generation the current one. Nothing is awaited here.

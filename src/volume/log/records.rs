@@ -66,6 +66,29 @@ impl AppendLog {
     /// # Errors
     /// The error of the write; `EOVERFLOW` when the numbers of hints are used up.
     pub async fn write_hint(&self, file: &VolumeFile, clean: bool) -> Result<(), IoError> {
+        self.write_hint_block(clean, |block, at| file.write_block(block, at)).await?;
+        count(&file.stats.hints, 1);
+        Ok(())
+    }
+
+    /// Writes the next tail hint of a volume that is not closed, to be made durable by a sync of the file.
+    ///
+    /// # Errors
+    /// As [`Self::write_hint`].
+    pub async fn write_unsynced_hint(&self, file: &VolumeFile) -> Result<(), IoError> {
+        self.write_hint_block(false, |block, at| file.write_unsynced_block(block, at)).await?;
+        count(&file.stats.hints, 1);
+        Ok(())
+    }
+
+    async fn write_hint_block<F>(
+        &self,
+        clean: bool,
+        write: impl FnOnce(Buf, u64) -> F,
+    ) -> Result<(), IoError>
+    where
+        F: Future<Output = Result<Buf, IoError>>,
+    {
         let (hint, last) = (self.next_hint(clean), self.hint.get());
         assert!(
             hint.tail >= last.tail && hint.version >= last.version,
@@ -76,8 +99,7 @@ impl AppendLog {
         }
         let mut block = self.take_block();
         hint.encode(self.incarnation, self.log_end, &mut block);
-        self.block.set(Some(file.write_block(block, hint.offset()).await?));
-        count(&file.stats.hints, 1);
+        self.block.set(Some(write(block, hint.offset()).await?));
         self.hint.set(hint);
         Ok(())
     }

@@ -55,7 +55,6 @@ impl ManagerState {
         let (id, target) = (one.job.volume, one.job.target);
         let generation = board.generation.get();
         self.placement.borrow_mut().renew(id, target, generation);
-        board.disk.set(target as u64);
         // What is dead now could not be removed, or died meanwhile.
         board.kept_bytes.set(board.dead_bytes.get());
         let keep_ns = self.config.compaction.tombstone_keep.nanos();
