@@ -309,7 +309,7 @@ fn compact_beside(writers: u64, pause_us: u64) -> Result<Compacted, NotCompacted
 
 #[test]
 fn writers_that_outrun_the_copy_are_slowed() {
-    let done = compact_beside(64, 2000).unwrap();
+    let done = compact_beside(128, 1000).unwrap();
     assert!(done.rounds > 1, "{done:?}");
 }
 

@@ -263,8 +263,6 @@ sabotages! {
     IgnoreSize = "ignore-size",
     /// A volume moves to another data directory without a mark in its old file.
     MoveWithoutMark = "move-without-mark",
-    /// A move that has failed leaves its mark in the file of the volume.
-    KeepMoveMark = "keep-move-mark",
     /// Volumes that failed or are fenced are compacted.
     CompactAnyState = "compact-any-state",
     /// Compaction gives up unreadable bytes without permission.

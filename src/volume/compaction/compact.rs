@@ -56,10 +56,6 @@ impl Slot {
         let phase = CompactionPhase::Copying;
         self.set_compaction_progress(CompactionProgress { phase, ..Default::default() });
         let done = self.compact_generation(&old, order, on_swap).await;
-        let is_undecided = matches!(done, Err(NotCompacted::Undecided(_)));
-        if !is_undecided && Rc::ptr_eq(&self.volume(), &old) {
-            call_off_move(&old).await;
-        }
         self.set_compaction_progress(CompactionProgress::default());
         done
     }
@@ -126,20 +122,6 @@ fn generation_file(
         checkpoints: None,
     };
     GenerationFile { dir, expected }
-}
-
-/// Removes the mark of a move if there is one: the new file was not finished, and never will be.
-async fn call_off_move(old: &Volume) {
-    if !old.is_moving() || chosen(Sabotage::KeepMoveMark) {
-        return;
-    }
-    if let Err(error) = old.call_off_move().await {
-        tracing::warn!(
-            volume = old.id().0,
-            "the mark of a move that has failed could not be removed: {error}; a start without the other \
-             data directory does not serve the volume"
-        );
-    }
 }
 
 /// Checks that what lives fits into the new file, and that there is memory for a second index.

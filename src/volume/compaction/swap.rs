@@ -165,8 +165,8 @@ impl Swap<'_> {
         self.new.file.sync().await.map_err(|error| NotCompacted::Io("sync the new file", error))
     }
 
-    /// Writes the first tail hint of the new generation, without a flush. It carries the highest version of the old one, so
-    /// that versions go on rising.
+    /// Writes the first tail hint of the new generation, without a flush. It carries the highest version of
+    /// the old one, so that versions go on rising.
     async fn write_hint(&self) -> Result<(), NotCompacted> {
         if !chosen(Sabotage::ForgetHighestVersion) {
             self.new.log.raise_version(self.old.log.end().version);

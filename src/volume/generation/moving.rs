@@ -19,21 +19,8 @@ impl Volume {
     /// # Errors
     /// See [`StateError`]. After a failed write the volume is poisoned.
     pub async fn begin_move(&self) -> Result<(), StateError> {
-        self.set_moving(true).await
-    }
-
-    /// Removes the mark of a move that was called off. The file in the other data directory must not be
-    /// finished any more.
-    ///
-    /// # Errors
-    /// As [`Self::begin_move`].
-    pub async fn call_off_move(&self) -> Result<(), StateError> {
-        self.set_moving(false).await
-    }
-
-    async fn set_moving(&self, is_moving: bool) -> Result<(), StateError> {
         let change =
-            |superblock: &mut Superblock| *superblock = superblock.clone().with_moving(is_moving);
+            |superblock: &mut Superblock| *superblock = superblock.clone().with_moving(true);
         self.change_superblock(change).await
     }
 

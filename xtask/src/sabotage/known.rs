@@ -260,7 +260,6 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
         "compaction_order",
         "power_cut_while_a_volume_moves_or_grows_loses_nothing",
     ),
-    ("keep-move-mark", "compaction_order", "move_that_failed_can_be_tried_again"),
     ("compact-any-state", "compaction_faults", "volumes_that_may_not_be_compacted_are_refused"),
     (
         "zeros-for-unreadable",
