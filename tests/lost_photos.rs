@@ -112,10 +112,10 @@ fn check_dump_and_export_report_losses_by_key() {
 fn daemon_answers_500_for_lost_photos_until_they_are_stored_again() {
     let dir = store_with_losses();
     let daemon = Daemon::start(dir.path(), &Options::default());
-    let log = daemon.log_text();
     for text in ["lost in a compaction, record at byte ", "damage in generation 3 at byte 70144"] {
-        assert!(log.contains(text), "{log}");
+        daemon.wait_until(text, || daemon.log_text().contains(text));
     }
+    let log = daemon.log_text();
     assert!(!log.contains(COOKIE), "{log}");
     let path = |key: u64| format!("/1/{key}/0/{COOKIE}");
     let status = |method: &str, key: u64| {
