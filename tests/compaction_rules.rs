@@ -14,6 +14,7 @@ use compaction_support::{
 };
 use hayloft::base::limits::{LOG_START, UNIT};
 use hayloft::base::types::NeedleId;
+use hayloft::runtime::background::{DiskLoad, PaceLimits, SharedPace, Waited};
 use hayloft::runtime::op::Op;
 use hayloft::runtime::sim::disk::Image;
 use hayloft::volume::format::{HEADER_LEN, Kind, NeedleHeader, decode_header};
@@ -316,4 +317,30 @@ fn writers_that_outrun_the_copy_are_slowed() {
 #[test]
 fn writers_that_outrun_every_round_end_the_compaction() {
     assert_eq!(compact_beside(1000, 40_000), Err(NotCompacted::TooManyWrites));
+}
+
+/// Number of operations of a compaction, while requests are served from the disk of the new file or not.
+fn operations(is_busy: bool) -> u64 {
+    let (mut process, slot) = started();
+    for key in 0..8 {
+        process.put(&slot, id(key), &bytes(key, 500_000)).unwrap();
+    }
+    let handle = process.runtime.handle().clone();
+    let limits = PaceLimits { min: 1 << 30, max: 1 << 40 };
+    let pace = Rc::new(SharedPace::new(&handle, limits, DiskLoad::new(1), 0));
+    if is_busy {
+        pace.waited(Waited::Read, handle.now());
+    }
+    let order = CompactionOrder { target_pace: Some(pace), ..order() };
+    let before = process.world.operations();
+    process.run(async move { slot.compact(&order, &|_| true).await.unwrap() });
+    process.world.operations() - before
+}
+
+#[test]
+fn transfers_are_short_while_the_disk_serves_requests() {
+    let (idle, busy) = (operations(false), operations(true));
+    // Writes, and reading back.
+    let short = 2 * (8 * 500_000 / 65_536);
+    assert!(busy > idle + short / 2 && busy < idle + 2 * short, "{idle} {busy}");
 }

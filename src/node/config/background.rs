@@ -21,7 +21,7 @@ pub struct BackgroundConfig {
 
 impl Default for BackgroundConfig {
     fn default() -> Self {
-        Self { rate_min: ByteSize::mib(4), rate_max: ByteSize::mib(256) }
+        Self { rate_min: ByteSize::mib(4), rate_max: ByteSize(4 * GIB) }
     }
 }
 

@@ -10,8 +10,8 @@ use super::quantile::Percentile99;
 pub(super) const IDLE_NS: u64 = 1_000_000_000;
 /// Waits with background work, in percent of those without it, above which background work slows down, and
 /// up to which it speeds up.
-const SLOWER_PERCENT: u64 = 130;
-const USUAL_PERCENT: u64 = 120;
+const SLOWER_PERCENT: u64 = 120;
+const USUAL_PERCENT: u64 = 110;
 
 /// What a request waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

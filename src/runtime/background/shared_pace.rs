@@ -16,6 +16,10 @@ const ADAPT_NS: u64 = 50_000_000;
 /// Delay of a step that those after it make up for (nanoseconds): timers fire one tick late.
 const LATE_NS: u64 = 5_000_000;
 
+/// Longest transfer while the disk serves requests (bytes): one that comes meanwhile waits for little more than
+/// usual.
+const SHORT_TRANSFER: u64 = 64 << 10;
+
 /// Interval at which paused work looks whether it is resumed (nanoseconds).
 const LOOK_NS: u64 = 100_000_000;
 
@@ -72,6 +76,14 @@ impl SharedPace {
     pub fn waited(&self, what: Waited, began: u64) {
         let now = self.handle.now();
         self.load.waited(self.shard, what, now, now - began);
+    }
+
+    /// Longest transfer that background work may begin now (bytes). While the disk serves requests it is short,
+    /// unless there are no limits.
+    #[must_use]
+    pub fn transfer_max(&self) -> u64 {
+        let is_free = self.limits == PaceLimits::default();
+        if is_free || self.load.is_idle(self.handle.now()) { u64::MAX } else { SHORT_TRANSFER }
     }
 
     /// Pauses or resumes the background work that follows this pace and may be paused.

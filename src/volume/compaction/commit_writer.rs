@@ -263,10 +263,16 @@ async fn write(
     offset: u64,
     len: u64,
 ) -> Result<WorkBuffer, IoError> {
-    let piece =
-        Piece { buf: 0, start: 0, len: u32::try_from(len).expect("a commit fits into a buffer") };
-    let mut bufs = volume.file.write(vec![buf.take()], vec![piece], offset, false).await?;
-    buf.put_back(bufs.pop().expect("a write returns its buffer"));
+    let to_u32 = |len: u64| u32::try_from(len).expect("a commit fits into a buffer");
+    let mut done = 0;
+    while done < len {
+        let part = (len - done).min(volume.pace.transfer_max());
+        let piece = Piece { buf: 0, start: to_u32(done), len: to_u32(part) };
+        let mut bufs =
+            volume.file.write(vec![buf.take()], vec![piece], offset + done, false).await?;
+        buf.put_back(bufs.pop().expect("a write returns its buffer"));
+        done += part;
+    }
     Ok(buf)
 }
 

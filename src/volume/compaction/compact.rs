@@ -176,7 +176,7 @@ impl<'a> Work<'a> {
             false => None,
         };
         run.begin(old.log.tail() - LOG_START);
-        let reader = LogReader::new(Rc::clone(&old.file), window, order.accept_losses);
+        let reader = LogReader::new(old, window, order.accept_losses);
         let writer = CommitWriter::new(new, buf, spare);
         let copier = Copier::new(old, new, order, reader, writer);
         Ok(Self {
@@ -318,11 +318,11 @@ impl<'a> Work<'a> {
     async fn verify_to(&mut self, to: LogEnd, pace: Pace) -> Result<(), NotCompacted> {
         let (from, reader) = (self.verified_to, &mut self.copier.reader);
         // One buffer for both files: in the smallest pool there is no third one.
-        self.result.read += reader.turn_to(&self.new.file, false);
+        self.result.read += reader.turn_to(&self.new, false);
         self.run.set_pace(pace);
         let read = read_back(&self.new, reader, &mut self.run, (from, to)).await;
         self.run.set_pace(self.pace.clone());
-        self.result.read_back += reader.turn_to(&self.old.file, self.order.accept_losses);
+        self.result.read_back += reader.turn_to(&self.old, self.order.accept_losses);
         self.damaged_read_back += read?;
         self.verified_to = to;
         if self.damaged_read_back != self.copier.carried.damaged {

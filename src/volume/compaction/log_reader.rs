@@ -5,7 +5,8 @@ use std::rc::Rc;
 use super::not_compacted::NotCompacted;
 use crate::base::limits::BLOCK;
 use crate::base::sabotage::{Sabotage, chosen};
-use crate::runtime::background::WorkBuffer;
+use crate::runtime::background::{SharedPace, WorkBuffer};
+use crate::volume::Volume;
 use crate::volume::io::VolumeFile;
 
 /// Length of the first read after something was skipped (bytes). Each further read is twice as long.
@@ -17,6 +18,8 @@ const SHORT_SKIP: u64 = 256 << 10;
 /// A window that moves over the log.
 pub struct LogReader {
     file: Rc<VolumeFile>,
+    /// Pace of the disk of the file, which limits the length of a read.
+    pace: Rc<SharedPace>,
     buf: WorkBuffer,
     /// Length of the buffer (bytes).
     capacity: u64,
@@ -35,10 +38,11 @@ pub struct LogReader {
 
 impl LogReader {
     /// Creates a reader with an empty window.
-    pub fn new(file: Rc<VolumeFile>, mut buf: WorkBuffer, accept_losses: bool) -> Self {
+    pub fn new(volume: &Volume, mut buf: WorkBuffer, accept_losses: bool) -> Self {
         let capacity = buf.memory().len() as u64 / BLOCK * BLOCK;
         Self {
-            file,
+            file: Rc::clone(&volume.file),
+            pace: Rc::clone(&volume.pace),
             buf,
             capacity,
             start: 0,
@@ -50,11 +54,12 @@ impl LogReader {
         }
     }
 
-    /// Goes on with another file, with an empty window. Returns the number of bytes read so far, and counts
+    /// Goes on with the file of another volume, with an empty window. Returns the number of bytes read so far, and counts
     /// from 0 on.
-    pub fn turn_to(&mut self, file: &Rc<VolumeFile>, accept_losses: bool) -> u64 {
+    pub fn turn_to(&mut self, volume: &Volume, accept_losses: bool) -> u64 {
         self.clear();
-        (self.file, self.accept_losses) = (Rc::clone(file), accept_losses);
+        (self.file, self.pace) = (Rc::clone(&volume.file), Rc::clone(&volume.pace));
+        self.accept_losses = accept_losses;
         std::mem::take(&mut self.bytes_read)
     }
 
@@ -119,6 +124,16 @@ impl LogReader {
 
     /// Reads bytes `from..to` of the file to their place in the window.
     async fn read(&mut self, from: u64, to: u64) -> Result<(), NotCompacted> {
+        let mut at = from;
+        while at < to {
+            let end = to.min(at.saturating_add(self.pace.transfer_max()));
+            self.read_at_once(at, end).await?;
+            at = end;
+        }
+        Ok(())
+    }
+
+    async fn read_at_once(&mut self, from: u64, to: u64) -> Result<(), NotCompacted> {
         let (at, len) = (to_usize(from - self.start), to_usize(to - from));
         let reads = &self.file.stats.other_reads;
         let (buf, result) = self.file.read(self.buf.take(), at, len, from, reads).await;

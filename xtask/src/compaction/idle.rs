@@ -41,7 +41,7 @@ pub fn idle(scene: &Scene) -> Result<Outcome, Failed> {
          compaction begins with the same file, of which a hard link is kept. The copy reads as many bytes as \
          the log has and writes as many as live, in blocks of 1 MiB with direct I/O, one read and one write \
          in flight, and flushes once. The compaction also reads back what it wrote (`compaction.verify`). In \
-         alternating rounds; the default ceiling is `background.rate_max` = 256 MiB/s, which is shown apart \
+         alternating rounds; the default ceiling is `background.rate_max` = 4 GiB/s, which is shown apart \
          from a pace without a ceiling."
     ));
     let photos = Batches { volume: 1, each: 1000, len_of: photo };
