@@ -139,7 +139,7 @@ fn start(dir: &std::path::Path, count: usize) -> (Vec<std::net::SocketAddr>, Arc
                 drain_ns: 1,
                 disk_missing: false,
                 audit_log: false,
-                background: PaceLimits { min: 4 << 20, max: 256 << 20 },
+                background: PaceLimits { min: 4 << 20, max: 256 << 20, transfer_max: 0 },
             },
             shared: Arc::clone(&shared),
             assignments: vec![assignment],

@@ -326,7 +326,7 @@ fn operations(is_busy: bool) -> u64 {
         process.put(&slot, id(key), &bytes(key, 500_000)).unwrap();
     }
     let handle = process.runtime.handle().clone();
-    let limits = PaceLimits { min: 1 << 30, max: 1 << 40 };
+    let limits = PaceLimits { min: 1 << 30, max: 1 << 40, transfer_max: 64 << 10 };
     let pace = Rc::new(SharedPace::new(&handle, limits, DiskLoad::new(1), 0));
     if is_busy {
         pace.waited(Waited::Read, handle.now());

@@ -48,7 +48,7 @@ pub fn config() -> ShardConfig {
         drain_ns: 30 * SECOND,
         disk_missing: false,
         audit_log: false,
-        background: PaceLimits { min: 4 << 20, max: 256 << 20 },
+        background: PaceLimits { min: 4 << 20, max: 256 << 20, transfer_max: 0 },
     }
 }
 

@@ -181,9 +181,9 @@ fn invalid_compaction_settings_are_rejected() {
             "from 0s to 3650d",
         ),
         (
-            |c| c.background.rate_min = ByteSize::mib(257),
-            "background.rate_min: 257MiB is out of range",
-            "write a size from 64KiB to 256MiB",
+            |c| c.background.rate_min = ByteSize::mib(4097),
+            "background.rate_min: 4097MiB is out of range",
+            "write a size from 64KiB to 4GiB",
         ),
         (
             |c| c.background.rate_max = ByteSize::kib(63),

@@ -16,20 +16,20 @@ const ADAPT_NS: u64 = 50_000_000;
 /// Delay of a step that those after it make up for (nanoseconds): timers fire one tick late.
 const LATE_NS: u64 = 5_000_000;
 
-/// Longest transfer while the disk serves requests (bytes): one that comes meanwhile waits for little more than
-/// usual.
-const SHORT_TRANSFER: u64 = 64 << 10;
-
 /// Interval at which paused work looks whether it is resumed (nanoseconds).
 const LOOK_NS: u64 = 100_000_000;
 
-/// Bytes per second that the background work of a shard on a disk makes at least, and at most.
+/// Bytes per second that the background work of a shard on a disk makes at least, and at most, and the length
+/// of its transfers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PaceLimits {
     /// However busy the disk is; 0 for no such limit.
     pub min: u64,
     /// However idle the disk is; 0 for no such limit.
     pub max: u64,
+    /// Longest transfer while the disk serves requests (bytes; 0 for no such limit): one that comes meanwhile
+    /// waits for little more than usual.
+    pub transfer_max: u64,
 }
 
 /// The pace of a shard on a disk. Requests note how long they waited for the disk. Background work compares
@@ -78,12 +78,14 @@ impl SharedPace {
         self.load.waited(self.shard, what, now, now - began);
     }
 
-    /// Longest transfer that background work may begin now (bytes). While the disk serves requests it is short,
-    /// unless there are no limits.
+    /// Longest transfer that background work may begin now (bytes).
     #[must_use]
     pub fn transfer_max(&self) -> u64 {
-        let is_free = self.limits == PaceLimits::default();
-        if is_free || self.load.is_idle(self.handle.now()) { u64::MAX } else { SHORT_TRANSFER }
+        match self.limits.transfer_max {
+            0 => u64::MAX,
+            _ if self.load.is_idle(self.handle.now()) => u64::MAX,
+            len => len,
+        }
     }
 
     /// Pauses or resumes the background work that follows this pace and may be paused.
@@ -118,7 +120,7 @@ impl SharedPace {
             true => 0,
             false => took_ns.saturating_mul(100 + self.adapted_pause(now)) / 100,
         };
-        let PaceLimits { min, max } = self.limits;
+        let PaceLimits { min, max, .. } = self.limits;
         let longest = if min == 0 { u64::MAX } else { time_of(bytes, min) };
         let shortest = if max == 0 { 0 } else { time_of(bytes, max) };
         let share = yielding.min(longest).max(shortest);

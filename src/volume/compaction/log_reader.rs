@@ -54,8 +54,8 @@ impl LogReader {
         }
     }
 
-    /// Goes on with the file of another volume, with an empty window. Returns the number of bytes read so far, and counts
-    /// from 0 on.
+    /// Goes on with the file of another volume, with an empty window. Returns the number of bytes read so
+    /// far, and counts from 0 on.
     pub fn turn_to(&mut self, volume: &Volume, accept_losses: bool) -> u64 {
         self.clear();
         (self.file, self.pace) = (Rc::clone(&volume.file), Rc::clone(&volume.pace));

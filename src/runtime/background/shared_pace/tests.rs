@@ -22,7 +22,7 @@ const STEP_NS: u64 = 4 * MS;
 const USUAL_NS: u64 = 10 * MS;
 const LONG_NS: u64 = 30 * MS;
 /// Without pauses, steps make 250 MiB a second.
-const LIMITS: PaceLimits = PaceLimits { min: 4 * MIB, max: 100 * MIB };
+const LIMITS: PaceLimits = PaceLimits { min: 4 * MIB, max: 100 * MIB, transfer_max: 0 };
 
 fn run<F: Future<Output = ()> + 'static>(test: impl FnOnce(Handle) -> F) {
     let pool = Pool::new(&Region::map(1, 1 << 20).unwrap(), 0);
@@ -196,7 +196,7 @@ fn work_on_two_disks_keeps_the_pace_of_both() {
     run(|handle| async move {
         let bench = Bench::new(&handle);
         let pace = |max| {
-            let limits = PaceLimits { min: 0, max };
+            let limits = PaceLimits { min: 0, max, transfer_max: 0 };
             Rc::new(SharedPace::new(&handle, limits, DiskLoad::new(1), 0))
         };
         let (fast, slow) = (pace(100 * MIB), pace(20 * MIB));
