@@ -12,7 +12,7 @@ use crate::process::Failed;
 
 /// Memory for each needle that the documentation states (bytes; docs/OPERATIONS.md).
 const STATED: f64 = 30.0;
-/// One of so many needles is replaced before the compaction, times ten.
+/// Needles of every ten that are replaced before the compaction.
 const REPLACED: u64 = 3;
 /// Interval at which the memory is sampled.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(20);
