@@ -204,12 +204,16 @@ impl Runtime {
     /// does not wait) and delivers them.
     pub fn collect<D: Driver>(&mut self, driver: &mut D, until: u64) {
         driver.reap(until, &mut self.completed);
-        let inner = &self.handle.0;
-        inner.now.set(driver.now());
-        inner.wall.set(driver.wall());
+        self.update_clock(driver);
         for completion in self.completed.drain(..) {
             self.handle.deliver(completion);
         }
+    }
+
+    fn update_clock<D: Driver>(&self, driver: &D) {
+        let inner = &self.handle.0;
+        inner.now.set(driver.now());
+        inner.wall.set(driver.wall());
     }
 
     /// Runs tasks until `future` ends and returns its output. Other tasks continue with the next call.
@@ -221,6 +225,8 @@ impl Runtime {
         let result = Rc::new(Cell::new(None));
         let slot = Rc::clone(&result);
         self.handle.spawn(async move { slot.set(Some(future.await)) });
+        // Any time may have passed since the last call: a deadline must not be computed from the time then.
+        self.update_clock(driver);
         loop {
             self.run_ready();
             if let Some(value) = result.take() {

@@ -160,6 +160,18 @@ impl Bench {
     }
 }
 
+#[test]
+fn block_on_starts_with_the_current_time() {
+    let Bench { mut runtime, mut driver, world } = bench();
+    let later = world.now() + 1_000_000_000;
+    while world.now() < later {
+        world.next(&[later]).expect("there is an end");
+    }
+    let handle = runtime.handle().clone();
+    let times = runtime.block_on(&mut driver, async move { (handle.now(), handle.wall()) });
+    assert_eq!(times, (world.now(), driver.wall()));
+}
+
 /// A dropped operation and a dropped sleep leave no operation and no timer behind.
 #[test]
 fn dropped_futures_leave_no_operation_and_no_timer() {
