@@ -323,20 +323,22 @@ fn writes_that_hang_put_the_exchange_off() {
     let (hanging, handle) = (Rc::clone(&slot), process.runtime.handle().clone());
     let waited = process.run(async move {
         let blocked = hanging.pass_gate().await;
-        let (compacted, done) = (Rc::clone(&hanging), Rc::new(Cell::new(false)));
+        let (compacted, done) = (Rc::clone(&hanging), Rc::new(Cell::new(None)));
         let told = Rc::clone(&done);
         hanging.compaction_task().start(async move {
-            compacted.compact(&order(), &|_| true).await.unwrap();
-            told.set(true);
+            let compaction = compacted.compact(&order(), &|_| true).await.unwrap();
+            told.set(Some(compaction.gate));
         });
         handle.sleep_until(handle.now() + 4_000_000_000).await;
-        assert!(!done.get(), "the exchange waits for the write");
+        assert_eq!(done.get(), None, "the exchange waits for the write");
         let began = handle.now();
         hanging.put(id(91), COOKIE, draft(&pool, b"meanwhile"), None).await.unwrap();
         let waited = handle.now() - began;
         drop(blocked);
         handle.sleep_until(handle.now() + 4_000_000_000).await;
-        assert!(done.get());
+        let gate = done.get().expect("the exchange was tried again");
+        assert!((1_000_000_000..1_100_000_000).contains(&gate.longest_ns), "{gate:?}");
+        assert!(gate.total_ns > gate.longest_ns * 3 / 2, "every attempt counts: {gate:?}");
         hanging.delete(id(91), COOKIE, None).await.unwrap();
         waited
     });
@@ -407,6 +409,10 @@ fn compaction_takes_shorter_steps_where_whole_ones_do_not_fit() {
     let done = process.run(async move { compacted.compact(&steps, &|_| true).await });
     assert!(done.is_ok(), "{done:?}");
     assert!(process.world.count(NO_SPACE) > 0, "every step fitted");
+    // The space of the old file is used at once.
+    for key in 60..63 {
+        process.put(&slot, id(key), &bytes(key, 1 << 20)).unwrap();
+    }
     for key in 0..21 {
         assert!(process.get(&slot, id(key)) == Ok(bytes(key, 100_000)), "object {key}");
     }

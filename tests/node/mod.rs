@@ -210,7 +210,7 @@ fn config(plan: &Plan, disk_missing: bool) -> ShardConfig {
         drain_ns: plan.drain_ns,
         disk_missing,
         audit_log: false,
-        background: PaceLimits { min: 4 << 20, max: 256 << 20, transfer_max: 0 },
+        background: PaceLimits { min: 4 << 20, max: 256 << 20, transfer_max: 64 << 10 },
     }
 }
 

@@ -11,7 +11,8 @@ use crate::node::metrics::VolumeMetrics;
 use crate::runtime::Handle;
 use crate::runtime::background::Pace;
 use crate::volume::{
-    Compacted, CompactionOrder, CompactionPhase, NotCompacted, Preallocation, Slot, Volume,
+    Compacted, CompactionOrder, CompactionPhase, CompactionProgress, NotCompacted, Preallocation,
+    Slot, Volume,
 };
 
 /// Called when the new file of a volume counts: monitors it in the place of the old one. Returns whether it
@@ -95,10 +96,15 @@ async fn compact(
         metrics.board.disk.set(disk.into());
     }
     publish();
-    board.end(end_of(&result, handle.now() - began));
+    board.end(end_of(&result, slot.compaction_progress(), handle.now() - began));
 }
 
-fn end_of(result: &Result<Compacted, NotCompacted>, duration_ns: u64) -> CompactionEnd {
+/// Describes how a compaction ended; `progress` is how far it had come.
+fn end_of(
+    result: &Result<Compacted, NotCompacted>,
+    progress: CompactionProgress,
+    duration_ns: u64,
+) -> CompactionEnd {
     let (outcome, reason) = match result {
         Ok(_) => (CompactionOutcome::Done, String::new()),
         Err(NotCompacted::Stopped) => {
@@ -106,15 +112,18 @@ fn end_of(result: &Result<Compacted, NotCompacted>, duration_ns: u64) -> Compact
         }
         Err(why) => (CompactionOutcome::Failed, why.to_string()),
     };
-    let done = result.as_ref().copied().unwrap_or_default();
+    let (read, written, gained) = match result {
+        Ok(done) => (done.read, done.written, done.used_before.saturating_sub(done.used_after)),
+        Err(_) => (progress.read, progress.written, 0),
+    };
     CompactionEnd {
         outcome,
         reason,
-        read_bytes: done.read,
-        written_bytes: done.written,
-        gained_bytes: done.used_before.saturating_sub(done.used_after),
+        read_bytes: read,
+        written_bytes: written,
+        gained_bytes: gained,
         duration_ns,
-        gate_closed_ns: done.gate_closed_ns,
-        gate_closed_max_ns: done.gate_closed_ns,
+        gate_closed_ns: progress.gate.total_ns,
+        gate_closed_max_ns: progress.gate.longest_ns,
     }
 }

@@ -62,6 +62,14 @@ impl Volume {
         if is_growing { self.superblock.log_end() } else { self.log.reserved_end() }
     }
 
+    /// Tries a step that failed again, without its pause, because space was freed on the disk.
+    pub(in crate::volume) async fn retry_step(&self) {
+        if self.steps.has_failed() {
+            // The outcome is logged and recorded.
+            let _ = self.take_step().await;
+        }
+    }
+
     /// Takes one step, if there are blocks that are not reserved.
     pub(super) async fn take_step(&self) -> Result<(), IoError> {
         let _turn = self.steps.turn.lock(()).await;

@@ -64,7 +64,10 @@ impl Volume {
         let cleared = self.change_superblock(|superblock| superblock.ro_compat &= !PARTIAL).await;
         let (now, backoff) = (self.handle.now(), self.steps.task.backoff());
         match cleared {
-            Ok(()) => backoff.succeeded(),
+            Ok(()) => {
+                backoff.succeeded();
+                self.count_extents().await;
+            }
             Err(StateError::NoBuffer) => backoff.postponed(now),
             Err(error) => {
                 backoff.failed(now);

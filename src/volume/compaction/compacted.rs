@@ -1,6 +1,7 @@
 //! How a compaction ended.
 
 use super::copier::Carried;
+use crate::volume::slot::compaction_progress::GateTimes;
 
 /// Result of a compaction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,8 +18,8 @@ pub struct Compacted {
     pub used_after: u64,
     /// Number of passes over what was written meanwhile.
     pub rounds: u32,
-    /// Time for which the gate was closed (nanoseconds).
-    pub gate_closed_ns: u64,
+    /// Times for which writes to the volume had to wait.
+    pub gate: GateTimes,
     /// Counts of what was carried over.
     pub carried: Carried,
 }

@@ -2,6 +2,7 @@
 //! current one, while reads and writes go on.
 //!
 //! - `order`: how. `compacted`, `not_compacted`: how it ended. `compact`: from beginning to end.
+//!   `work`: up to the exchange. `finish`: the removal of the old file.
 //! - `target`: the file of the new generation. `log_reader`, `commit_writer`: reading the old log, appending
 //!   to the new one. `copier`: carrying a needle over. `pass`: which needles, in which order. `damage`: what
 //!   was in ranges that cannot be understood.
@@ -13,6 +14,7 @@ mod compact;
 mod compacted;
 mod copier;
 mod damage;
+mod finish;
 mod log_reader;
 mod not_compacted;
 mod order;
@@ -20,6 +22,7 @@ mod pass;
 mod read_back;
 mod swap;
 mod target;
+mod work;
 
 pub use compacted::Compacted;
 pub use copier::Carried;

@@ -19,6 +19,7 @@ use crate::volume::io::outcome;
 use crate::volume::log::reservation::Reservation;
 use crate::volume::names::volume_name;
 use crate::volume::object::upload_key::UploadKey;
+use crate::volume::slot::compaction_progress::GateTimes;
 use crate::volume::slot::uploads::{PartPlace, UploadedPart};
 use crate::volume::{Slot, Volume, WriteState};
 
@@ -51,20 +52,32 @@ pub struct Swap<'a> {
     pub copier: &'a mut Copier,
     /// End of the old log up to which everything was carried over (bytes).
     pub from: u64,
+    /// Where the time for which the gate was closed is added.
+    pub gate: &'a mut GateTimes,
 }
 
 impl Swap<'_> {
-    /// Closes the gate, carries over the rest, and makes the new generation the current one. Returns the time
-    /// for which the gate was closed (nanoseconds).
+    /// Closes the gate, carries over the rest, and makes the new generation the current one.
     ///
     /// # Errors
     /// [`NotCompacted::WritersHang`]: may be tried again. After any other error the old generation goes on;
     /// after [`NotCompacted::Undecided`] without writes.
-    pub async fn exchange(mut self, on_swap: OnSwap<'_>) -> Result<u64, NotCompacted> {
-        let handle = &self.old.handle;
+    pub async fn exchange(mut self, on_swap: OnSwap<'_>) -> Result<(), NotCompacted> {
         let _change = self.slot.changes.lock(()).await;
         expect_compactable(self.old)?;
-        let began = handle.now();
+        let began = self.old.handle.now();
+        let exchanged = self.exchange_behind_gate(began, on_swap).await;
+        self.gate.add(self.old.handle.now() - began);
+        exchanged
+    }
+
+    /// Exchanges the generation. The gate is open again when this ends, however it ends.
+    async fn exchange_behind_gate(
+        &mut self,
+        began: u64,
+        on_swap: OnSwap<'_>,
+    ) -> Result<(), NotCompacted> {
+        let handle = &self.old.handle;
         let deadline = match chosen(Sabotage::LongClosedGate) {
             true => began + 60 * GATE_DEADLINE_NS,
             false => began + GATE_DEADLINE_NS,
@@ -112,7 +125,7 @@ impl Swap<'_> {
             self.new.fence();
         }
         drop(closed);
-        Ok(handle.now() - began)
+        Ok(())
     }
 
     async fn carry_rest(&mut self) -> Result<(), NotCompacted> {

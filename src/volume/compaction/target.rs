@@ -8,6 +8,7 @@ use super::not_compacted::NotCompacted;
 use super::order::CompactionOrder;
 use crate::base::limits::{BLOCK, LOG_START};
 use crate::base::sabotage::{Sabotage, chosen};
+use crate::base::types::VolumeId;
 use crate::runtime::background::SharedPace;
 use crate::runtime::op::{DirId, FileId, Op};
 use crate::runtime::{Handle, KeyLocks};
@@ -25,7 +26,7 @@ use crate::volume::log::append_log::AppendLog;
 use crate::volume::log::contents::Contents;
 use crate::volume::log::{Ending, LogEnd};
 use crate::volume::names::volume_name;
-use crate::volume::{GenerationFile, OpenReport, Volume, WriteState};
+use crate::volume::{Expected, GenerationFile, OpenReport, Volume, WriteState};
 
 /// Creates the file of the next generation of `old`, and opens it to be built.
 ///
@@ -61,6 +62,24 @@ pub async fn create_target(
     })?;
     let pace = Rc::clone(order.target_pace.as_ref().unwrap_or(&old.pace));
     open_target(old, order.target, superblock, pace).await
+}
+
+/// The file of a generation of a volume.
+pub fn generation_file(
+    volume: VolumeId,
+    generation: u64,
+    dir: DirId,
+    store: [u8; 16],
+) -> GenerationFile {
+    let expected = Expected {
+        volume,
+        generation,
+        store,
+        hash_bits: None,
+        segments_max: None,
+        checkpoints: None,
+    };
+    GenerationFile { dir, expected }
 }
 
 async fn open_target(
@@ -117,7 +136,7 @@ async fn open_target(
         hasher: old.hasher,
         contents: RefCell::new(Contents::new(Index::for_volume(superblock.size))),
         log,
-        extents: 0,
+        extents: Cell::new(0),
         damage: RefCell::default(),
         open_report,
         index_is_incomplete: false,

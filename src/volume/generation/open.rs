@@ -185,7 +185,7 @@ async fn open_file(
         end: recovered.end,
         ending: recovered.ending,
     };
-    let extents = file.extents().await;
+    let extents = Cell::new(file.extents().await);
     let volume = Rc::new(Volume {
         handle: handle.clone(),
         dir,

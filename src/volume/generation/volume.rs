@@ -47,7 +47,7 @@ pub struct Volume {
     pub(in crate::volume) hasher: Hasher,
     pub(in crate::volume) contents: RefCell<Contents>,
     pub(in crate::volume) log: AppendLog,
-    pub(in crate::volume) extents: u64,
+    pub(in crate::volume) extents: Cell<u64>,
     /// Damaged ranges of this file that were found at opening, and those of earlier generations.
     pub(in crate::volume) damage: RefCell<Vec<DamagedRange>>,
     pub(in crate::volume) open_report: OpenReport,
@@ -77,6 +77,11 @@ impl Volume {
     #[must_use]
     pub fn dir(&self) -> DirId {
         self.dir
+    }
+
+    /// Counts the extents of the file, which change as long as its blocks are reserved in steps.
+    pub(in crate::volume) async fn count_extents(&self) {
+        self.extents.set(self.file.extents().await);
     }
 
     /// Returns the version from which on the log has every tombstone; 0 for all.
@@ -194,7 +199,7 @@ impl Volume {
             index_overflow: index.overflow,
             index_steps: index.steps,
             index_step_max: index.step_max,
-            extents: self.extents,
+            extents: self.extents.get(),
             damaged: (self.damage.borrow().len() + contents.losses().len()) as u64,
             checkpoint: self.checkpoints.figures(tail),
         }

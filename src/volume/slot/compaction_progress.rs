@@ -31,4 +31,23 @@ pub struct CompactionProgress {
     pub read: u64,
     /// Bytes written to the new file.
     pub written: u64,
+    /// Times for which writes to the volume had to wait.
+    pub gate: GateTimes,
+}
+
+/// Times for which the gate of a volume was closed, in all attempts to exchange the generation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GateTimes {
+    /// Their sum (nanoseconds).
+    pub total_ns: u64,
+    /// The longest of them (nanoseconds).
+    pub longest_ns: u64,
+}
+
+impl GateTimes {
+    /// Adds an attempt.
+    pub fn add(&mut self, closed_ns: u64) {
+        self.total_ns += closed_ns;
+        self.longest_ns = self.longest_ns.max(closed_ns);
+    }
 }
