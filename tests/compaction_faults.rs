@@ -6,18 +6,19 @@ mod compaction_support;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use common::{COOKIE, Process, bytes, draft, pool};
+use common::{COOKIE, Process, bytes, draft, pool, superblock};
 use compaction_support::{
     NEW, OLD, compact, expected_of, filled, id, names, order, reopened, started,
 };
+use hayloft::base::types::VolumeId;
 use hayloft::runtime::background::Pace;
 use hayloft::runtime::op::{DirId, Op};
 use hayloft::runtime::sim::Fault;
 use hayloft::runtime::sim::disk::Image;
 use hayloft::runtime::sim::fault::NO_SPACE;
 use hayloft::volume::{
-    CompactionOrder, DamageSource, GenerationFile, GetError, IoError, NotCompacted, OpenContext,
-    Preallocation, Refusal, Slot, Volume, WriteState, open_current,
+    CompactionOrder, DamageSource, Expected, GenerationFile, GetError, IoError, NotCompacted,
+    OpenContext, Preallocation, Refusal, Slot, Superblock, Volume, WriteState, open_current,
 };
 
 const EIO: i32 = 5;
@@ -312,6 +313,44 @@ fn a_file_that_cannot_be_monitored_is_fenced() {
     assert!(matches!(slot.volume().write_state(), WriteState::Fenced(_)));
     assert_eq!(process.put(&slot, id(90), b"x"), Err(Refusal::Poisoned));
     model.check(&mut process, &slot);
+}
+
+/// Regression, found by the simulation: each of two compactions held one buffer and waited for a second one.
+#[test]
+fn compactions_that_share_few_buffers_take_turns() {
+    const SMALL: u64 = 8 << 20;
+    // Half of it is for background work: the two buffers of one compaction.
+    let pool = pool(7 << 20);
+    let mut process = Process::start(1, &Image::default(), &pool);
+    let slots = [1, 2].map(|number| {
+        let volume = VolumeId(number);
+        process.create_as(Superblock { volume, ..superblock(SMALL) });
+        process.open_as(Expected { volume, ..expected_of(0) }).unwrap()
+    });
+    for slot in &slots {
+        process.put(slot, id(1), &bytes(1, 300_000)).unwrap();
+    }
+    let (compacted, handle) = (slots.clone(), process.runtime.handle().clone());
+    let generations = process.run(async move {
+        // A request has one of them while the first compaction begins, and returns it when the second one
+        // looks for a buffer next.
+        let requested = pool.alloc(1 << 20).unwrap();
+        for slot in compacted.clone() {
+            let own = Rc::clone(&slot);
+            slot.compaction_task().start(async move {
+                let small = CompactionOrder { size: SMALL, ..order() };
+                own.compact(&small, &|_| true).await.unwrap();
+            });
+            handle.sleep_until(handle.now() + 60_000_000).await;
+        }
+        drop(requested);
+        handle.sleep_until(handle.now() + 10_000_000_000).await;
+        compacted.map(|slot| slot.volume().generation())
+    });
+    assert_eq!(generations, [1, 1]);
+    for slot in &slots {
+        assert!(process.get(slot, id(1)) == Ok(bytes(1, 300_000)));
+    }
 }
 
 /// A write whose look-up hangs delays the exchange, and then nothing else.

@@ -225,6 +225,66 @@ fn upload_that_does_not_fit_calls_the_exchange_off() {
     assert!(process.get(&slot, id(2)) == Ok(data));
 }
 
+/// Regression, found by the simulation: the manifest of a body was encoded although its parts did not fit
+/// into the smaller file, which is a broken invariant.
+#[test]
+fn writes_that_do_not_fit_into_a_smaller_file_end_the_compaction() {
+    let (mut process, slot) = started();
+    for key in 0..9 {
+        process.put(&slot, id(key), &bytes(key, 1 << 20)).unwrap();
+    }
+    let (writing, handle) = (Rc::clone(&slot), process.runtime.handle().clone());
+    let pool = handle.pool().clone();
+    let ended = process.run(async move {
+        let ended = Rc::new(RefCell::new(None));
+        let (compacted, told) = (Rc::clone(&writing), Rc::clone(&ended));
+        writing.compaction_task().start(async move {
+            let smaller = CompactionOrder { size: 12 << 20, ..order() };
+            told.replace(Some(compacted.compact(&smaller, &|_| true).await));
+        });
+        let mut key = 100;
+        while ended.borrow().is_none() && key < 120 {
+            let (_upload, manifest) =
+                upload(&writing, &pool, id(key), &bytes(key, 1_200_000), &[400_000]).await.unwrap();
+            writing.put(id(key), COOKIE, manifest, None).await.unwrap();
+            key += 1;
+        }
+        assert!(key > 101, "nothing was written meanwhile");
+        handle.sleep_until(handle.now() + 10_000_000_000).await;
+        ended.take()
+    });
+    assert_eq!(ended, Some(Err(NotCompacted::Outgrown)));
+    assert_eq!((slot.volume().generation(), names(&process)), (0, vec![OLD.to_owned()]));
+    for key in 0..9 {
+        assert!(process.get(&slot, id(key)) == Ok(bytes(key, 1 << 20)), "object {key}");
+    }
+}
+
+/// As above: the upload joins the log while the compaction begins, and its parts reach beyond the end of the
+/// new file before anything is written there.
+#[test]
+fn upload_longer_than_the_smaller_file_ends_the_compaction() {
+    let (mut process, slot) = started();
+    let (writing, handle) = (Rc::clone(&slot), process.runtime.handle().clone());
+    let pool = handle.pool().clone();
+    let data = bytes(1, 1_183_621);
+    let sent = data.clone();
+    let ended = process.run(async move {
+        let uploaded = upload(&writing, &pool, id(1), &sent, &[196_608]).await;
+        let storing = Rc::clone(&writing);
+        handle.spawn(async move {
+            let (_upload, manifest) = uploaded.unwrap();
+            storing.put(id(1), COOKIE, manifest, None).await.unwrap();
+        });
+        handle.yield_now().await;
+        let smaller = CompactionOrder { size: 1 << 20, ..order() };
+        writing.compact(&smaller, &|_| true).await
+    });
+    assert_eq!(ended, Err(NotCompacted::Outgrown));
+    assert!(process.get(&slot, id(1)) == Ok(data));
+    assert_eq!((slot.volume().generation(), names(&process)), (0, vec![OLD.to_owned()]));
+}
+
 #[test]
 fn damage_list_survives_every_compaction() {
     let (mut process, slot) = started();

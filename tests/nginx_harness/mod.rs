@@ -126,7 +126,8 @@ impl Nginx {
             .expect("nginx is needed (Debian package nginx-light)");
         let mut nginx = Self { child, dir: own, address, writes };
         let deadline = Instant::now() + Duration::from_secs(10);
-        while Client::connect(address).is_err() {
+        // It begins to listen at one address after the other.
+        while [address, writes].iter().any(|address| Client::connect(*address).is_err()) {
             let ended = nginx.child.try_wait().unwrap();
             assert!(ended.is_none(), "nginx ended: {}", nginx.errors());
             assert!(Instant::now() < deadline, "nginx does not listen: {}", nginx.errors());

@@ -100,6 +100,14 @@ impl<'a> BackgroundRun<'a> {
         }
     }
 
+    /// Waits for `ns` nanoseconds.
+    ///
+    /// # Errors
+    /// [`Stopped`] at once when the task is asked to stop.
+    pub async fn wait(&self, ns: u64) -> Result<(), Stopped> {
+        self.wait_until(self.handle.now() + ns).await
+    }
+
     async fn wait_until(&self, time: u64) -> Result<(), Stopped> {
         let sleep = self.handle.sleep_until(time);
         match self.task {

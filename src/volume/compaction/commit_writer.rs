@@ -80,11 +80,15 @@ impl CommitWriter {
     /// Makes room for a needle of `len` bytes. Returns the offset that it gets, and its memory.
     ///
     /// # Errors
-    /// [`NotCompacted::Io`] if a commit could not be written.
+    /// [`NotCompacted::Io`] if a commit could not be written; [`NotCompacted::Outgrown`] if the log ends
+    /// before the end of the needle.
     pub async fn room(&mut self, len: u64) -> Result<(u64, &mut [u8]), NotCompacted> {
         let fits = self.filled + len <= self.capacity && self.needles.len() < COMMIT_NEEDLES_MAX;
         if !fits {
             self.hand_over().await?;
+        }
+        if self.end.tail + self.filled + len > self.volume.superblock.log_end() {
+            return Err(NotCompacted::Outgrown);
         }
         let (from, to) = (to_usize(self.filled), to_usize(self.filled + len));
         let buf = self.buf.as_mut().expect("a buffer is free after a commit was handed over");
@@ -189,6 +193,9 @@ impl CommitWriter {
         let volume = &self.volume;
         let before = self.end;
         let len = self.filled.next_multiple_of(BLOCK);
+        if volume.log.end_with(len, true) > volume.superblock.log_end() {
+            return Err(NotCompacted::Outgrown);
+        }
         volume
             .reserve_ahead(len)
             .await

@@ -61,6 +61,9 @@ pub enum NotCompacted {
     /// Writes did not end in time while the generation was to be exchanged.
     #[error("writes to the volume did not end in time")]
     WritersHang,
+    /// What was written meanwhile does not fit into the new file.
+    #[error("what was written meanwhile does not fit into the new file")]
+    Outgrown,
     /// The uploads in progress do not fit into the new file.
     #[error("the uploads in progress do not fit into the new file")]
     UploadsDoNotFit,

@@ -29,8 +29,8 @@ const EXCHANGES_MAX: u32 = 5;
 const PAUSE_NS: u64 = 1_000_000_000;
 /// Size of a pool from which a compaction takes a second buffer for writes (bytes).
 const POOL_FOR_TWO: usize = 32 << 20;
-/// Longest time that the compaction waits for a buffer at a time (nanoseconds).
-const BUFFER_WAIT_NS: u64 = 1_000_000_000;
+/// Pause before the compaction tries again to get its buffers (nanoseconds).
+const BUFFER_PAUSE_NS: u64 = 50_000_000;
 /// Delay of each write to the volume when writes arrive faster than they are copied (nanoseconds). It doubles
 /// with each further round.
 const SLOWED_NS: u64 = 2_000_000;
@@ -69,12 +69,10 @@ impl<'a> Work<'a> {
         let handle = &old.handle;
         let pace = order.pace.clone().sharing(&old.pace).sharing(&new.pace);
         let mut run = BackgroundRun::new(&slot.handle, Some(slot.compaction_task()), pace.clone());
-        let window = work_buffer(&run).await?;
-        let buf = work_buffer(&run).await?;
-        let spare = match handle.pool().capacity() >= POOL_FOR_TWO {
-            true => Some(work_buffer(&run).await?),
-            false => None,
-        };
+        let count = if handle.pool().capacity() >= POOL_FOR_TWO { 3 } else { 2 };
+        let mut bufs = work_buffers(&run, count).await?.into_iter();
+        let [window, buf] = [(); 2].map(|()| bufs.next().expect("there are two at least"));
+        let spare = bufs.next();
         run.begin(old.log.tail() - LOG_START);
         let reader = LogReader::new(&old, window, order.accept_losses);
         let writer = CommitWriter::new(new, buf, spare);
@@ -237,8 +235,8 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// Reads back what was written since, after the exchange. Writes to the new generation itself are not part
-    /// of it.
+    /// Reads back what was written since, after the exchange. Writes to the new generation itself are not
+    /// part of it.
     pub async fn read_rest_back(&mut self) -> Result<(), NotCompacted> {
         self.run = BackgroundRun::new(self.slot.handle(), None, Pace::UNLIMITED);
         if !self.order.verify {
@@ -274,14 +272,26 @@ impl<'a> Work<'a> {
     }
 }
 
-/// Waits for a buffer that holds the longest needle. Requests have priority.
-async fn work_buffer(run: &BackgroundRun<'_>) -> Result<WorkBuffer, NotCompacted> {
+/// Waits until there are `count` buffers that hold the longest needle each, and takes all of them at once:
+/// two compactions that each hold some and wait for more would wait for ever. Requests have priority.
+async fn work_buffers(
+    run: &BackgroundRun<'_>,
+    count: usize,
+) -> Result<Vec<WorkBuffer>, NotCompacted> {
     let len = usize::try_from(WINDOW).expect("about 1.5 MiB");
     loop {
-        match run.buffer(None, len, BUFFER_WAIT_NS).await {
-            Err(NoWorkBuffer::NoneFree) => {}
-            Err(NoWorkBuffer::Stopped) => return Err(NotCompacted::Stopped),
-            Ok(buf) => return Ok(buf),
+        let mut bufs = Vec::with_capacity(count);
+        while bufs.len() < count {
+            match run.buffer(None, len, 0).await {
+                Ok(buf) => bufs.push(buf),
+                Err(NoWorkBuffer::NoneFree) => break,
+                Err(NoWorkBuffer::Stopped) => return Err(NotCompacted::Stopped),
+            }
         }
+        if bufs.len() == count {
+            return Ok(bufs);
+        }
+        drop(bufs);
+        run.wait(BUFFER_PAUSE_NS).await?;
     }
 }

@@ -203,6 +203,7 @@ impl Causes {
             ("it is not known which", failed, "compactions undecided"),
             ("cannot ", failed, "compactions failed: other errors"),
             ("did not end in time", self.has_stalled(), "compactions failed: writes hang"),
+            ("does not fit into the new", order.size.is_some(), "compactions refused"),
             (
                 "uploads in progress do not fit",
                 self.has_large_upload(volume),
