@@ -14,7 +14,7 @@ use hayloft::runtime::buffer::Pool;
 use hayloft::runtime::sim::disk::Image;
 use hayloft::volume::{
     CompactionOrder, Draft, Expected, NewNeedle, NotCompacted, Refusal, Slot, StateError,
-    SuperblockState, Upload,
+    SuperblockState, Upload, WriteState,
 };
 
 #[test]
@@ -327,6 +327,28 @@ fn a_volume_gets_another_size_if_what_lives_fits() {
     let refused = process.run(async move { resized.compact(&order, &|_| true).await });
     assert!(matches!(refused, Err(NotCompacted::TooSmall { .. })), "{refused:?}");
     model.check(&mut process, &slot);
+}
+
+#[test]
+fn a_full_volume_opens_again_with_a_twentieth_free() {
+    const LEN: usize = 1 << 20;
+    let (mut process, slot) = started();
+    let mut key = 0;
+    while !slot.volume().is_full() {
+        process.put(&slot, id(key), &bytes(key, LEN)).unwrap();
+        key += 1;
+    }
+    // A twentieth of 64 MiB are 3.2 MiB.
+    for (deleted, expected) in [(0..2, WriteState::Full), (2..5, WriteState::Writable)] {
+        for key in deleted {
+            process.delete(&slot, id(key)).unwrap();
+        }
+        compact(&mut process, &slot).unwrap();
+        assert!(slot.volume().has_space_for(LEN as u64));
+        assert_eq!(slot.volume().write_state(), expected);
+    }
+    // What fits is stored all the same.
+    process.put(&slot, id(0), &bytes(0, LEN)).unwrap();
 }
 
 #[test]

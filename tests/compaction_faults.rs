@@ -335,13 +335,13 @@ fn compactions_that_share_few_buffers_take_turns() {
         // A request has one of them while the first compaction begins, and returns it when the second one
         // looks for a buffer next.
         let requested = pool.alloc(1 << 20).unwrap();
-        for slot in compacted.clone() {
-            let own = Rc::clone(&slot);
+        for (slot, ms) in compacted.iter().zip([30, 80]) {
+            let own = Rc::clone(slot);
             slot.compaction_task().start(async move {
                 let small = CompactionOrder { size: SMALL, ..order() };
                 own.compact(&small, &|_| true).await.unwrap();
             });
-            handle.sleep_until(handle.now() + 60_000_000).await;
+            handle.sleep_until(handle.now() + ms * 1_000_000).await;
         }
         drop(requested);
         handle.sleep_until(handle.now() + 10_000_000_000).await;

@@ -14,7 +14,7 @@ use compaction_support::{
 };
 use hayloft::base::limits::{LOG_START, UNIT};
 use hayloft::base::types::NeedleId;
-use hayloft::runtime::background::{DiskLoad, PaceLimits, SharedPace, Waited};
+use hayloft::runtime::background::{DiskLoad, Pace, PaceLimits, SharedPace, Waited};
 use hayloft::runtime::op::Op;
 use hayloft::runtime::sim::disk::Image;
 use hayloft::volume::format::{HEADER_LEN, Kind, NeedleHeader, decode_header};
@@ -324,7 +324,7 @@ const WRITTEN: usize = 30_000;
 
 /// Compacts a volume while each of some writers replaces its object again and again, with a pause in between
 /// (microseconds).
-fn compact_beside(writers: u64, pause_us: u64) -> Result<Compacted, NotCompacted> {
+fn compact_beside(writers: u64, pause_us: u64, pace: Pace) -> Result<Compacted, NotCompacted> {
     const LARGE: u64 = 1 << 30;
     let mut process = Process::start(1, &Image::default(), &pool(96 << 20));
     process.create(LARGE);
@@ -350,7 +350,7 @@ fn compact_beside(writers: u64, pause_us: u64) -> Result<Compacted, NotCompacted
             }
         });
     }
-    let (compacted, order) = (Rc::clone(&slot), CompactionOrder { size: LARGE, ..order() });
+    let (compacted, order) = (Rc::clone(&slot), CompactionOrder { size: LARGE, pace, ..order() });
     let done = process.run(async move {
         let done = compacted.compact(&order, &|_| true).await;
         is_over.set(true);
@@ -370,13 +370,21 @@ fn compact_beside(writers: u64, pause_us: u64) -> Result<Compacted, NotCompacted
 
 #[test]
 fn writers_that_outrun_the_copy_are_slowed() {
-    let done = compact_beside(128, 1000).unwrap();
+    let done = compact_beside(128, 1000, Pace::UNLIMITED).unwrap();
     assert!(done.rounds > 1, "{done:?}");
 }
 
 #[test]
 fn writers_that_outrun_every_round_end_the_compaction() {
-    assert_eq!(compact_beside(1000, 40_000), Err(NotCompacted::TooManyWrites));
+    let done = compact_beside(1000, 40_000, Pace::UNLIMITED);
+    assert_eq!(done, Err(NotCompacted::TooManyWrites));
+}
+
+/// These writers are not slowed enough for this pace, and need not be when it is lifted.
+#[test]
+fn pace_is_lifted_when_writes_outrun_the_copy() {
+    let done = compact_beside(16, 50_000, Pace::at_most(1 << 20)).unwrap();
+    assert!(done.rounds > 1, "{done:?}");
 }
 
 /// Number of operations of a compaction, while requests are served from the disk of the new file or not.

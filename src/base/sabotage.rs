@@ -275,6 +275,16 @@ sabotages! {
     DropDamagedRanges = "drop-damaged-ranges",
     /// The old file is removed before the new one was read back.
     SkipReadBack = "skip-read-back",
+    /// A full volume is open again as soon as one more photo fits.
+    OpenFullAtOnce = "open-full-at-once",
+    /// Compactions wait for one buffer while they hold another.
+    BuffersOneByOne = "buffers-one-by-one",
+    /// A compaction assembles needles beyond the end of the new log.
+    CopyBeyondTheEnd = "copy-beyond-the-end",
+    /// The file of a generation that was superseded keeps its space until the compaction has ended.
+    KeepOldFileOpen = "keep-old-file-open",
+    /// The pace of a compaction is kept although writes arrive faster than they are copied.
+    KeepPace = "keep-pace",
     /// Writes are not slowed when they arrive faster than they are copied.
     NeverSlowWriters = "never-slow-writers",
     /// Compaction does not end although writes arrive faster than they are copied.

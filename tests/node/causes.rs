@@ -213,6 +213,8 @@ pub struct Causes {
     buffers: u64,
     /// Time at which a drain aborts requests in flight (ns).
     drain_deadline: Cell<u64>,
+    /// Volumes that were being opened when the drain began: nobody waits for what they do then.
+    opening_at_drain: RefCell<Vec<VolumeId>>,
 }
 
 /// Upper bound of the log space of a body, including parts and manifest (bytes).
@@ -251,6 +253,7 @@ impl Causes {
             read_only,
             buffers,
             drain_deadline: Cell::new(u64::MAX),
+            opening_at_drain: RefCell::default(),
         }
     }
 
@@ -294,6 +297,8 @@ impl Causes {
     /// Records the start of a drain, which takes at most `drain_ns`.
     pub fn note_draining(&self, drain_ns: u64) {
         self.drain_deadline.set(self.world.now() + drain_ns);
+        let opening = self.present().into_iter().filter(|volume| self.is_recovering(Some(*volume)));
+        self.opening_at_drain.replace(opening.collect());
     }
 
     /// Records the start of an upload. Returns its number.
@@ -525,7 +530,8 @@ impl Causes {
         let reopened = of(ChangeKind::Writable).chain(of(ChangeKind::Create));
         let reopened = reopened.filter(|change| change.is_done && change.until < asked.called);
         // If a write of the exchange of generations failed, the state on disk is not known.
-        let is_compacted = self.monitor.current(volume).is_some_and(|file| file.generation > 0);
+        let is_compacted = self.monitor.current(volume).is_some_and(|file| file.generation > 0)
+            || self.compactions.is_ordered(volume);
         let is_unknown =
             self.compactions.is_undecided(volume) || (is_compacted && self.failed(volume, true));
         closed > reopened.map(|change| change.from).max() || is_unknown
@@ -696,7 +702,8 @@ impl Causes {
                 && files::of_volume(&names, volume).len() == 1;
             let has_cause = self.is_unopened(volume)
                 || self.compactions.is_undecided(volume)
-                || self.is_recovering(Some(volume));
+                || self.is_recovering(Some(volume))
+                || self.opening_at_drain.borrow().contains(&volume);
             assert!(
                 is_single || has_cause,
                 "no cause for the files {others:?}; the current one is {current:?}: {}",

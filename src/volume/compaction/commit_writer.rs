@@ -87,7 +87,8 @@ impl CommitWriter {
         if !fits {
             self.hand_over().await?;
         }
-        if self.end.tail + self.filled + len > self.volume.superblock.log_end() {
+        let end = self.end.tail + self.filled + len;
+        if end > self.volume.superblock.log_end() && !chosen(Sabotage::CopyBeyondTheEnd) {
             return Err(NotCompacted::Outgrown);
         }
         let (from, to) = (to_usize(self.filled), to_usize(self.filled + len));

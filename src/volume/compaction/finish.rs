@@ -6,6 +6,7 @@ use super::compacted::Compacted;
 use super::not_compacted::NotCompacted;
 use super::target::generation_file;
 use super::work::Work;
+use crate::base::sabotage::{Sabotage, chosen};
 use crate::volume::generation::remove::remove_others;
 use crate::volume::slot::compaction_progress::CompactionPhase;
 use crate::volume::{GenerationFile, Slot};
@@ -36,7 +37,9 @@ pub async fn finish(mut work: Work<'_>) -> Compacted {
         Ok(()) => {
             slot.forget_other_file(superseded.generation());
             // Reads in flight keep the file, and with it the space, until they end.
-            if let Some(file) = Rc::into_inner(old).and_then(|old| Rc::into_inner(old.file)) {
+            if !chosen(Sabotage::KeepOldFileOpen)
+                && let Some(file) = Rc::into_inner(old).and_then(|old| Rc::into_inner(old.file))
+            {
                 file.close().await;
             }
             // There may have been no space for the next step of the new file.

@@ -268,6 +268,7 @@ impl Swap<'_> {
             new.contents.borrow_mut().properties_mut().hold_parts(upload.id);
         });
         new.contents.borrow_mut().properties_mut().abandon_unheld();
+        new.was_full.set(old.is_full());
         old.supersede();
         self.slot.replace(new);
         new.begin_to_serve();

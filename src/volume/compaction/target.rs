@@ -132,6 +132,7 @@ async fn open_target(
         superblock_turn: KeyLocks::new(handle),
         incompat: Cell::new(superblock.incompat),
         history_from: Cell::new(superblock.history_from),
+        was_full: Cell::new(false),
         write_state: Cell::new(WriteState::Building),
         hasher: old.hasher,
         contents: RefCell::new(Contents::new(Index::for_volume(superblock.size))),

@@ -179,7 +179,9 @@ impl<'a> Work<'a> {
                 return Ok(());
             }
             if left >= last / 2 {
-                self.run.set_pace(self.pace.clone().lifted());
+                if !chosen(Sabotage::KeepPace) {
+                    self.run.set_pace(self.pace.clone().lifted());
+                }
                 if !chosen(Sabotage::NeverSlowWriters) {
                     self.slot.slow_writes(slowed);
                 }
@@ -284,6 +286,9 @@ async fn work_buffers(
         while bufs.len() < count {
             match run.buffer(None, len, 0).await {
                 Ok(buf) => bufs.push(buf),
+                Err(NoWorkBuffer::NoneFree) if chosen(Sabotage::BuffersOneByOne) => {
+                    run.wait(BUFFER_PAUSE_NS).await?;
+                }
                 Err(NoWorkBuffer::NoneFree) => break,
                 Err(NoWorkBuffer::Stopped) => return Err(NotCompacted::Stopped),
             }

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::base::limits::{ATTRIBUTES_MAX, LOG_START, NEEDLE_DATA_MAX, TRAILER};
+use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::VolumeId;
 use crate::runtime::background::SharedPace;
 use crate::runtime::op::DirId;
@@ -20,6 +21,9 @@ use crate::volume::log::append_log::AppendLog;
 use crate::volume::log::contents::Contents;
 use crate::volume::log::{DamageSource, DamagedRange};
 use crate::volume::object::cost::body_cost;
+
+/// The part of the size of a full volume that must be free before it is open again.
+const FREE_TO_OPEN: u64 = 20;
 
 /// An open generation of a volume. It belongs to one shard, and only tasks of that shard use it. What
 /// outlives a generation is in [`Slot`](crate::volume::Slot).
@@ -42,6 +46,8 @@ pub struct Volume {
     pub(in crate::volume) incompat: Cell<u32>,
     /// Version from which the history is complete, as stored in the superblock.
     pub(in crate::volume) history_from: Cell<u64>,
+    /// Whether the volume was full when that was looked at last, in this generation or the one before.
+    pub(in crate::volume) was_full: Cell<bool>,
     /// Whether the volume may be written; never [`WriteState::Full`], which is derived.
     pub(in crate::volume) write_state: Cell<WriteState>,
     pub(in crate::volume) hasher: Hasher,
@@ -149,12 +155,20 @@ impl Volume {
 
     /// Returns whether the volume is full: a body of 1 MiB, the longest that one needle holds, does not
     /// fit after the committed end of the log, or the index has no memory for more needles. If the file
-    /// system had no space for more blocks of the file, only those count that are reserved.
+    /// system had no space for more blocks of the file, only those count that are reserved. A volume that was
+    /// full stays so until a twentieth of its size is free: one that a compaction gains little for would be
+    /// full again soon, and whoever assigns volumes would have to follow.
     #[must_use]
     pub fn is_full(&self) -> bool {
         let len = usize::try_from(NEEDLE_DATA_MAX).expect("1 MiB");
-        let cost = NeedleLayout::data(ATTRIBUTES_MAX, len).len as u64;
-        self.log.is_full(cost, self.reachable_end()) || self.contents.borrow_mut().is_starved()
+        let mut needed = NeedleLayout::data(ATTRIBUTES_MAX, len).len as u64;
+        if self.was_full.get() && !chosen(Sabotage::OpenFullAtOnce) {
+            needed = needed.max(self.superblock.size / FREE_TO_OPEN);
+        }
+        let has_no_room = self.log.is_full(needed, self.reachable_end());
+        let is_full = has_no_room || self.contents.borrow_mut().is_starved();
+        self.was_full.set(is_full);
+        is_full
     }
 
     /// Returns the counters of the volume.

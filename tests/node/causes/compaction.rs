@@ -109,6 +109,11 @@ impl Compactions {
         former.iter().filter(of).copied().collect()
     }
 
+    /// Whether a compaction of the volume was begun.
+    pub fn is_ordered(&self, volume: VolumeId) -> bool {
+        self.orders.borrow().iter().flatten().any(|order| order.volume == volume)
+    }
+
     /// Smallest size of a generation of the volume, as far as it was ordered (bytes).
     pub fn smallest(&self, volume: VolumeId) -> Option<u64> {
         let orders = self.orders.borrow();
