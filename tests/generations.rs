@@ -176,10 +176,13 @@ fn files_that_were_not_left_by_a_crash_are_all_kept() {
     assert_undecided(&add(&below, 0, &superblock_of(1, Live)), true, &pool, &no_parent(1, 0));
     let twice = add(&first, 1, &superblock_of(0, Live));
     assert_undecided(&twice, true, &pool, &Undecided::Twice(0));
-    let twice = add(&two(0, Live, &pool), 1, &superblock_of(1, Building));
+    let twice = add(&two(0, Live, &pool), 1, &superblock_of(1, Live));
     assert_undecided(&twice, true, &pool, &Undecided::Twice(1));
     let both = add(&two(0, Building, &pool), 0, &superblock_of(2, Building));
-    assert_undecided(&both, true, &pool, &Undecided::UnfinishedTwice(2));
+    assert_undecided(&both, true, &pool, &no_parent(2, 0));
+    let unfinished = with_file(&Image::default(), 0, &superblock_of(1, Building), &pool);
+    let alone = add(&unfinished, 1, &superblock_of(1, Building));
+    assert_undecided(&alone, true, &pool, &Undecided::UnfinishedTwice(1));
     let diverged = Undecided::Diverged { generation: 1, parent: 0 };
     assert_undecided(&add(&first, 1, &superblock_of(1, Live)), true, &pool, &diverged);
 }
@@ -587,6 +590,29 @@ fn missing_data_directory_decides_nothing_that_it_could_contradict() {
     // The only copy of what was copied so far.
     let parent_missing = Undecided::ParentMissing(1);
     missing(&without(&two(1, Building, &pool), 0), Some(&parent_missing));
+}
+
+/// Regression, found by the simulation: a data directory was not in use after a move into it was interrupted,
+/// the volume was compacted meanwhile, and was not served when that directory was back.
+#[test]
+fn unfinished_generation_of_a_directory_that_was_away_is_removed() {
+    let pool = pool(8 << 20);
+    let interrupted = superblock_of(1, Building);
+    let moved = |image: &Image| with_file(image, 1, &interrupted, &pool);
+    let second = with_file(&Image::default(), 0, &superblock_of(2, Live), &pool);
+    let cases = [(two(0, Live, &pool), 1), (two(0, Building, &pool), 0), (second, 2)];
+    for (image, counts) in cases {
+        let mut started = start(&moved(&image), &pool);
+        assert_eq!((started.found.clone(), started.content()), (Found::Serves(counts), counts));
+        let mut left: Vec<String> = started.process.image().files.into_keys().collect();
+        left.retain(|name| name.ends_with(".vol"));
+        assert_eq!(left, [name(0, counts)]);
+    }
+    // A damaged copy of its superblock may be the one that finished it.
+    let mut image = moved(&two(0, Live, &pool));
+    let copies = [0, 1, 2].map(|copy| (copy != 1).then_some(&interrupted));
+    set_copies(&mut image, &name(1, 1), copies);
+    assert_undecided(&image, true, &pool, &Undecided::PartlyUnfinished(1));
 }
 
 /// A data directory with the newer generation was taken out of the configuration, and is back.

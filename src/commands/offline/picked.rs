@@ -54,14 +54,15 @@ pub fn pick(executor: &mut Executor, places: &[VolumeLocation]) -> Result<Picked
             return Ok(Picked::Undecided(format!("has {count} files, {paths}: {error}")));
         }
     };
-    let unfinished = others.unfinished.as_ref().map(|file| {
+    let mut unfinished = others.unfinished.iter().map(|file| {
         format!(
             "{} was not finished and holds nothing that counts; the daemon removes it at its next start",
             path(file)
         )
     });
     let Some(current) = current else {
-        let text = unfinished.expect("without a file that counts there is an unfinished one");
+        let text =
+            unfinished.next().expect("without a file that counts there is an unfinished one");
         return Ok(Picked::Nothing(format!("{text}, if no data directory has another file of it")));
     };
     let mut notes = Vec::new();

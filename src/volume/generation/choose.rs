@@ -2,8 +2,10 @@
 //!
 //! A compaction copies generation *g* into the file of generation *g + 1*, which is *building* until one
 //! durable write of a superblock copy finishes it. Then *g* is removed. So a crash leaves one file, or two of
-//! which the lower counts while the higher is *building*, and the higher from then on. Whatever else is found
-//! was not left by a crash, and nothing is decided.
+//! which the lower counts while the higher is *building*, and the higher from then on. If the data directory
+//! of the higher was not in use after that, other compactions may have followed: a file that was not finished
+//! does not count, however many there are. Whatever else is found was not left by a crash, and nothing is
+//! decided.
 
 use super::examine::Examined;
 use super::generation_file::GenerationFile;
@@ -50,28 +52,27 @@ pub fn choose(files: &[Examined], all_directories: bool) -> Result<Choice, Undec
     let (unfinished, finished): (Vec<Usable<'_>>, Vec<Usable<'_>>) =
         files.into_iter().partition(|file| file.is_building());
     check_chain(&finished)?;
-    let unfinished = check_unfinished(&unfinished, finished.last().copied())?;
+    check_unfinished(&unfinished, finished.last().copied())?;
+    let files = |all: &[Usable<'_>]| all.iter().map(|file| file.file.file).collect();
+    let unfinished_files = files(&unfinished);
     let Some((current, superseded)) = finished.split_last() else {
-        if let Some(file) = unfinished
+        if let Some(file) = unfinished.first()
             && !all_directories
         {
             // The file that it was made from may be on the missing disk, and may never come back.
             return Err(Undecided::ParentMissing(file.generation()));
         }
-        let unfinished = unfinished.map(|file| file.file.file);
-        return Ok(Choice { current: None, others: OtherFiles { superseded: vec![], unfinished } });
+        let others = OtherFiles { superseded: vec![], unfinished: unfinished_files };
+        return Ok(Choice { current: None, others });
     };
     if current.superblock.is_moving() && !all_directories {
         return Err(Undecided::MayHaveMoved(current.generation()));
     }
-    let others = OtherFiles {
-        superseded: superseded.iter().map(|file| file.file.file).collect(),
-        unfinished: unfinished.map(|file| file.file.file),
-    };
+    let others = OtherFiles { superseded: files(superseded), unfinished: unfinished_files };
     Ok(Choice { current: Some(current.file.file), others })
 }
 
-/// Returns the files by ascending generation, if all are usable and no generation is there twice.
+/// Returns the files by ascending generation, if all are usable.
 fn usable(files: &[Examined]) -> Result<Vec<Usable<'_>>, Undecided> {
     let mut usable = Vec::new();
     for file in files {
@@ -84,16 +85,16 @@ fn usable(files: &[Examined]) -> Result<Vec<Usable<'_>>, Undecided> {
         }
     }
     usable.sort_by_key(|file| file.generation());
-    match usable.windows(2).find(|two| two[0].generation() == two[1].generation()) {
-        Some(two) => Err(Undecided::Twice(two[0].generation())),
-        None => Ok(usable),
-    }
+    Ok(usable)
 }
 
 /// Checks that each finished file was made from the one before.
 fn check_chain(finished: &[Usable<'_>]) -> Result<(), Undecided> {
     for two in finished.windows(2) {
         let [lower, higher] = two else { unreachable!("windows of two") };
+        if lower.generation() == higher.generation() {
+            return Err(Undecided::Twice(lower.generation()));
+        }
         check_parent(*lower, *higher)?;
         // A file that is moving says so durably before a file in another directory can count. If it does not,
         // it was served since without that file, and may hold what that one lacks.
@@ -114,27 +115,36 @@ fn check_parent(lower: Usable<'_>, higher: Usable<'_>) -> Result<(), Undecided> 
     Err(Undecided::NoParent { generation, parent })
 }
 
-/// Checks that there is at most one unfinished file, which is certainly unfinished and was being made from
-/// `newest`, if there is a finished one. Returns it.
-fn check_unfinished<'a>(
-    unfinished: &[Usable<'a>],
-    newest: Option<Usable<'a>>,
-) -> Result<Option<Usable<'a>>, Undecided> {
-    let only = match unfinished {
-        [] => return Ok(None),
-        [only] => *only,
-        [_, second, ..] => return Err(Undecided::UnfinishedTwice(second.generation())),
-    };
-    // The first copy that is written with another state finishes the file. A damaged copy may be that one.
-    if !only.file.is_unfinished_in_every_copy && !chosen(Sabotage::TrustOneUnfinishedCopy) {
-        return Err(Undecided::PartlyUnfinished(only.generation()));
-    }
-    if let Some(newest) = newest {
-        if only.generation() < newest.generation() {
-            let (generation, parent) = (newest.generation(), only.generation());
-            return Err(Undecided::NoParent { generation, parent });
+/// Checks that the unfinished files are certainly unfinished, and were left by compactions: the last one made
+/// from `newest`, or earlier ones in data directories that were not in use since.
+fn check_unfinished(
+    unfinished: &[Usable<'_>],
+    newest: Option<Usable<'_>>,
+) -> Result<(), Undecided> {
+    for file in unfinished {
+        // The first copy that is written with another state finishes the file. A damaged copy may be that
+        // one.
+        if !file.file.is_unfinished_in_every_copy && !chosen(Sabotage::TrustOneUnfinishedCopy) {
+            return Err(Undecided::PartlyUnfinished(file.generation()));
         }
-        check_parent(newest, only)?;
     }
-    Ok(Some(only))
+    let Some(newest) = newest else {
+        return match unfinished {
+            [] | [_] => Ok(()),
+            [_, second, ..] => Err(Undecided::UnfinishedTwice(second.generation())),
+        };
+    };
+    unfinished.iter().try_for_each(|file| check_left(*file, newest))
+}
+
+fn check_left(unfinished: Usable<'_>, newest: Usable<'_>) -> Result<(), Undecided> {
+    if unfinished.generation() > newest.generation() {
+        return check_parent(newest, unfinished);
+    }
+    // The volume was compacted again without this data directory.
+    if unfinished.file.file.dir != newest.file.file.dir {
+        return Ok(());
+    }
+    let (generation, parent) = (newest.generation(), unfinished.generation());
+    Err(Undecided::NoParent { generation, parent })
 }

@@ -12,8 +12,8 @@ use crate::volume::sync_dir::sync_dir;
 pub struct OtherFiles {
     /// Finished files from which the current one was made, directly or not, by ascending generation.
     pub superseded: Vec<GenerationFile>,
-    /// A file that a compaction did not finish.
-    pub unfinished: Option<GenerationFile>,
+    /// Files that compactions did not finish, by ascending generation.
+    pub unfinished: Vec<GenerationFile>,
 }
 
 impl OtherFiles {
