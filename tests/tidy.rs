@@ -10,7 +10,7 @@ use tidiness::circles::{circles_of_files, facades};
 use tidiness::documents::{links, names};
 use tidiness::modules::{codec, dead_files, forbidden_names, imports};
 use tidiness::rules::COLUMNS_MAX;
-use tidiness::sources::{lines, unsafety, words};
+use tidiness::sources::{lines, mistakes, unsafety, words};
 use tidiness::{Check, Project, assert_holds};
 
 #[test]
@@ -61,6 +61,11 @@ fn names_in_documents_exist() {
 #[test]
 fn files_contain_no_foreign_words() {
     assert_holds("words", words);
+}
+
+#[test]
+fn functions_have_at_most_one_deliberate_mistake() {
+    assert_holds("mistakes", mistakes);
 }
 
 #[test]

@@ -247,22 +247,29 @@ impl VolumeFile {
     ) -> Result<Vec<Buf>, IoError> {
         let wanted: u64 = pieces.iter().map(|piece| u64::from(piece.len)).sum();
         count(&self.stats.durable_writes, u64::from(durable));
-        let mut durable = durable && !chosen(Sabotage::SkipFlush);
-        if chosen(Sabotage::FlushBeforeLastWrite) && std::mem::take(&mut durable) {
-            self.sync().await?;
-        }
+        let durable = self.flush_early(durable && !chosen(Sabotage::SkipFlush)).await?;
         let op = Op::Write { file: self.file, bufs, pieces, offset, durable };
         let completion = self.handle.submit(op).await;
-        let done = match outcome(&completion) {
-            Err(_) if chosen(Sabotage::RetryFailedFlush) => self.sync().await.map(|()| wanted)?,
-            done => done?,
-        };
-        if done != wanted && !chosen(Sabotage::IgnoreShortWrite) {
-            return Err(IoError::Short { done, wanted });
-        }
+        expect_whole(self.written(&completion, wanted).await?, wanted)?;
         match completion.returned {
             Returned::Many(bufs) => Ok(bufs),
             other => unreachable!("a write returns its buffers, not {other:?}"),
+        }
+    }
+
+    /// Returns whether the write must be durable.
+    async fn flush_early(&self, mut durable: bool) -> Result<bool, IoError> {
+        if chosen(Sabotage::FlushBeforeLastWrite) && std::mem::take(&mut durable) {
+            self.sync().await?;
+        }
+        Ok(durable)
+    }
+
+    /// Number of bytes that were written.
+    async fn written(&self, completion: &Completion, wanted: u64) -> Result<u64, IoError> {
+        match outcome(completion) {
+            Err(_) if chosen(Sabotage::RetryFailedFlush) => self.sync().await.map(|()| wanted),
+            written => written,
         }
     }
 
@@ -327,6 +334,14 @@ impl VolumeFile {
     pub async fn close(&self) {
         self.closed.set(true);
         self.handle.submit(Op::CloseFile { file: self.file }).await;
+    }
+}
+
+/// A write that stopped early has failed.
+fn expect_whole(done: u64, wanted: u64) -> Result<(), IoError> {
+    match done == wanted || chosen(Sabotage::IgnoreShortWrite) {
+        true => Ok(()),
+        false => Err(IoError::Short { done, wanted }),
     }
 }
 

@@ -4,7 +4,7 @@ use super::Check;
 use super::circles::{circles_of_files, facades};
 use super::documents::{links, names};
 use super::modules::{codec, dead_files, forbidden_names, imports};
-use super::sources::{lines, unsafety, words};
+use super::sources::{lines, mistakes, unsafety, words};
 
 /// Of a check, a file, and a text that it must complain about there.
 pub const BAD: &[(Check, &str, &str)] = &[
@@ -64,6 +64,11 @@ pub const BAD: &[(Check, &str, &str)] = &[
     (unsafety, "src/volume/index/mod.rs", "fn f() { unsafe { g() } }"),
     (unsafety, "tests/engine.rs", "unsafe impl Send for X {}"),
     (unsafety, "src/base/sys.rs", "// unsafe, once"),
+    (
+        mistakes,
+        "src/volume/io.rs",
+        "fn f() { if chosen(Sabotage::A) || chosen(Sabotage::B) {} } fn g() {}",
+    ),
     (lines, "src/runtime/op.rs", "// caf\u{e9}"),
     (lines, "src/runtime/op.rs", "\tlet x = 1;"),
     (lines, "docs/FORMAT.md", "5 \u{b5}s"),
@@ -124,6 +129,11 @@ pub const GOOD: &[(Check, &str, &str)] = &[
         forbidden_names,
         "src/node/shard/route.rs",
         "#[cfg(test)] mod tests { use crate::node::metrics::ReadMetric; }",
+    ),
+    (
+        mistakes,
+        "src/volume/io.rs",
+        "fn f() { chosen(Sabotage::A); chosen(Sabotage::A); } fn g() { chosen(Sabotage::B); }",
     ),
     (links, "docs/FORMAT.md", "# A b!\n`[x](y)` [x](#a-b) [y](https://a.b/c) [z](../README.md)"),
     (

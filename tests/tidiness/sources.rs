@@ -4,6 +4,9 @@ use super::lexer::tokens;
 use super::rules::{COLUMNS_MAX, FOREIGN_WORDS, UNSAFE};
 use super::{Project, Violation, violation};
 
+/// Where the deliberate mistakes are defined.
+const MISTAKES: &str = "src/base/sabotage.rs";
+
 /// (a) `unsafe` occurs in the listed files only.
 pub fn unsafety(project: &Project) -> Vec<Violation> {
     let mut violations = Vec::new();
@@ -33,6 +36,31 @@ pub fn lines(project: &Project) -> Vec<Violation> {
         let columns = text.chars().count();
         if columns > COLUMNS_MAX && file.ends_with(".rs") {
             violations.push(violation(file, line, format!("{columns} columns")));
+        }
+    }
+    violations
+}
+
+/// (g) A function has at most one deliberate mistake.
+pub fn mistakes(project: &Project) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    let sources = project.with("src/", ".rs").filter(|(file, _)| *file != MISTAKES);
+    for (file, text) in sources {
+        let mut first: Option<String> = None;
+        let tokens = tokens(text);
+        for window in tokens.windows(5) {
+            let [name, paren, .., mistake] = window else { unreachable!("windows of five") };
+            match (name.text.as_str(), paren.text.as_str()) {
+                ("fn", _) => first = None,
+                ("chosen", "(") => {
+                    let known = first.get_or_insert_with(|| mistake.text.clone());
+                    if *known != mistake.text {
+                        let what = format!("{} beside {known} in one function", mistake.text);
+                        violations.push(violation(file, name.line, what));
+                    }
+                }
+                _ => {}
+            }
         }
     }
     violations

@@ -109,10 +109,11 @@ impl Restoring {
     }
 
     fn restored_properties(&self) -> LogProperties {
-        let oldest_dead = self.oldest_dead.filter(|_| !chosen(Sabotage::ForgetOldestDead));
-        let key_max = self.key_max.filter(|_| !chosen(Sabotage::ForgetKeyMax));
+        let is_taken = |mistake| !chosen(mistake);
+        let oldest_dead = self.oldest_dead.filter(|_| is_taken(Sabotage::ForgetOldestDead));
+        let key_max = self.key_max.filter(|_| is_taken(Sabotage::ForgetKeyMax));
         let unnamed = self.unnamed.iter().copied();
-        let unnamed = unnamed.filter(|_| !chosen(Sabotage::ForgetUnnamedParts));
+        let unnamed = unnamed.filter(|_| is_taken(Sabotage::ForgetUnnamedParts));
         LogProperties::restored(oldest_dead, key_max.unwrap_or(0), unnamed)
     }
 

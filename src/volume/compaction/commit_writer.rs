@@ -127,17 +127,13 @@ impl CommitWriter {
 
     /// Completes `header` with what the commit determines.
     pub fn complete(&self, header: NeedleHeader) -> NeedleHeader {
-        let keeps_batch = chosen(Sabotage::KeepBatchFields);
         let later = u64::from(chosen(Sabotage::RenewVersions));
         NeedleHeader {
             epoch: self.volume.log.epoch(),
             sequence: self.end.sequence + 1,
             ordinal: u32::try_from(self.needles.len()).expect("at most 1000 needles"),
-            batch: if keeps_batch { header.batch } else { 0 },
-            batch_ordinal: if keeps_batch { header.batch_ordinal } else { 0 },
-            batch_count: if keeps_batch { header.batch_count } else { 0 },
             version: header.version + later,
-            ..header
+            ..without_batch(header)
         }
     }
 
@@ -262,6 +258,15 @@ impl CommitWriter {
         // What is being assembled may hold needles with the same hash.
         self.pending.extend(self.needles.iter().map(|needle| needle.hash));
         Ok(())
+    }
+}
+
+/// Takes a needle out of its batch, of which it may be the only one that lives: a start drops a torn batch as
+/// a whole.
+fn without_batch(header: NeedleHeader) -> NeedleHeader {
+    match chosen(Sabotage::KeepBatchFields) {
+        true => header,
+        false => NeedleHeader { batch: 0, batch_ordinal: 0, batch_count: 0, ..header },
     }
 }
 

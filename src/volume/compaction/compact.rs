@@ -87,7 +87,10 @@ fn expect_room(old: &Volume, order: &CompactionOrder) -> Result<(), NotCompacted
     if figures.live > room && !chosen(Sabotage::IgnoreRoom) {
         return Err(NotCompacted::TooSmall { needed: figures.live, room });
     }
-    let (needed, available) = (figures.index, order.index_memory_max);
+    expect_index_memory(figures.index, order.index_memory_max)
+}
+
+fn expect_index_memory(needed: u64, available: u64) -> Result<(), NotCompacted> {
     if needed > available && !chosen(Sabotage::IgnoreIndexMemory) {
         return Err(NotCompacted::IndexMemory { needed, available });
     }

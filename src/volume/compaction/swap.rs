@@ -11,7 +11,7 @@ use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::background::{BackgroundRun, Pace};
 use crate::runtime::buffer::Buf;
 use crate::runtime::op::{DirId, Op};
-use crate::runtime::within;
+use crate::runtime::{ClosedGate, within};
 use crate::volume::error::IoError;
 use crate::volume::format::{INCOMPAT_LOSSES, RISING_MAX, SuperblockState, superblock_offsets};
 use crate::volume::generation::remove::remove;
@@ -56,7 +56,7 @@ pub struct Swap<'a> {
     pub gate: &'a mut GateTimes,
 }
 
-impl Swap<'_> {
+impl<'a> Swap<'a> {
     /// Closes the gate, carries over the rest, and makes the new generation the current one.
     ///
     /// # Errors
@@ -77,46 +77,67 @@ impl Swap<'_> {
         began: u64,
         on_swap: OnSwap<'_>,
     ) -> Result<(), NotCompacted> {
-        let handle = &self.old.handle;
-        let deadline = match chosen(Sabotage::LongClosedGate) {
-            true => began + 60 * GATE_DEADLINE_NS,
-            false => began + GATE_DEADLINE_NS,
-        };
-        let closed = self.slot.gate.close(deadline).await;
-        let closed = closed.ok_or(NotCompacted::WritersHang)?;
-        if !chosen(Sabotage::SwapBeforeSettled) {
-            let settled = within(handle, deadline, self.old.log.settle()).await;
-            settled.ok_or(NotCompacted::WritersHang)?;
-        }
+        let closed = self.close_gate(began).await?;
         expect_compactable(self.old)?;
         self.carry_rest().await?;
         let uploads = self.move_uploads().await?;
         self.copier.writer.flush().await?;
-        self.make_durable().await?;
+        self.write_hint().await?;
+        self.sync().await?;
         self.expect_name().await?;
         let block = self.old.handle.pool().alloc(BLOCK as usize);
         let block =
             block.ok_or(NotCompacted::Io("get a buffer", IoError::Errno(nix::libc::ENOBUFS)))?;
         // From here on nothing fails but writes to the disks.
+        let closed = still_closed(closed);
+        self.remove_old_early().await;
+        self.mark_move().await?;
+        self.make_live(block).await?;
+        // From here on the new generation counts.
+        self.take_over(uploads);
+        self.monitor(on_swap);
+        drop(closed);
+        Ok(())
+    }
+
+    /// Lets no more writes in, and waits for those that are inside.
+    async fn close_gate(&self, began: u64) -> Result<ClosedGate<'a>, NotCompacted> {
+        let is_long = chosen(Sabotage::LongClosedGate);
+        let deadline = began + if is_long { 60 * GATE_DEADLINE_NS } else { GATE_DEADLINE_NS };
+        let slot: &'a Rc<Slot> = self.slot;
+        let closed = slot.gate.close(deadline).await.ok_or(NotCompacted::WritersHang)?;
+        self.settle_writers(deadline).await?;
+        Ok(closed)
+    }
+
+    async fn settle_writers(&self, deadline: u64) -> Result<(), NotCompacted> {
+        if chosen(Sabotage::SwapBeforeSettled) {
+            return Ok(());
+        }
+        let settled = within(&self.old.handle, deadline, self.old.log.settle()).await;
+        settled.ok_or(NotCompacted::WritersHang)
+    }
+
+    async fn remove_old_early(&self) {
         if chosen(Sabotage::RemoveOldFirst) {
             let superblock = &self.old.superblock;
             let (volume, generation) = (superblock.volume, superblock.generation);
             // The mistake is that it is gone, whether this succeeds or not.
-            let _ = remove(handle, self.old.dir(), volume, generation).await;
+            let _ = remove(&self.old.handle, self.old.dir(), volume, generation).await;
         }
-        let is_early = chosen(Sabotage::OpenGateBeforeLive);
-        let closed = Some(closed).filter(|_| !is_early);
-        if self.dir != self.old.dir() && !chosen(Sabotage::MoveWithoutMark) {
-            // A start that finds the old file only must not serve it any more.
-            let marked = self.old.begin_move().await;
-            marked.map_err(|_| NotCompacted::State(self.old.write_state()))?;
+    }
+
+    /// Marks the old file if the volume moves: a start that finds only that one must not serve it any more.
+    async fn mark_move(&self) -> Result<(), NotCompacted> {
+        if self.dir == self.old.dir() || chosen(Sabotage::MoveWithoutMark) {
+            return Ok(());
         }
-        self.make_live(block).await?;
-        if chosen(Sabotage::HintAfterLive) {
-            self.write_hint().await?;
-        }
-        // From here on the new generation counts.
-        self.take_over(uploads);
+        let marked = self.old.begin_move().await;
+        marked.map_err(|_| NotCompacted::State(self.old.write_state()))
+    }
+
+    /// Has the new file monitored. One that cannot be is fenced.
+    fn monitor(&self, on_swap: OnSwap<'_>) {
         if !on_swap(self.new) && !chosen(Sabotage::ServeUnwatched) {
             tracing::error!(
                 volume = self.new.id().0,
@@ -124,8 +145,6 @@ impl Swap<'_> {
             );
             self.new.fence();
         }
-        drop(closed);
-        Ok(())
     }
 
     async fn carry_rest(&mut self) -> Result<(), NotCompacted> {
@@ -166,26 +185,28 @@ impl Swap<'_> {
         Ok(moved)
     }
 
-    /// Makes the log and the first tail hint durable, with one flush: nothing looks at them before the new
-    /// generation counts.
-    async fn make_durable(&self) -> Result<(), NotCompacted> {
-        if !chosen(Sabotage::HintAfterLive) {
-            self.write_hint().await?;
+    /// Writes the first tail hint of the new generation, without a flush. It carries the highest version of
+    /// the old one, so that versions go on rising.
+    async fn write_hint(&self) -> Result<(), NotCompacted> {
+        self.new.log.raise_version(self.highest_version());
+        if chosen(Sabotage::HintAfterLive) {
+            return Ok(());
         }
+        let written = self.new.log.write_unsynced_hint(&self.new.file).await;
+        written.map_err(|error| NotCompacted::Io("write a tail hint", error))
+    }
+
+    fn highest_version(&self) -> u64 {
+        if chosen(Sabotage::ForgetHighestVersion) { 0 } else { self.old.log.end().version }
+    }
+
+    /// Makes the log and the tail hint durable, with one flush: nothing looks at them before the new
+    /// generation counts.
+    async fn sync(&self) -> Result<(), NotCompacted> {
         if chosen(Sabotage::LiveBeforeSync) {
             return Ok(());
         }
         self.new.file.sync().await.map_err(|error| NotCompacted::Io("sync the new file", error))
-    }
-
-    /// Writes the first tail hint of the new generation, without a flush. It carries the highest version of
-    /// the old one, so that versions go on rising.
-    async fn write_hint(&self) -> Result<(), NotCompacted> {
-        if !chosen(Sabotage::ForgetHighestVersion) {
-            self.new.log.raise_version(self.old.log.end().version);
-        }
-        let written = self.new.log.write_unsynced_hint(&self.new.file).await;
-        written.map_err(|error| NotCompacted::Io("write a tail hint", error))
     }
 
     /// Checks that the name of the new file still leads to it.
@@ -210,10 +231,7 @@ impl Swap<'_> {
         let revision = new.revision.get() + 1;
         assert!(revision < RISING_MAX, "a new file has few revisions");
         new.revision.set(revision);
-        new.superblock_state.set(match chosen(Sabotage::StateOfTheBegin) {
-            true => SuperblockState::Live,
-            false => old.superblock_state.get(),
-        });
+        new.superblock_state.set(self.state_now());
         if self.copier.has_losses() {
             new.incompat.set(new.incompat.get() | INCOMPAT_LOSSES);
         }
@@ -224,9 +242,7 @@ impl Swap<'_> {
         let block = match new.file.write_block(block, first).await {
             Ok(block) => block,
             Err(error) => {
-                if !chosen(Sabotage::WriteWhileUndecided) {
-                    old.lose_state(error);
-                }
+                self.end_writes(error);
                 return Err(NotCompacted::Undecided(error));
             }
         };
@@ -235,6 +251,19 @@ impl Swap<'_> {
             new.write_state.set(WriteState::StateUnknown(error));
         }
         Ok(())
+    }
+
+    /// The state of the volume, which may have been changed while it was copied.
+    fn state_now(&self) -> SuperblockState {
+        let is_old = chosen(Sabotage::StateOfTheBegin);
+        if is_old { SuperblockState::Live } else { self.old.superblock_state.get() }
+    }
+
+    /// Ends the writes to the volume, since it is not known which generation a start will find.
+    fn end_writes(&self, error: IoError) {
+        if !chosen(Sabotage::WriteWhileUndecided) {
+            self.old.lose_state(error);
+        }
     }
 
     async fn write_other_copies(&self, mut block: Buf, offsets: [u64; 2]) -> Result<(), IoError> {
@@ -273,6 +302,11 @@ impl Swap<'_> {
         self.slot.replace(new);
         new.begin_to_serve();
     }
+}
+
+/// Keeps the gate closed until the new generation counts.
+fn still_closed(closed: ClosedGate<'_>) -> Option<ClosedGate<'_>> {
+    (!chosen(Sabotage::OpenGateBeforeLive)).then_some(closed)
 }
 
 /// Checks that a volume may be compacted.

@@ -39,12 +39,9 @@ pub async fn create_target(
     let handle = &old.handle;
     let superblock = Superblock {
         incarnation: handle.random(),
-        parent: if chosen(Sabotage::ForgetParent) { 0 } else { old.superblock.incarnation },
+        parent: parent_of(old),
         generation: old.superblock.generation + 1,
-        state: match chosen(Sabotage::NeverBuilding) {
-            true => old.superblock_state.get(),
-            false => SuperblockState::Building,
-        },
+        state: first_state(old),
         size: if chosen(Sabotage::IgnoreSize) { old.superblock.size } else { order.size },
         store: order.store.unwrap_or(old.superblock.store),
         created_ns: handle.wall(),
@@ -62,6 +59,19 @@ pub async fn create_target(
     })?;
     let pace = Rc::clone(order.target_pace.as_ref().unwrap_or(&old.pace));
     open_target(old, order.target, superblock, pace).await
+}
+
+/// The incarnation of which the new generation is a copy.
+fn parent_of(old: &Volume) -> u64 {
+    if chosen(Sabotage::ForgetParent) { 0 } else { old.superblock.incarnation }
+}
+
+/// The state of a generation that does not count yet.
+fn first_state(old: &Volume) -> SuperblockState {
+    match chosen(Sabotage::NeverBuilding) {
+        true => old.superblock_state.get(),
+        false => SuperblockState::Building,
+    }
 }
 
 /// The file of a generation of a volume.

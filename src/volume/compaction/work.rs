@@ -179,9 +179,7 @@ impl<'a> Work<'a> {
                 return Ok(());
             }
             if left >= last / 2 {
-                if !chosen(Sabotage::KeepPace) {
-                    self.run.set_pace(self.pace.clone().lifted());
-                }
+                self.lift_pace();
                 if !chosen(Sabotage::NeverSlowWriters) {
                     self.slot.slow_writes(slowed);
                 }
@@ -191,9 +189,19 @@ impl<'a> Work<'a> {
             self.result.rounds += 1;
             self.carry(to).await?;
         }
+        if self.is_rest_short() { Ok(()) } else { Err(NotCompacted::TooManyWrites) }
+    }
+
+    fn lift_pace(&mut self) {
+        if !chosen(Sabotage::KeepPace) {
+            self.run.set_pace(self.pace.clone().lifted());
+        }
+    }
+
+    /// Whether what is left after all rounds may be carried over while writers wait.
+    fn is_rest_short(&self) -> bool {
         let left = self.old.log.tail() - self.carried_to;
-        let is_short = left <= COMMIT_LEN_TARGET || chosen(Sabotage::NeverGiveUp);
-        if is_short { Ok(()) } else { Err(NotCompacted::TooManyWrites) }
+        left <= COMMIT_LEN_TARGET || chosen(Sabotage::NeverGiveUp)
     }
 
     /// Carries over the parts of uploads in progress as far as they are durable, so that writers do not wait

@@ -107,6 +107,30 @@ async fn open_for(
     opened
 }
 
+/// Everything that follows relies on what is read from here on. It must not be something that only a cache of
+/// the device or the kernel holds and that a power cut could still undo.
+async fn sync_first(file: &VolumeFile) -> Result<(), OpenError> {
+    if chosen(Sabotage::SkipSyncAtOpen) {
+        return Ok(());
+    }
+    file.sync().await.map_err(|error| OpenError::Io("sync the file", error))
+}
+
+/// The tail hint on which recovery relies: the log goes at least that far.
+fn trusted(hint: Option<TailHint>) -> Option<TailHint> {
+    hint.filter(|_| !chosen(Sabotage::IgnoreHint))
+}
+
+/// A torn end of the log is what a power cut leaves, and no reason to refuse the volume.
+fn expect_usable(recovered: &Recovered) -> Result<(), OpenError> {
+    match recovered.torn {
+        Some(_) if chosen(Sabotage::RefuseTornTail) => {
+            Err(OpenError::Io("recover the log", IoError::Errno(nix::libc::EIO)))
+        }
+        _ => Ok(()),
+    }
+}
+
 async fn open_file(
     handle: &Handle,
     (dir, id, file): (DirId, FileId, Rc<VolumeFile>),
@@ -115,10 +139,8 @@ async fn open_file(
     mode: OpenMode,
     context: OpenContext<'_>,
 ) -> Result<Rc<Volume>, OpenError> {
-    if mode == OpenMode::Serve && !chosen(Sabotage::SkipSyncAtOpen) {
-        // Everything that follows relies on what is read from here on. It must not be something that only
-        // a cache of the device or the kernel holds and that a power cut could still undo.
-        file.sync().await.map_err(|error| OpenError::Io("sync the file", error))?;
+    if mode == OpenMode::Serve {
+        sync_first(&file).await?;
     }
     let len = outcome(&handle.submit(Op::FileLen { file: id }).await);
     let len = len.map_err(|error| OpenError::Io("read the length of the file", error))?;
@@ -144,7 +166,7 @@ async fn open_file(
         memory: &memory,
         incarnation: superblock.incarnation,
         log_end: superblock.log_end(),
-        hint: hint.filter(|_| !chosen(Sabotage::IgnoreHint)),
+        hint: trusted(hint),
         hasher,
         size: superblock.size,
         segments_max: expected.segments_max.unwrap_or(usize::MAX),
@@ -155,9 +177,7 @@ async fn open_file(
         Some(_) => recover_from_checkpoint(handle, dir, &superblock, &input).await,
         None => (recover(&input, None).await, CheckpointFigures::default(), false),
     };
-    if recovered.torn.is_some() && chosen(Sabotage::RefuseTornTail) {
-        return Err(OpenError::Io("recover the log", IoError::Errno(nix::libc::EIO)));
-    }
+    expect_usable(&recovered)?;
     let queue = context.checkpoint_queue.cloned();
     let checkpoints = Checkpoints::new(handle, dir, queue, policy, (figures, exact));
     let unread = unread + recovered.unread;

@@ -52,12 +52,18 @@ impl Volume {
             self.write_state.update(WriteState::make_writable);
         }
         self.write_superblock_state(SuperblockState::Live).await?;
-        if !is_early && !chosen(Sabotage::StayReadOnly) {
-            self.write_state.update(WriteState::make_writable);
+        if !is_early {
+            self.admit_writes();
         }
         // No blocks were reserved while the volume was read-only.
         self.note_demand();
         Ok(())
+    }
+
+    fn admit_writes(&self) {
+        if !chosen(Sabotage::StayReadOnly) {
+            self.write_state.update(WriteState::make_writable);
+        }
     }
 
     async fn write_superblock_state(&self, state: SuperblockState) -> Result<(), StateError> {

@@ -4,6 +4,7 @@
 
 use std::rc::Rc;
 
+use super::append_log::AppendLog;
 use super::forming::Forming;
 use super::joined::Outcome;
 use super::log_end::LogEnd;
@@ -71,6 +72,12 @@ async fn idle(volume: &Volume) -> Result<(), IoError> {
     log.write_hint(&volume.file, false).await
 }
 
+/// Whether so much was written since the last tail hint that the next one does not wait for an idle moment.
+fn is_hint_overdue(log: &AppendLog) -> bool {
+    let is_far = log.end.get().tail >= log.hint.get().tail + HINT_INTERVAL;
+    is_far && !chosen(Sabotage::NoHintWhileBusy)
+}
+
 async fn commit(volume: &Volume, forming: Forming) -> Result<(), IoError> {
     let log = &volume.log;
     let claim = forming.claim();
@@ -95,9 +102,7 @@ async fn commit(volume: &Volume, forming: Forming) -> Result<(), IoError> {
         outcome.set(result);
     }
     result?;
-    if log.end.get().tail >= log.hint.get().tail + HINT_INTERVAL
-        && !chosen(Sabotage::NoHintWhileBusy)
-    {
+    if is_hint_overdue(log) {
         log.write_hint(&volume.file, false).await?;
     }
     Ok(())

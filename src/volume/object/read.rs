@@ -148,9 +148,7 @@ impl Volume {
                 Verdict::Failed(_) if chosen(Sabotage::NotFoundForUnreadable) => {
                     return Err(GetError::NotFound);
                 }
-                Verdict::Found(header)
-                    if header.cookie.matches(cookie) || chosen(Sabotage::IgnoreCookie) =>
-                {
+                Verdict::Found(header) if is_permitted(&header, cookie) => {
                     return Ok(needle(buf, &header, self.superblock.incarnation, extent));
                 }
                 Verdict::Found(_) => return Err(GetError::NotFound),
@@ -200,13 +198,22 @@ impl Volume {
             return failed(what);
         }
         if extent == ReadExtent::Whole
-            && !chosen(Sabotage::SkipChecksum)
-            && let Err(what) = verify_data(bytes, &header)
+            && let Err(what) = verified(bytes, &header)
         {
             return failed(what);
         }
         Verdict::Found(header)
     }
+}
+
+/// Whether the cookie of a request opens the needle.
+fn is_permitted(header: &NeedleHeader, cookie: Cookie) -> bool {
+    header.cookie.matches(cookie) || chosen(Sabotage::IgnoreCookie)
+}
+
+/// Verifies the data of a needle before it is served.
+fn verified(bytes: &[u8], header: &NeedleHeader) -> Result<(), Unreadable> {
+    if chosen(Sabotage::SkipChecksum) { Ok(()) } else { verify_data(bytes, header) }
 }
 
 /// Returns the answer to a GET of an object that a compaction could not carry over. Where its id is known, so

@@ -94,9 +94,12 @@ impl Recovery<'_> {
                 valid.push((*found, header.batch, header.batch_count));
             }
         }
-        valid.retain(|(_, batch, count)| {
-            *batch == 0 || batches[batch] == *count || chosen(Sabotage::KeepHalfABatch)
-        });
+        valid.retain(|(_, batch, count)| *batch == 0 || is_kept(batches[batch], *count));
         valid.into_iter().map(|(found, ..)| found).collect()
     }
+}
+
+/// Whether a batch of `count` needles is kept, of which `valid` verify.
+fn is_kept(valid: u16, count: u16) -> bool {
+    valid == count || chosen(Sabotage::KeepHalfABatch)
 }
