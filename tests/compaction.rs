@@ -13,8 +13,8 @@ use compaction_support::{
 use hayloft::runtime::buffer::Pool;
 use hayloft::runtime::sim::disk::Image;
 use hayloft::volume::{
-    CompactionOrder, Draft, Expected, NewNeedle, NotCompacted, Refusal, Slot, StateError,
-    SuperblockState, Upload, WriteState,
+    BodyError, CompactionOrder, Draft, Expected, NewNeedle, NotCompacted, Refusal, Slot,
+    StateError, SuperblockState, Upload, WriteState,
 };
 
 #[test]
@@ -146,6 +146,33 @@ fn a_long_download_goes_on_in_the_next_generation() {
         assert!(all == wanted);
     });
     assert!(!process.image().files.contains_key(OLD));
+}
+
+/// What a manifest of an earlier generation says of an object that changed since: that it is absent would be
+/// wrong, since it may have been replaced.
+#[test]
+fn a_body_that_changed_since_its_manifest_was_read_is_not_absent() {
+    type Change = fn(&mut Process, &Rc<Slot>) -> Result<(), Refusal>;
+    let changes: [Change; 3] = [
+        |process, slot| process.put(slot, id(2), b"short").map(|_| ()),
+        |process, slot| {
+            process.put_large(slot, id(2), &bytes(6, 9_000_000), &[1 << 20]).map(|_| ())
+        },
+        |process, slot| process.delete(slot, id(2)),
+    ];
+    for change in changes {
+        let (mut process, slot) = started();
+        process.put_large(&slot, id(2), &bytes(5, 1_300_000), &[1 << 20]).unwrap();
+        let (reading, pool) = (Rc::clone(&slot), process.runtime.handle().pool().clone());
+        let read = async move { reading.get(id(2), COOKIE, |len| pool.alloc(len)).await };
+        let manifest = process.run(read).unwrap();
+        compact(&mut process, &slot).unwrap();
+        change(&mut process, &slot).unwrap();
+        let (reading, len) = (Rc::clone(&slot), manifest.body_len);
+        let opened =
+            process.run(async move { reading.body((id(2), COOKIE), manifest, 0..len).await });
+        assert_eq!(opened.map(drop), Err(BodyError::Changed));
+    }
 }
 
 /// The generation that a start serves, if its file is whole.

@@ -3,7 +3,9 @@
 
 mod shard_world;
 
+use hayloft::base::types::VolumeId;
 use hayloft::node::metrics::{AdmissionRefusal, ReadMetric, TimeoutKind};
+use hayloft::runtime::sim::Fault;
 use shard_world::{Client, SECOND, Shards, config, path};
 
 /// Sends a request on a new connection and receives until the connection ends.
@@ -33,6 +35,29 @@ fn put(key: u64, len: usize, sent: usize) -> String {
 
 fn has_status(status: u16) -> impl Fn(&Client) -> bool {
     move |client| client.taken().statuses() == [status]
+}
+
+/// Regression, found by the simulation: the manifest of a large object was read slowly. Meanwhile its
+/// generation was exchanged and the object replaced, and the answer was 404.
+#[test]
+fn large_object_replaced_during_an_exchange_is_never_absent() {
+    let mut shards = Shards::start(1, config);
+    let stored = start_request(&shards, 0, put(1, 1_300_000, 1_300_000));
+    shards.run_until("the photo to be stored", 5 * SECOND, |_| has_status(201)(&stored));
+    shards.run_for(5 * SECOND);
+    shards.world.fail(0, Fault::Stall(3 * SECOND));
+    let operations = shards.world.operations();
+    let read = start_request(&shards, 0, get(1));
+    shards.run_until("the read to begin", SECOND, |shards| shards.world.operations() > operations);
+    shards.compact(0);
+    shards.run_until("the next generation", SECOND, |shards| {
+        shards.metrics.board.volume(VolumeId(1)).unwrap().generation.get() == 1
+    });
+    let replaced = start_request(&shards, 0, put(1, 5, 5));
+    shards.run_until("the photo to be replaced", SECOND, |_| has_status(204)(&replaced));
+    assert!(read.taken().bytes.is_empty(), "the read was not slow enough");
+    shards.run_until("the read to end", 5 * SECOND, |_| has_status(200)(&read));
+    assert!(read.taken().text().ends_with("xxxxx"));
 }
 
 #[test]
@@ -194,7 +219,7 @@ fn connections_handed_to_a_stalled_shard_are_bounded() {
 #[test]
 fn requests_from_another_shard_run_concurrently() {
     let mut shards = Shards::start(2, config);
-    shards.world.fail(0, hayloft::runtime::sim::Fault::Stall(3 * SECOND));
+    shards.world.fail(0, Fault::Stall(3 * SECOND));
     let slow = start_request(&shards, 1, put(1, 5, 5));
     shards.run_until("the write to begin", SECOND, |shards| {
         shards.metrics.shards[1].messages_sent.get() > 0

@@ -275,6 +275,8 @@ sabotages! {
     DropDamagedRanges = "drop-damaged-ranges",
     /// The old file is removed before the new one was read back.
     SkipReadBack = "skip-read-back",
+    /// A large object that is replaced while its generation is exchanged is answered as not found.
+    ChangedIsMissing = "changed-is-missing",
     /// A full volume is open again as soon as one more photo fits.
     OpenFullAtOnce = "open-full-at-once",
     /// Compactions wait for one buffer while they hold another.

@@ -35,6 +35,17 @@ pub enum GetError {
     NeedBuffer(usize),
 }
 
+/// Reason why the body of a large object could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum BodyError {
+    /// The generation was exchanged, and the object was replaced or deleted since its manifest was read.
+    #[error("the object was replaced or deleted while it was read")]
+    Changed,
+    /// It exists and cannot be read.
+    #[error(transparent)]
+    NotRead(#[from] GetError),
+}
+
 /// Cause of an unreadable needle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Damage {

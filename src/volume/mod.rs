@@ -31,7 +31,7 @@ mod sync_dir;
 
 pub use checkpoint::{CheckpointFigures, Checkpointing, NotWritten, checkpoint_queue};
 pub use compaction::{Carried, Compacted, CompactionOrder, NotCompacted, OnSwap};
-pub use error::{Damage, GetError, IoError, OpenError, Refusal, StateError, Undecided};
+pub use error::{BodyError, Damage, GetError, IoError, OpenError, Refusal, StateError, Undecided};
 pub use format::{Superblock, SuperblockState};
 pub use generation::{
     Choice, Examined, Expected, FenceReason, Figures, GenerationFile, NotRemoved, OpenContext,

@@ -17,7 +17,7 @@ use hayloft::runtime::sim::{SimDriver, World};
 use hayloft::runtime::{Runtime, split_mix};
 use hayloft::volume::format::{INCOMPAT_LOSSES, Loss, decode_header};
 use hayloft::volume::{
-    self, Body, Checkpointing, Draft, Expected, GetError, IoError, Needle, OpenError,
+    self, Body, BodyError, Checkpointing, Draft, Expected, GetError, IoError, Needle, OpenError,
     Preallocation, Refusal, Slot, Stored, Superblock, SuperblockState, Upload,
 };
 
@@ -329,12 +329,16 @@ pub async fn read_large(
     range: Range<u64>,
     buffer: u64,
 ) -> Result<Vec<u8>, GetError> {
+    let not_read = |error| match error {
+        BodyError::NotRead(error) => error,
+        BodyError::Changed => GetError::NotFound,
+    };
     let wanted = range.end - range.start;
-    let mut body = volume.body((id, COOKIE), manifest, range).await?;
+    let mut body = volume.body((id, COOKIE), manifest, range).await.map_err(not_read)?;
     let mut bytes = Vec::new();
     while body.remaining() > 0 {
         let buf = pool.alloc(Body::buffer_len(buffer)).unwrap();
-        let (buf, at) = volume.read_body(&mut body, buf).await?;
+        let (buf, at) = volume.read_body(&mut body, buf).await.map_err(not_read)?;
         bytes.extend_from_slice(&buf[at]);
         assert_eq!(bytes.len() as u64 + body.remaining(), wanted);
     }

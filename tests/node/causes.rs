@@ -684,6 +684,15 @@ impl Causes {
         self.open_volumes().into_iter().map(|volume| current(volume).name()).collect()
     }
 
+    /// Whether the deletion of the volume was interrupted by a stop.
+    fn is_being_deleted(&self, volume: VolumeId) -> bool {
+        let is_begun = |change: &Change| {
+            let is_deletion = change.volume == volume && change.what == ChangeKind::Delete;
+            is_deletion && change.until == u64::MAX
+        };
+        self.changes.borrow().iter().any(is_begun)
+    }
+
     /// Asserts that each volume has one file and at most the checkpoint of that file, unless something
     /// failed in this life.
     pub fn explain_files(&self) {
@@ -703,7 +712,8 @@ impl Causes {
             let has_cause = self.is_unopened(volume)
                 || self.compactions.is_undecided(volume)
                 || self.is_recovering(Some(volume))
-                || self.opening_at_drain.borrow().contains(&volume);
+                || self.opening_at_drain.borrow().contains(&volume)
+                || self.is_being_deleted(volume);
             assert!(
                 is_single || has_cause,
                 "no cause for the files {others:?}; the current one is {current:?}: {}",

@@ -11,7 +11,8 @@ use hayloft::http::conn::Deadlines;
 use hayloft::node::board::{Board, ShardInfo, VolumeInfo, VolumeState as Shown};
 use hayloft::node::metrics::{Metrics, NodeInfo};
 use hayloft::node::shard::{
-    AssignedFile, Assignment, Listener, Reactor, ShardConfig, Shared, Start,
+    AssignedFile, Assignment, CompactVolume, CompactionRequest, Listener, Reactor, RequestOrigin,
+    Requester, ShardConfig, Shared, Start,
 };
 use hayloft::runtime::background::PaceLimits;
 use hayloft::runtime::buffer::{Pool, Region};
@@ -180,6 +181,23 @@ impl Shards {
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         self.clients.handle().spawn(task);
         self.clients_until.set(0);
+    }
+
+    /// Begins to compact volume 1, which belongs to this shard.
+    pub fn compact(&self, shard: usize) {
+        let request = CompactionRequest {
+            target: None,
+            size: None,
+            accept_losses: false,
+            tombstone_keep_ns: 0,
+            verify: true,
+            index_memory_max: u64::MAX,
+        };
+        let handle = self.clients.handle();
+        let requester = Requester::new(RequestOrigin::Main, handle, &self.shared);
+        let order = CompactVolume { volume: VolumeId(1), request };
+        // Nobody takes the answer.
+        self.spawn(async move { drop(requester.ask(ShardId::from_index(shard), order).await) });
     }
 
     /// Runs shards and clients for `time` (virtual ns).

@@ -13,13 +13,37 @@ use super::object_reply::{self, ObjectHead, ObjectReply, ReadContext, SelectedPa
 use super::plain_reply::{PlainReply, no_buffer};
 use super::request::{FoundNeedle, ReadExtent, ReadNeedle};
 use super::shard::Shard;
+use crate::base::sabotage::{Sabotage, chosen};
 use crate::http::conn::Conn;
 use crate::http::head::{Head, Method};
 use crate::http::status::Status;
 use crate::node::metrics::GetPhase;
 use crate::runtime::buffer::Buf;
 use crate::runtime::join;
-use crate::volume::{Body, Needle, Slot};
+use crate::volume::{Body, BodyError, GetError, Needle, Slot};
+
+/// Why a read was not answered.
+enum NotAnswered {
+    /// The object was replaced or deleted since its manifest was read. Nothing was sent.
+    Changed,
+    /// The answer is without the object.
+    Plain(PlainReply),
+}
+
+impl From<PlainReply> for NotAnswered {
+    fn from(plain: PlainReply) -> Self {
+        Self::Plain(plain)
+    }
+}
+
+impl From<BodyError> for NotAnswered {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Changed => Self::Changed,
+            BodyError::NotRead(error) => Self::Plain(error.into()),
+        }
+    }
+}
 
 /// Answers a GET or HEAD.
 pub async fn read(
@@ -28,6 +52,26 @@ pub async fn read(
     head: &Head,
     object: ObjectName,
 ) -> Result<Answered, PlainReply> {
+    let mut is_first = true;
+    loop {
+        match read_once(shard, conn, head, object, is_first).await {
+            Ok(answered) => return Ok(answered),
+            Err(NotAnswered::Plain(plain)) => return Err(plain),
+            // The object that has its place now is the answer.
+            Err(NotAnswered::Changed) if !chosen(Sabotage::ChangedIsMissing) => is_first = false,
+            Err(NotAnswered::Changed) => return Err(GetError::NotFound.into()),
+        }
+    }
+}
+
+/// Answers a GET or HEAD with what is found now. `is_first`: whether the request is not counted yet.
+async fn read_once(
+    shard: &Rc<Shard>,
+    conn: &mut Conn,
+    head: &Head,
+    object: ObjectName,
+    is_first: bool,
+) -> Result<Answered, NotAnswered> {
     let extent = if head.method == Method::Get { ReadExtent::Whole } else { ReadExtent::Head };
     let ObjectName { volume, id, cookie } = object;
     let began = shard.handle.now();
@@ -40,7 +84,7 @@ pub async fn read(
             let plain = error_reply(shard, error);
             let missing = plain.status == Status::NOT_FOUND && extent == ReadExtent::Whole;
             metrics.gets_missing.add(u64::from(missing));
-            return Err(plain);
+            return Err(plain.into());
         }
     };
     let connection = connection_option(shard, head);
@@ -56,9 +100,9 @@ pub async fn read(
     let is_stream = needle.is_large && selected.as_ref().is_ok_and(|selected| selected.has_body);
     let elsewhere = shard.owner_of(volume).filter(|owner| *owner != shard.id);
     if let Some(owner) = elsewhere.filter(|_| is_stream) {
-        return move_to_owner(shard, conn, owner);
+        return Ok(move_to_owner(shard, conn, owner)?);
     }
-    metrics.gets_found.add(u64::from(extent == ReadExtent::Whole));
+    metrics.gets_found.add(u64::from(is_first && extent == ReadExtent::Whole));
     let selected = selected?;
     let size = needle.body_len;
     let sent = if is_stream {
@@ -100,7 +144,7 @@ async fn stream(
     manifest: Needle,
     selected: &SelectedPart,
     (head, permit): (Box<ObjectHead>, Rc<TransferPermit>),
-) -> Result<bool, PlainReply> {
+) -> Result<bool, NotAnswered> {
     let slot = &shard.volumes.local(object.volume).map_err(|error| error_reply(shard, error))?;
     let mut body = slot.body((object.id, object.cookie), manifest, selected.range()).await?;
     let grant = permit.grant(body.remaining()).ok_or_else(no_buffer)?;
@@ -130,10 +174,15 @@ async fn stream(
         };
         piece = match next {
             Ok(piece) => piece,
-            Err(plain) => {
+            Err(error) => {
                 let (volume, id) = (object.volume, object.id);
                 if let Some(omitted) = shard.damage_warnings.admit(shard.handle.now()) {
-                    let why = plain.reason;
+                    let why = match error {
+                        NotAnswered::Changed => {
+                            "the photo was replaced or deleted meanwhile".into()
+                        }
+                        NotAnswered::Plain(plain) => plain.reason,
+                    };
                     tracing::error!(
                         volume = volume.0,
                         "sending needle {id} ended early: {why}{omitted}"
@@ -151,7 +200,7 @@ async fn read_piece(
     slot: &Slot,
     body: &mut Body,
     grant: Grant,
-) -> Result<BodyPiece, PlainReply> {
+) -> Result<BodyPiece, NotAnswered> {
     let alloc = |len| shard.admission.buffer(Body::buffer_len(len));
     let buf = shard.admission.wait_for_buffer(grant.len, alloc).await.ok_or_else(no_buffer)?;
     let (buf, range) = slot.read_body(body, buf).await?;

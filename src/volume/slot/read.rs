@@ -7,7 +7,7 @@ use super::slot::Slot;
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::{Cookie, NeedleId};
 use crate::runtime::buffer::Buf;
-use crate::volume::error::GetError;
+use crate::volume::error::{BodyError, GetError};
 use crate::volume::object::body::Body;
 use crate::volume::object::read::Needle;
 
@@ -61,12 +61,12 @@ impl Slot {
         (id, cookie): (NeedleId, Cookie),
         manifest: Needle,
         range: Range<u64>,
-    ) -> Result<Body, GetError> {
+    ) -> Result<Body, BodyError> {
         let mut manifest = manifest;
         loop {
             let volume = self.volume();
             if manifest.incarnation == volume.superblock.incarnation {
-                return volume.body(id, cookie, manifest, range);
+                return Ok(volume.body(id, cookie, manifest, range)?);
             }
             manifest = self.read_again(id, cookie, manifest).await?;
         }
@@ -76,8 +76,7 @@ impl Slot {
     /// the last piece, the body continues in the current one.
     ///
     /// # Errors
-    /// [`GetError::Unreadable`]. [`GetError::NotFound`] if the generation was exchanged and the object has
-    /// been replaced or deleted since the body was opened.
+    /// See [`BodyError`].
     ///
     /// # Panics
     /// As [`Volume::read_body`].
@@ -87,12 +86,12 @@ impl Slot {
         &self,
         body: &mut Body,
         buf: Buf,
-    ) -> Result<(Buf, Range<usize>), GetError> {
+    ) -> Result<(Buf, Range<usize>), BodyError> {
         loop {
             let volume = self.volume();
             let is_current = body.incarnation() == volume.superblock.incarnation;
             if is_current || chosen(Sabotage::OldOffsetsInNewFile) {
-                return volume.read_body(body, buf).await;
+                return Ok(volume.read_body(body, buf).await?);
             }
             let (id, cookie) = body.name();
             let manifest = self.read_again(id, cookie, body.take_manifest()).await?;
@@ -107,13 +106,15 @@ impl Slot {
         id: NeedleId,
         cookie: Cookie,
         earlier: Needle,
-    ) -> Result<Needle, GetError> {
+    ) -> Result<Needle, BodyError> {
         let Needle { buf, etag, .. } = earlier;
         // It has the same length in every generation.
         let mut buf = Some(buf);
         let buffer = |len: usize| buf.take().filter(|buf| buf.len() >= len);
-        let manifest = self.get(id, cookie, buffer).await?;
-        let is_same = manifest.is_large && manifest.etag == etag;
-        if is_same { Ok(manifest) } else { Err(GetError::NotFound) }
+        match self.get(id, cookie, buffer).await {
+            Ok(manifest) if manifest.is_large && manifest.etag == etag => Ok(manifest),
+            Ok(_) | Err(GetError::NotFound | GetError::NeedBuffer(_)) => Err(BodyError::Changed),
+            Err(error) => Err(error.into()),
+        }
     }
 }

@@ -274,6 +274,7 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
     ("lose-without-record", "compaction_faults", "damage_never_grows_and_never_vanishes"),
     ("drop-damaged-ranges", "compaction_rules", "damage_list_survives_every_compaction"),
     ("skip-read-back", "compaction_faults", "new_file_that_reads_back_different_is_discarded"),
+    ("changed-is-missing", "shards", "large_object_replaced_during_an_exchange_is_never_absent"),
     ("open-full-at-once", "compaction", "a_full_volume_opens_again_with_a_twentieth_free"),
     ("buffers-one-by-one", "compaction_faults", "compactions_that_share_few_buffers_take_turns"),
     (
