@@ -615,6 +615,30 @@ fn unfinished_generation_of_a_directory_that_was_away_is_removed() {
     assert_undecided(&image, true, &pool, &Undecided::PartlyUnfinished(1));
 }
 
+/// Regression, found by the simulation: the data directory from which a volume moved was not in use before
+/// the old file was removed, and the volume was compacted meanwhile.
+#[test]
+fn generation_of_a_directory_from_which_the_volume_moved_is_removed() {
+    let pool = pool(8 << 20);
+    let left_behind = |is_moving: bool| {
+        let mut image = with_file(&Image::default(), 1, &superblock_of(0, Live), &pool);
+        if is_moving {
+            let alone = start(&image, &pool);
+            let (mut process, volume) = (alone.process, alone.volume.expect("it serves"));
+            begin_move(&mut process, &volume).unwrap();
+            image = process.image();
+        }
+        with_file(&image, 0, &superblock_of(2, Live), &pool)
+    };
+    let mut started = start(&left_behind(true), &pool);
+    assert_eq!((started.found.clone(), started.content()), (Found::Serves(2), 2));
+    let mut left: Vec<String> = started.process.image().files.into_keys().collect();
+    left.retain(|name| name.ends_with(".vol"));
+    assert_eq!(left, [name(0, 2)]);
+    let no_parent = Undecided::NoParent { generation: 2, parent: 0 };
+    assert_undecided(&left_behind(false), true, &pool, &no_parent);
+}
+
 /// A data directory with the newer generation was taken out of the configuration, and is back.
 #[test]
 fn generation_that_was_served_meanwhile_is_not_superseded() {

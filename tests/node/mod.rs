@@ -258,14 +258,17 @@ struct Found {
     missing: Missing,
 }
 
-/// Removes unfinished files and finds the volumes, as the daemon does before it starts its shards.
+/// Removes leftover files and finds the volumes, as the daemon does before it starts its shards.
 fn find_volumes(world: &World, plan: &Plan, disk_states: &DiskStates, missing: &Missing) -> Found {
     let is_seen = |file: VolumeFile| !(missing.second && file.dir == SECOND_DIRECTORY);
-    let is_unfinished = |name: &&String| {
+    let names = world.names();
+    let is_leftover = |name: &&String| {
         let is_seen = VolumeFile::beside(name).is_some_and(is_seen);
-        is_seen && (name.ends_with(".tmp") || name.ends_with(".new"))
+        let volume = name.strip_suffix(".ckpt").map(|name| format!("{name}.vol"));
+        let is_alone = volume.is_some_and(|volume| !names.contains(&volume));
+        is_seen && (name.ends_with(".tmp") || name.ends_with(".new") || is_alone)
     };
-    world.names().iter().filter(is_unfinished).for_each(|name| world.remove(name));
+    names.iter().filter(is_leftover).for_each(|name| world.remove(name));
     world.sync_names();
     let names = world.names();
     let (mut found, mut elsewhere) = (Vec::new(), Vec::new());

@@ -198,7 +198,8 @@ impl DataDir {
         &self.marker.created
     }
 
-    /// Unfinished files of volumes and checkpoints that opening removed, sorted.
+    /// Unfinished files of volumes and checkpoints, and checkpoints without a volume file, that opening
+    /// removed, sorted.
     #[must_use]
     pub fn removed_leftovers(&self) -> &[OsString] {
         &self.removed
@@ -240,37 +241,28 @@ impl DataDir {
         self.path.join(names::checkpoint(id, generation))
     }
 
-    /// Removes unfinished files, and collects unknown names. Only at opening, under the lock: later, a
-    /// temporary file may belong to a volume that is being created.
+    /// Removes unfinished files and checkpoints without a volume file, and collects unknown names. Only at
+    /// opening, under the lock: later, a temporary file may belong to a volume that is being created.
     fn tidy(&mut self) -> Result<(), DataDirError> {
-        for name in names_in(&self.path)? {
-            let path = self.path.join(&name);
-            match name.to_str().map_or(FileName::Unknown, FileName::parse) {
-                FileName::VolumeTemporary | FileName::CheckpointTemporary
-                    if is_regular_file(&path)? =>
-                {
-                    match fs::remove_file(&path) {
-                        Ok(()) => {
-                            tracing::info!(path = %path.display(), "removed an unfinished file");
-                            self.removed.push(name);
-                        }
-                        // The file only uses space: the volumes can be served.
-                        Err(error) => {
-                            tracing::warn!(
-                                path = %path.display(),
-                                %error,
-                                "cannot remove an unfinished file; remove it by hand"
-                            );
-                        }
-                    }
+        let names = names_in(&self.path)?;
+        for name in &names {
+            let path = self.path.join(name);
+            let is_leftover = match name.to_str().map_or(FileName::Unknown, FileName::parse) {
+                FileName::VolumeTemporary | FileName::CheckpointTemporary => true,
+                FileName::Checkpoint { id, generation } => {
+                    let volume = OsString::from(names::volume(id, generation));
+                    !names.contains(&volume)
                 }
-                FileName::VolumeTemporary | FileName::CheckpointTemporary | FileName::Unknown => {
-                    self.unknown.push(name);
+                FileName::Unknown => {
+                    self.unknown.push(name.clone());
+                    false
                 }
-                FileName::Marker
-                | FileName::Housekeeping
-                | FileName::Volume { .. }
-                | FileName::Checkpoint => {}
+                FileName::Marker | FileName::Housekeeping | FileName::Volume { .. } => false,
+            };
+            match is_leftover {
+                true if is_regular_file(&path)? => self.remove_leftover(name.clone(), &path),
+                true => self.unknown.push(name.clone()),
+                false => {}
             }
         }
         if !self.unknown.is_empty() {
@@ -281,5 +273,22 @@ impl DataDir {
             );
         }
         Ok(())
+    }
+
+    fn remove_leftover(&mut self, name: OsString, path: &Path) {
+        match fs::remove_file(path) {
+            Ok(()) => {
+                tracing::info!(path = %path.display(), "removed a leftover file");
+                self.removed.push(name);
+            }
+            // The file only uses space: the volumes can be served.
+            Err(error) => {
+                tracing::warn!(
+                    path = %path.display(),
+                    %error,
+                    "cannot remove a leftover file; remove it by hand"
+                );
+            }
+        }
     }
 }

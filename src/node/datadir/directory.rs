@@ -80,7 +80,7 @@ pub(super) fn check_is_ours(path: &Path, create: bool) -> Result<(), DataDirErro
             FileName::Housekeeping => {}
             FileName::Volume { .. }
             | FileName::VolumeTemporary
-            | FileName::Checkpoint
+            | FileName::Checkpoint { .. }
             | FileName::CheckpointTemporary => volumes.push(name),
             FileName::Unknown => others.push(name),
         }

@@ -26,7 +26,7 @@ pub(super) enum FileName {
     /// `{id}.{generation}.vol.tmp`: a volume whose creation did not finish.
     VolumeTemporary,
     /// `{id}.{generation}.ckpt`.
-    Checkpoint,
+    Checkpoint { id: VolumeId, generation: u64 },
     /// `{id}.{generation}.ckpt.new`: a checkpoint that was not finished.
     CheckpointTemporary,
     /// Anything else.
@@ -54,7 +54,7 @@ impl FileName {
         match kind {
             "vol" => Self::Volume { id, generation },
             "vol.tmp" => Self::VolumeTemporary,
-            "ckpt" => Self::Checkpoint,
+            "ckpt" => Self::Checkpoint { id, generation },
             "ckpt.new" => Self::CheckpointTemporary,
             _ => Self::Unknown,
         }
@@ -100,7 +100,8 @@ mod tests {
                 FileName::VolumeTemporary
             );
             let checkpoint = checkpoint(id, generation);
-            assert_eq!(FileName::parse(&checkpoint), FileName::Checkpoint);
+            let parsed = FileName::Checkpoint { id, generation };
+            assert_eq!(FileName::parse(&checkpoint), parsed);
             assert_eq!(
                 FileName::parse(&format!("{checkpoint}.new")),
                 FileName::CheckpointTemporary

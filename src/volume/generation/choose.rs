@@ -95,10 +95,15 @@ fn check_chain(finished: &[Usable<'_>]) -> Result<(), Undecided> {
         if lower.generation() == higher.generation() {
             return Err(Undecided::Twice(lower.generation()));
         }
-        check_parent(*lower, *higher)?;
         // A file that is moving says so durably before a file in another directory can count. If it does not,
         // it was served since without that file, and may hold what that one lacks.
         let is_elsewhere = lower.file.file.dir != higher.file.file.dir;
+        let is_later = higher.generation() > lower.generation() + 1;
+        if is_elsewhere && is_later && lower.superblock.is_moving() {
+            // The volume moved away, and was compacted again without this data directory.
+            continue;
+        }
+        check_parent(*lower, *higher)?;
         if is_elsewhere && !lower.superblock.is_moving() && !chosen(Sabotage::IgnoreDivergence) {
             let (generation, parent) = (higher.generation(), lower.generation());
             return Err(Undecided::Diverged { generation, parent });

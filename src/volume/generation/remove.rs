@@ -47,7 +47,8 @@ async fn unlink(
     generation: u64,
 ) -> Result<(), IoError> {
     // The checkpoint first, so that it does not remain alone. If it remains all the same, it does no harm:
-    // it carries the incarnation of its volume file, so it is not used for a new file of the same name.
+    // it carries the incarnation of its volume file, so it is not used for a new file of the same name. The
+    // next start removes it.
     for name in
         [checkpoint_name(volume, generation), unfinished_checkpoint_name(volume, generation)]
     {

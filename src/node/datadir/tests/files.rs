@@ -34,16 +34,19 @@ fn volumes_are_listed_by_id_and_generation() {
 fn only_own_temporary_files_are_removed() {
     let base = base();
     drop(DataDir::open(base.path(), true).unwrap());
-    for name in ["3.1.vol", "3.1.ckpt.new", "3.2.vol.tmp", "04.1.vol.tmp", "other.tmp"] {
+    let ours = ["3.1.vol", "3.1.ckpt", "3.1.ckpt.new", "3.2.vol.tmp", "3.0.ckpt", "9.1.ckpt"];
+    for name in ours.iter().chain(&["04.1.vol.tmp", "other.tmp"]) {
         fs::write(base.path().join(name), "x").unwrap();
     }
     fs::create_dir(base.path().join("5.1.vol.tmp")).unwrap();
     let directory = DataDir::open(base.path(), false).unwrap();
-    assert_eq!(directory.removed_leftovers(), ["3.1.ckpt.new", "3.2.vol.tmp"]);
+    // Of the checkpoints, those whose volume file was removed.
+    let removed = ["3.0.ckpt", "3.1.ckpt.new", "3.2.vol.tmp", "9.1.ckpt"];
+    assert_eq!(directory.removed_leftovers(), removed);
     assert_eq!(directory.unknown_names(), ["04.1.vol.tmp", "5.1.vol.tmp", "other.tmp"]);
     assert_eq!(
         listing(base.path()),
-        ["04.1.vol.tmp", "3.1.vol", "5.1.vol.tmp", "LOCK", "hayloft.toml", "other.tmp"]
+        ["04.1.vol.tmp", "3.1.ckpt", "3.1.vol", "5.1.vol.tmp", "LOCK", "hayloft.toml", "other.tmp"]
     );
     // A volume being created while the directory is open is not touched.
     let growing = directory.volume_temporary_path(VolumeId(6), 1);
