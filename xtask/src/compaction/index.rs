@@ -17,7 +17,7 @@ const REPLACED: u64 = 3;
 /// Interval at which the memory is sampled.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(20);
 /// Space of a needle in the log, rounded up (bytes).
-const NEEDLE: u64 = 540;
+const NEEDLE: u64 = 1040;
 /// Photos that are in the volume when the memory of the empty daemon is measured.
 const FIRST: usize = 5000;
 /// Photos that are read afterwards.

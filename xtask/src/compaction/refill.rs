@@ -27,10 +27,11 @@ const METADATA: u64 = 160 << 20;
 const LOOPS: (u64, u64) = (50, 2);
 /// Part of the volume that is filled.
 const FILLED: f64 = 0.9;
-/// Growth that does not count (bytes): blocks of the file system's trees.
-const GROWTH: u64 = 1 << 20;
-/// Time in which the new file is made whole.
-const WHOLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Growth that does not count (bytes): a step of 64 MiB in which blocks are reserved ahead of the log, which
+/// is as long as the photos that are left make it, and blocks of the file system's trees.
+const GROWTH: u64 = 65 << 20;
+/// Time in which the steps ahead of the log are taken.
+const STEPS_TIMEOUT: Duration = Duration::from_secs(30);
 /// Interval of polling, and time for which the used space must not change.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Longest time for which writes may find no room although the disk has some.
@@ -54,7 +55,8 @@ pub fn refill(scene: &Scene) -> Result<Outcome, Failed> {
         "A volume of {MIB} MiB on an XFS with room for {VOLUMES} of these. In each loop it is filled to {} % \
          of its size with photos of 32 to 480 KiB, a random half of its photos is deleted, and it is \
          compacted. Then all its needles must be there (as counted by the daemon, and {SAMPLE} photos byte \
-         for byte), and the file system must not have less space than after the first loop.",
+         for byte), and the used space must not exceed that after the first loop by more than a step of 64 \
+         MiB, in which blocks are reserved ahead of the log.",
         FILLED * 100.0
     ));
     let work = scene.work.join("refill");
@@ -153,15 +155,15 @@ fn take_excess(dir: &Path, room: u64) -> Result<(), Failed> {
     run(reserve.args(["-l", &excess.to_string()]).arg(dir.join("excess")))
 }
 
-/// Used space of the file system, once it no longer changes: the new file is made whole, the old one's space
-/// comes back.
+/// Used space of the file system, once it no longer changes: the steps ahead of the log are taken, and the
+/// space of the old file has come back.
 fn settled(dir: &Path) -> Result<u64, Failed> {
     let began = Instant::now();
     let mut used = space(dir)?.0;
     let mut same = 0;
     while same < 8 {
-        if began.elapsed() > WHOLE_TIMEOUT {
-            return Err(Failed(format!("the used space still changes after {WHOLE_TIMEOUT:?}")));
+        if began.elapsed() > STEPS_TIMEOUT {
+            return Err(Failed(format!("the used space still changes after {STEPS_TIMEOUT:?}")));
         }
         sleep(POLL_INTERVAL);
         let now = space(dir)?.0;
