@@ -112,6 +112,21 @@ fn objects_of_another_seed_are_not_found() {
 }
 
 #[test]
+fn quiet_load_names_its_failures() {
+    let setup = Setup::new();
+    setup.json(&["fill", "--objects", "20"]);
+    let run = ["run", "--objects", "20", "--seed", "2", "--seconds", "0.2"];
+    for rates in [&[][..], &["--rates", "50,100"]] {
+        let output = setup.loadgen(&[&run[..], rates, &["--quiet"]].concat());
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+        let text = String::from_utf8(output.stderr).unwrap();
+        let lines = text.lines().filter(|line| line.contains("0 wrong answers, "));
+        assert_eq!(lines.count(), rates.len().max(1), "{text}");
+        assert!(text.contains("get of object") && text.contains("status 404"), "{text}");
+    }
+}
+
+#[test]
 fn large_bodies_batches_and_pipelines_are_verified() {
     let setup = Setup::new();
     setup.json(&["fill", "--objects", "4", "--sizes", "3MiB", "--connections", "2"]);

@@ -24,6 +24,8 @@ pub struct Blocks<'a> {
     pub load: &'a Load<'a>,
     /// Volume that is compacted.
     pub compacted: u32,
+    /// Volume that the load fills: it is compacted before each pair.
+    pub filled: Option<u32>,
     /// Number of pairs of blocks.
     pub pairs: u64,
     /// Measured seconds of a block.
@@ -44,6 +46,9 @@ impl Blocks<'_> {
         let rate = self.load.share_of_peak(&mix, self.share)?;
         let (mut ratios, mut with, mut without, mut rates) = (vec![], vec![], vec![], vec![]);
         for pair in 1..=self.pairs {
+            if let Some(volume) = self.filled {
+                admin.compact(volume)?;
+            }
             // Both blocks of a pair send the same requests.
             let (seconds, rate) = (self.seconds, Some(rate));
             let run = Run { mix: &mix, seconds, rate, stream: pair, log: None };

@@ -67,17 +67,18 @@ fn blocks<'a>(
     most: f64,
 ) -> Blocks<'a> {
     let (pairs, seconds) = (scene.choose(PAIRS.0, PAIRS.1), scene.choose(SECONDS.0, SECONDS.1));
-    Blocks { what, kind, load, compacted: VOLUMES.0, pairs, seconds, share: SHARE, most }
+    let filled = (kind == "put").then_some(VOLUMES.1);
+    Blocks { what, kind, load, compacted: VOLUMES.0, filled, pairs, seconds, share: SHARE, most }
 }
 
-fn method(scene: &Scene, requests: &str) -> String {
+fn method(scene: &Scene, requests: &str, more: &str) -> String {
     let objects = scene.choose(OBJECTS.0, OBJECTS.1);
     format!(
         "Two shards with a volume each on one file system, {objects} photos of 8 KiB in each. {requests} at \
          {} of the peak of a closed loop with 16 connections, at times from a Poisson process, in \
          alternating blocks of {} s: while volume 1 (shard 0) is compacted again and again at the default \
          pace, and while nothing is compacted. All its photos live, so that a compaction writes as much as \
-         it reads.",
+         it reads.{more}",
         SHARE,
         scene.choose(SECONDS.0, SECONDS.1)
     )
@@ -88,7 +89,7 @@ fn method(scene: &Scene, requests: &str) -> String {
 /// # Errors
 /// When a block fails.
 pub fn reads(scene: &Scene) -> Result<Outcome, Failed> {
-    let mut outcome = Outcome::measured(method(scene, "GETs"));
+    let mut outcome = Outcome::measured(method(scene, "GETs", ""));
     let shards = TwoShards::start(scene)?;
     let same = shards.load(scene, VOLUMES.0)?;
     let other = shards.load(scene, VOLUMES.1)?;
@@ -103,7 +104,8 @@ pub fn reads(scene: &Scene) -> Result<Outcome, Failed> {
 /// # Errors
 /// When a block fails.
 pub fn writes(scene: &Scene) -> Result<Outcome, Failed> {
-    let mut outcome = Outcome::measured(method(scene, "PUTs that replace photos,"));
+    let more = " Volume 2, which the PUTs fill, is compacted before each pair.";
+    let mut outcome = Outcome::measured(method(scene, "PUTs that replace photos,", more));
     let shards = TwoShards::start(scene)?;
     drop(shards.load(scene, VOLUMES.0)?);
     let other = shards.load(scene, VOLUMES.1)?;

@@ -18,9 +18,12 @@ pub const AREAS: &[(&str, &[&str])] = &[
     (
         "runtime",
         &[
+            "src/runtime/background",
             "src/runtime/buffer",
             "src/runtime/buffer.rs",
+            "src/runtime/devices.rs",
             "src/runtime/executor.rs",
+            "src/runtime/gate.rs",
             "src/runtime/handle.rs",
             "src/runtime/mailbox.rs",
             "src/runtime/split_mix.rs",

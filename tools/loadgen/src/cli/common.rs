@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -200,7 +201,7 @@ pub struct GeneratorArgs {
     /// Write an HTML page with plots
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
-    /// Print no progress and no table
+    /// Print no progress and no table; wrong answers and errors are printed on standard error
     #[arg(long)]
     pub quiet: bool,
 }
@@ -251,19 +252,21 @@ impl GeneratorArgs {
         Ok(Summary::new(title, plan, &outcome))
     }
 
-    /// Prints the table and writes the requested files; returns whether every answer was correct.
+    /// Prints the table (if quiet, only failures, on standard error) and writes the requested files; returns whether every answer was correct.
     ///
     /// # Errors
     /// When a file cannot be written.
     pub fn deliver(&self, summary: &Summary) -> Result<bool, Error> {
         // The table first: it is printed even if a file cannot be written.
-        if !self.quiet {
-            for load in &summary.sweep {
-                println!("{}", table::render(load));
+        let loads =
+            if summary.sweep.is_empty() { slice::from_ref(summary) } else { &summary.sweep[..] };
+        if self.quiet {
+            for failures in loads.iter().filter_map(table::failures) {
+                eprintln!("hayloft-loadgen: {failures}");
             }
-            if summary.sweep.is_empty() {
-                print!("{}", table::render(summary));
-            }
+        } else {
+            let tables: Vec<String> = loads.iter().map(table::render).collect();
+            println!("{}", tables.join("\n"));
         }
         let json =
             || serde_json::to_string_pretty(summary).expect("a summary always serializes") + "\n";

@@ -26,6 +26,18 @@ pub fn truncated(summary: &Summary) -> Option<String> {
     ))
 }
 
+/// Wrong answers and errors of a load, not of the parts of a sweep; nothing if there are none.
+#[must_use]
+pub fn failures(summary: &Summary) -> Option<String> {
+    if summary.wrong == 0 && summary.errors == 0 {
+        return None;
+    }
+    let (wrong, errors) = (summary.wrong, summary.errors);
+    let first = format!("{wrong} wrong answers, {errors} errors; the first ones:");
+    let lines = summary.notes.iter().map(|note| format!("  {note}"));
+    Some(std::iter::once(first).chain(lines).collect::<Vec<_>>().join("\n"))
+}
+
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -101,15 +113,8 @@ fn write_to(out: &mut String, summary: &Summary) -> std::fmt::Result {
     if generator.reconnects > 0 {
         writeln!(out, "{} reconnects", generator.reconnects)?;
     }
-    if !summary.is_clean() {
-        writeln!(
-            out,
-            "{} wrong answers, {} errors; the first ones:",
-            summary.wrong, summary.errors
-        )?;
-        for note in &summary.notes {
-            writeln!(out, "  {note}")?;
-        }
+    if let Some(failures) = failures(summary) {
+        writeln!(out, "{failures}")?;
     }
     Ok(())
 }
