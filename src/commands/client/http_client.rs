@@ -37,18 +37,14 @@ impl Client {
     /// needed.
     #[must_use]
     pub fn new(address: ServerAddress, flag: &'static str) -> Self {
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(None)
-            .user_agent(concat!("hayloft/", env!("CARGO_PKG_VERSION")))
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_recv_response(Some(ANSWER))
-            .timeout_per_read(Some(ANSWER))
-            .timeout_per_write(Some(ANSWER))
-            .build();
-        Self { agent: config.into(), address, flag, retries: RETRIES }
+        Self { agent: agent(ANSWER), address, flag, retries: RETRIES }
+    }
+
+    /// Returns the client with another timeout of waiting for an answer, and of one read or write within a
+    /// request, than two minutes.
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { agent: agent(timeout), ..self }
     }
 
     /// Returns the client without retries: for callers that repeat requests themselves.
@@ -137,6 +133,21 @@ impl Client {
             },
         }
     }
+}
+
+fn agent(timeout: Duration) -> Agent {
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(None)
+        .user_agent(concat!("hayloft/", env!("CARGO_PKG_VERSION")))
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .timeout_recv_response(Some(timeout))
+        .timeout_per_read(Some(timeout))
+        .timeout_per_write(Some(timeout))
+        .build();
+    config.into()
 }
 
 #[cfg(test)]

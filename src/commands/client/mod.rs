@@ -1,5 +1,5 @@
-//! A small blocking HTTP client for the commands: the data API and the admin API, over TCP, without
-//! TLS, proxies or redirects.
+//! A small blocking HTTP client for the commands, the tools and the tests: the data API and the admin API,
+//! over TCP, without TLS, proxies or redirects.
 //!
 //! No status is an error here: the caller decides which ones it expects. The daemon does not use this
 //! module.
@@ -27,4 +27,4 @@ pub use body::{Body, Source};
 pub use error::ClientError;
 pub use heads::{HeadAnswer, HeadPipeline};
 pub use http_client::Client;
-pub use reply::Reply;
+pub use reply::{Answer, Reply};

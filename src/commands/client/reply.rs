@@ -33,6 +33,32 @@ pub struct Reply {
     request: String,
 }
 
+/// An answer that was read into memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Status code.
+    pub status: u16,
+    /// Header fields that are visible ASCII.
+    pub headers: Vec<(String, String)>,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// Returns a header field, if it is present.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// Returns the body as text; invalid UTF-8 is replaced.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
 impl Reply {
     pub(super) fn new(method: Method, path: &str, response: Response<ureq::Body>) -> Self {
         Self { status: response.status().as_u16(), response, request: shown(method, path) }
@@ -78,6 +104,22 @@ impl Reply {
     #[must_use]
     pub fn into_reader(self) -> impl Read {
         self.response.into_body().into_reader()
+    }
+
+    /// Reads the rest of the answer into memory, whatever its length. A body shorter than announced is an
+    /// error.
+    ///
+    /// # Errors
+    /// [`ClientError::Garbled`] if the body cannot be read.
+    pub fn read(mut self) -> Result<Answer, ClientError> {
+        let mut body = Vec::new();
+        if let Err(error) = self.response.body_mut().as_reader().read_to_end(&mut body) {
+            return Err(self.garbled(&error));
+        }
+        let fields = self.response.headers().iter();
+        let fields = fields.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        let headers = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Ok(Answer { status: self.status, headers, body })
     }
 
     /// Reads the body as text, at most 16 MiB of it; invalid UTF-8 is replaced.

@@ -6,8 +6,11 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+use hayloft::commands::client::Body;
+use hayloft::http::head::Method;
+
 use crate::error::{Error, file};
-use crate::http::Client;
+use crate::http::{ask, client};
 
 /// Timeout of a start or stop.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -141,22 +144,16 @@ impl Daemon {
     }
 
     fn is_ready(&self) -> bool {
-        let asked = Client::connect(self.admin).and_then(|mut c| c.request("GET", "/readyz", None));
+        let asked = ask(&client(self.admin), Method::Get, "/readyz", Body::None);
         asked.is_ok_and(|reply| reply.status == 200)
     }
 
-    /// Sends a request to the admin API; returns the text of the answer.
-    pub fn admin_request(
-        &self,
-        method: &str,
-        path: &str,
-        body: Option<&str>,
-    ) -> Result<String, Error> {
-        let asked = Client::connect(self.admin)
-            .and_then(|mut client| client.request(method, path, body.map(str::as_bytes)));
+    /// Sends a POST to the admin API, which must succeed.
+    pub fn post_to_admin(&self, path: &str, body: &str) -> Result<(), Error> {
+        let asked = ask(&client(self.admin), Method::Post, path, Body::Bytes(body.as_bytes()));
         let why = match asked {
-            Ok(reply) if reply.status < 300 => return Ok(reply.text()),
-            Ok(reply) => format!("{} {}", reply.status, reply.text()),
+            Ok(reply) if reply.status < 300 => return Ok(()),
+            Ok(reply) => format!("{} {}", reply.status, reply.text().trim()),
             Err(error) => error.to_string(),
         };
         Err(Error::AdminRequest { what: path.to_owned(), why, log: self.log.clone() })

@@ -15,7 +15,7 @@ use crate::daemon::{Daemon, Setup};
 use crate::error::Error;
 use crate::findings::Findings;
 use crate::history::{Moment, Observed, Verdict, WriteGroup};
-use crate::http::Client;
+use crate::http::client;
 use crate::load::{Load, LoadResult};
 use crate::read::observed;
 use crate::record::Recording;
@@ -141,12 +141,12 @@ fn touches(entry: &Entry, extents: &[Range<u64>]) -> bool {
 /// Checks that every object reads correctly or fails with 500.
 fn still_readable(daemon: &Daemon, groups: &[WriteGroup], findings: &mut Findings) {
     let read = || -> std::io::Result<Vec<String>> {
-        let mut client = Client::connect(daemon.data)?;
+        let client = client(daemon.data);
         let mut bad = Vec::new();
         for group in groups {
             let mut found = Vec::new();
             for path in &group.paths {
-                found.push(observed(&mut client, path)?);
+                found.push(observed(&client, path)?);
             }
             let fails =
                 |it: &Observed| matches!(it, Observed::Failed(why) if why.starts_with("500"));

@@ -8,10 +8,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use faultdisk::random::split_mix;
+use hayloft::commands::client::{Answer, Body, Client};
+use hayloft::http::head::Method;
 
 use crate::daemon::Setup;
 use crate::history::{Moment, Version, WriteGroup, content};
-use crate::http::{Client, Reply};
+use crate::http::{ask, client};
 
 /// Number of connections.
 const CLIENTS: u64 = 12;
@@ -113,9 +115,9 @@ struct Writer {
 }
 
 /// Effect of a write, by its answer.
-enum Answer {
+enum Effect {
     /// Acknowledged.
-    Acknowledged(Reply),
+    Acknowledged(Answer),
     /// Unknown; the connection continues.
     Unknown,
     /// Unknown; the connection ends.
@@ -135,15 +137,15 @@ impl Writer {
     }
 
     fn run(mut self, address: SocketAddr) -> LoadResult {
-        let Ok(mut client) = Client::connect(address) else { return self.written };
+        let client = client(address);
         while !self.shared.stop.load(Ordering::Relaxed) {
             let chosen = split_mix(&mut self.seed);
             let version = split_mix(&mut self.seed);
             let goes_on = match split_mix(&mut self.seed) % 32 {
-                0..=2 => self.batch(&mut client, PHOTOS + chosen % BATCHES, version),
-                3 => self.post(&mut client, version),
-                4..=7 => self.one(&mut client, chosen % PHOTOS, None),
-                _ => self.one(&mut client, chosen % PHOTOS, Some(version)),
+                0..=2 => self.batch(&client, PHOTOS + chosen % BATCHES, version),
+                3 => self.post(&client, version),
+                4..=7 => self.one(&client, chosen % PHOTOS, None),
+                _ => self.one(&client, chosen % PHOTOS, Some(version)),
             };
             let failures: u64 = self.written.failed.values().map(|(count, _)| count).sum();
             if !goes_on || failures >= FAILURES_MAX as u64 {
@@ -156,12 +158,13 @@ impl Writer {
     /// Sends one request. `right` are the statuses that acknowledge it.
     fn send(
         &mut self,
-        client: &mut Client,
-        (method, path, body): (&str, &str, Option<&[u8]>),
+        client: &Client,
+        (method, path, body): (Method, &str, Body<'_>),
         right: &[u16],
-    ) -> Answer {
+    ) -> Effect {
         let had_failed = self.shared.failed[&self.volume].load(Ordering::SeqCst);
-        let Ok(reply) = client.request(method, path, body) else { return Answer::Gone };
+        let Ok(reply) = ask(client, method, path, body) else { return Effect::Gone };
+        let method = method.token().escape_ascii();
         match reply.status {
             status if right.contains(&status) => {
                 // "Not found" is still a valid answer to a DELETE.
@@ -171,30 +174,30 @@ impl Writer {
                     self.written.trouble.push(late);
                 }
                 self.written.acknowledged += 1;
-                Answer::Acknowledged(reply)
+                Effect::Acknowledged(reply)
             }
             500 => {
                 self.shared.failed[&self.volume].store(true, Ordering::SeqCst);
                 let now = (self.shared.clock)();
                 self.written.failed.entry(self.volume).or_insert((0, now)).0 += 1;
-                Answer::Unknown
+                Effect::Unknown
             }
             503 => {
                 std::thread::sleep(Duration::from_millis(20));
-                Answer::Unknown
+                Effect::Unknown
             }
             507 if self.shared.outlasts_full => {
                 std::thread::sleep(Duration::from_millis(20));
-                Answer::Unknown
+                Effect::Unknown
             }
             507 => {
                 self.written.full.insert(self.volume);
-                Answer::Gone
+                Effect::Gone
             }
             status => {
-                let text = format!("{method} {path}: {status} {}", reply.text());
+                let text = format!("{method} {path}: {status} {}", reply.text().trim());
                 self.written.trouble.push(text);
-                Answer::Gone
+                Effect::Gone
             }
         }
     }
@@ -207,17 +210,17 @@ impl Writer {
         index
     }
 
-    fn end(&mut self, group: usize, answer: &Answer) -> bool {
-        if matches!(answer, Answer::Acknowledged(_)) {
+    fn end(&mut self, group: usize, effect: &Effect) -> bool {
+        if matches!(effect, Effect::Acknowledged(_)) {
             let now = (self.shared.clock)();
             let last = self.written.groups[group].versions.last_mut();
             last.expect("begin() added a version").acknowledged = Some(now);
         }
-        !matches!(answer, Answer::Gone)
+        !matches!(effect, Effect::Gone)
     }
 
     /// PUT, or DELETE if `seed` is `None`.
-    fn one(&mut self, client: &mut Client, group: u64, seed: Option<u64>) -> bool {
+    fn one(&mut self, client: &Client, group: u64, seed: Option<u64>) -> bool {
         let versions =
             &self.written.groups[usize::try_from(group).expect("usize has 64 bits")].versions;
         let right: &[u16] = match (versions.last(), seed) {
@@ -231,12 +234,15 @@ impl Writer {
         let index = self.begin(group, seed);
         let path = self.written.groups[index].paths[0].clone();
         let body = seed.map(|seed| content(seed, 0));
-        let method = if seed.is_some() { "PUT" } else { "DELETE" };
-        let answer = self.send(client, (method, &path, body.as_deref()), right);
-        self.end(index, &answer)
+        let (method, body) = match &body {
+            Some(body) => (Method::Put, Body::Bytes(body)),
+            None => (Method::Delete, Body::None),
+        };
+        let effect = self.send(client, (method, &path, body), right);
+        self.end(index, &effect)
     }
 
-    fn batch(&mut self, client: &mut Client, group: u64, seed: u64) -> bool {
+    fn batch(&mut self, client: &Client, group: u64, seed: u64) -> bool {
         let index = self.begin(group, Some(seed));
         let mut tar = tar::Builder::new(Vec::new());
         for (n, path) in self.written.groups[index].paths.iter().enumerate() {
@@ -249,16 +255,17 @@ impl Writer {
         }
         let tar = tar.into_inner().expect("writing to memory cannot fail");
         let path = format!("/{}/batch", self.volume);
-        let answer = self.send(client, ("POST", &path, Some(&tar)), &[201]);
-        self.end(index, &answer)
+        let effect = self.send(client, (Method::Post, &path, Body::Bytes(&tar)), &[201]);
+        self.end(index, &effect)
     }
 
     /// The key is only known from the answer, so only acknowledged writes are recorded.
-    fn post(&mut self, client: &mut Client, seed: u64) -> bool {
+    fn post(&mut self, client: &Client, seed: u64) -> bool {
         let sent = (self.shared.clock)();
         let path = format!("/{}", self.volume);
-        match self.send(client, ("POST", &path, Some(&content(seed, 0))), &[201]) {
-            Answer::Acknowledged(reply) => {
+        let body = content(seed, 0);
+        match self.send(client, (Method::Post, &path, Body::Bytes(&body)), &[201]) {
+            Effect::Acknowledged(reply) => {
                 let Some(path) = reply.header("location") else {
                     self.written.trouble.push(format!("POST {path}: 201 without Location"));
                     return false;
@@ -268,8 +275,8 @@ impl Writer {
                 self.written.groups.push(WriteGroup { paths: vec![path.to_owned()], versions });
                 true
             }
-            Answer::Unknown => true,
-            Answer::Gone => false,
+            Effect::Unknown => true,
+            Effect::Gone => false,
         }
     }
 }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use faultdisk::RequestLog;
+use hayloft::commands::client::Body;
+use hayloft::http::head::Method;
 
 use crate::daemon::Setup;
 use crate::error::Error;
 use crate::history::{History, Moment, Version, WriteGroup, content};
-use crate::http::Client;
+use crate::http::{ask, client};
 use crate::load::{Clock, Load, LoadResult, path};
 use crate::test_bed::{LATE_VOLUME, TestBed, make_volume};
 
@@ -63,13 +65,13 @@ fn late_volume(bed: &mut TestBed, clock: &Clock) -> Result<Vec<WriteGroup>, Erro
     let mut groups = Vec::new();
     let failed =
         |why: String| Error::Idle(format!("cannot write to the volume created under load: {why}"));
-    let mut client = Client::connect(bed.daemon.data).map_err(|error| failed(error.to_string()))?;
+    let client = client(bed.daemon.data);
     for key in 0..LATE_PHOTOS {
         let (path, sent) = (path(LATE_VOLUME.0, key), clock());
-        let reply = client.request("PUT", &path, Some(&content(key, 0)));
+        let reply = ask(&client, Method::Put, &path, Body::Bytes(&content(key, 0)));
         let reply = reply.map_err(|error| failed(error.to_string()))?;
         if reply.status != 201 {
-            return Err(failed(format!("{} {}", reply.status, reply.text())));
+            return Err(failed(format!("{} {}", reply.status, reply.text().trim())));
         }
         let versions = vec![Version { seed: Some(key), sent, acknowledged: Some(clock()) }];
         groups.push(WriteGroup { paths: vec![path], versions });

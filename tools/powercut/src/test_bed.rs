@@ -61,5 +61,5 @@ impl TestBed {
 /// Creates a volume.
 pub fn make_volume(daemon: &Daemon, volume: u32, size_mib: u64) -> Result<(), Error> {
     let order = format!("{{\"id\": {volume}, \"size\": \"{size_mib}MiB\"}}");
-    daemon.admin_request("POST", "/volumes", Some(&order)).map(drop)
+    daemon.post_to_admin("/volumes", &order)
 }

@@ -3,13 +3,16 @@
 use std::path::Path;
 use std::process::Command;
 
+use hayloft::commands::client::Body;
+use hayloft::http::head::Method;
+
 use crate::compaction::after::compact_again;
 use crate::compaction::files::left_by_a_cut;
 use crate::daemon::{Daemon, Setup};
 use crate::error::{Error, file};
 use crate::findings::Findings;
 use crate::history::{History, Moment, Observed, Verdict, content};
-use crate::http::Client;
+use crate::http::{ask, client};
 use crate::load::path;
 use crate::read::{observed, read_all};
 
@@ -113,13 +116,13 @@ fn write_and_delete(
     cut: Moment,
     findings: &mut Findings,
 ) -> std::io::Result<()> {
-    let mut client = Client::connect(daemon.data)?;
+    let client = client(daemon.data);
     for &(volume, _) in history.volumes.iter().filter(|(_, moment)| *moment <= cut) {
         let (path, bytes) = (path(volume, SPARE_KEY), content(u64::from(volume), 0));
         let mut statuses = Vec::new();
-        statuses.push(client.request("PUT", &path, Some(&bytes))?.status);
-        let shows = observed(&mut client, &path)? == Observed::Bytes(bytes);
-        statuses.push(client.request("DELETE", &path, None)?.status);
+        statuses.push(ask(&client, Method::Put, &path, Body::Bytes(&bytes))?.status);
+        let shows = observed(&client, &path)? == Observed::Bytes(bytes);
+        statuses.push(ask(&client, Method::Delete, &path, Body::None)?.status);
         let is_full = statuses == [507, 404] && history.full.contains(&volume);
         if !is_full && (statuses != [201, 204] || !shows) {
             let text = format!(

@@ -173,3 +173,29 @@ fn source_shorter_than_its_length_fails_the_request() {
     assert!(matches!(result, Err(ClientError::Source(_))));
     assert_eq!(server.join().unwrap(), [""; 0], "the request did not arrive completely");
 }
+
+const PHOTO: &str = "HTTP/1.1 200 OK\r\nX-A: b\r\nETag: \"x\"\r\nContent-Length: 4\r\n\r\nbody";
+const TORN: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbo";
+
+#[test]
+fn answer_is_read_into_memory_and_leaves_the_connection_for_the_next() {
+    let (address, server) = server(vec![vec![PHOTO, NO_CONTENT, TORN]]);
+    let client = client(address);
+    let get = || client.request(Method::Get, "/1", &[], Body::None).unwrap().read();
+    let photo = get().unwrap();
+    assert_eq!((photo.status, photo.text().as_str()), (200, "body"));
+    assert_eq!((photo.header("X-A"), photo.header("X-B")), (Some("b"), None));
+    assert_eq!(photo.headers.len(), 3, "{photo:?}");
+    assert_eq!(get().unwrap().body, b"");
+    assert!(matches!(get(), Err(ClientError::Garbled { .. })), "a short body is no answer");
+    assert_eq!(server.join().unwrap().len(), 3);
+}
+
+#[test]
+fn answer_is_awaited_for_as_long_as_the_caller_says() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = client(listener.local_addr().unwrap().into()).without_retries();
+    let client = client.with_timeout(Duration::from_millis(50));
+    let error = client.request(Method::Get, "/1", &[], Body::None).unwrap_err();
+    assert!(matches!(error, ClientError::Broken { .. }), "{error}");
+}

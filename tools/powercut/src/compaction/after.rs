@@ -5,12 +5,15 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use hayloft::commands::client::Body;
+use hayloft::http::head::Method;
+
 use super::files::superfluous;
 use super::volume_state::VolumeState;
 use crate::daemon::{Daemon, Setup};
 use crate::findings::Findings;
 use crate::history::{History, Moment};
-use crate::http::Client;
+use crate::http::{ask, client};
 
 /// Timeout of the compaction after a cut.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -55,9 +58,9 @@ fn compact(
     before: &VolumeState,
 ) -> Result<std::result::Result<(), String>> {
     let path = format!("/volumes/{volume}/compact");
-    let reply = Client::connect(admin)?.request("POST", &path, Some(b"{}"))?;
+    let reply = ask(&client(admin), Method::Post, &path, Body::Bytes(b"{}"))?;
     if reply.status != 202 {
-        return Ok(Err(format!("{} {}", reply.status, reply.text())));
+        return Ok(Err(format!("{} {}", reply.status, reply.text().trim())));
     }
     let deadline = Instant::now() + TIMEOUT;
     loop {

@@ -7,12 +7,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use faultdisk::random::split_mix;
+use hayloft::commands::client::Body;
+use hayloft::http::head::Method;
 
 use super::phase::{Phase, Timeline};
 use super::volume_state::VolumeState;
 use crate::daemon::Setup;
 use crate::history::Generation;
-use crate::http::Client;
+use crate::http::{ask, client};
 use crate::load::Clock;
 
 /// Timeout of one compaction.
@@ -173,7 +175,7 @@ impl Worker {
     ) -> std::io::Result<()> {
         let path = format!("/volumes/{volume}/compact");
         let body = order.json();
-        let reply = Client::connect(admin)?.request("POST", &path, Some(body.as_bytes()))?;
+        let reply = ask(&client(admin), Method::Post, &path, Body::Bytes(body.as_bytes()))?;
         match reply.status {
             202 => {}
             409 | 507 => {
@@ -182,7 +184,8 @@ impl Worker {
                 return Ok(());
             }
             status => {
-                let text = format!("compaction of volume {volume}: {status} {}", reply.text());
+                let text =
+                    format!("compaction of volume {volume}: {status} {}", reply.text().trim());
                 locked(&self.compactions).failed.push(text);
                 std::thread::sleep(REFUSED_PAUSE);
                 return Ok(());
@@ -191,7 +194,7 @@ impl Worker {
         if order.is_cancelled {
             std::thread::sleep(Duration::from_millis(split_mix(&mut self.seed) % 50));
             let path = format!("/volumes/{volume}/cancel-compaction");
-            Client::connect(admin)?.request("POST", &path, None)?;
+            ask(&client(admin), Method::Post, &path, Body::None)?;
         }
         let deadline = Instant::now() + TIMEOUT;
         let after = loop {

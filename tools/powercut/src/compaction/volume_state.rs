@@ -3,10 +3,12 @@
 use std::io::{Error, ErrorKind, Result};
 use std::net::SocketAddr;
 
+use hayloft::commands::client::Body;
+use hayloft::http::head::Method;
 use serde_json::Value;
 
 use super::phase::Phase;
-use crate::http::Client;
+use crate::http::{ask, client};
 
 /// End of a compaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,10 +41,11 @@ pub struct VolumeState {
 impl VolumeState {
     /// Asks for the state of a volume. The admin API answers one request per connection.
     pub fn get(admin: SocketAddr, volume: u32) -> Result<Self> {
-        let reply = Client::connect(admin)?.request("GET", &format!("/volumes/{volume}"), None)?;
+        let path = format!("/volumes/{volume}");
+        let reply = ask(&client(admin), Method::Get, &path, Body::None)?;
         let parsed = (reply.status == 200).then(|| Self::parse(&reply.body)).flatten();
         parsed.ok_or_else(|| {
-            let why = format!("volume {volume}: {} {}", reply.status, reply.text());
+            let why = format!("volume {volume}: {} {}", reply.status, reply.text().trim());
             Error::new(ErrorKind::InvalidData, why)
         })
     }
