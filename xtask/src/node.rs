@@ -1,11 +1,14 @@
 //! A daemon of the release build under measurement, with its own data directory.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use hayloft::commands::client::{Answer, Body};
+use hayloft::http::head::Method;
+
+use crate::http::{ask, client};
 use crate::process::Failed;
 use crate::project::{root, target};
 use crate::record::cannot;
@@ -112,7 +115,7 @@ impl Node {
             .spawn()
             .map_err(cannot("start", program))?;
         let mut node = Self { child, data, admin };
-        while !node.admin("/readyz").is_ok_and(|reply| reply.starts_with("HTTP/1.1 200")) {
+        while !node.ask_admin("/readyz").is_ok_and(|reply| reply.status == 200) {
             if let Ok(Some(status)) = node.child.try_wait() {
                 return Err(Failed(format!(
                     "the daemon has ended ({status}); its log: {}",
@@ -127,17 +130,16 @@ impl Node {
         Ok((node, began.elapsed()))
     }
 
-    /// Response of the admin API to a GET, with its head.
+    fn ask_admin(&self, path: &str) -> Result<Answer, Failed> {
+        ask(&client(self.admin), Method::Get, path, Body::None)
+    }
+
+    /// Text with which the admin API answers a GET.
     ///
     /// # Errors
-    /// When there is no response.
+    /// When there is no answer.
     pub fn admin(&self, path: &str) -> Result<String, Failed> {
-        let mut reply = String::new();
-        let asked = TcpStream::connect(self.admin).and_then(|mut stream| {
-            write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
-            stream.read_to_string(&mut reply)
-        });
-        asked.map(|_| reply).map_err(|error| Failed(format!("cannot query the admin API: {error}")))
+        Ok(self.ask_admin(path)?.text())
     }
 
     /// Process id.

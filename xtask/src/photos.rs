@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::http::Connection;
+use hayloft::commands::client::Body;
+use hayloft::http::head::Method;
+
+use crate::http::{ask, client};
 use crate::process::Failed;
 
 const COOKIE: &str = "0123456789abcdef";
@@ -53,7 +56,7 @@ impl Batches {
         keys: &[u64],
         patience: Duration,
     ) -> Result<Duration, Failed> {
-        let mut connection = Connection::open(data)?;
+        let client = client(data);
         let batch = format!("/{}/batch", self.volume);
         let mut tar = Vec::new();
         let (mut photos, mut refused) = (0, Duration::ZERO);
@@ -65,10 +68,10 @@ impl Batches {
             }
             tar.resize(tar.len() + 1024, 0);
             let began = Instant::now();
-            let mut reply = connection.request("POST", &batch, &tar)?;
+            let mut reply = ask(&client, Method::Post, &batch, Body::Bytes(&tar))?;
             while reply.status == NO_ROOM && began.elapsed() < patience {
                 thread::sleep(RETRY_INTERVAL);
-                reply = Connection::open(data)?.request("POST", &batch, &tar)?;
+                reply = ask(&client, Method::Post, &batch, Body::Bytes(&tar))?;
                 refused += RETRY_INTERVAL;
             }
             if reply.status != 201 {
@@ -89,9 +92,9 @@ impl Batches {
     /// # Errors
     /// When one is missing or wrong.
     pub fn check(&self, data: SocketAddr, keys: &[u64]) -> Result<(), Failed> {
-        let mut connection = Connection::open(data)?;
+        let client = client(data);
         for key in keys {
-            let reply = connection.request("GET", &path(self.volume, *key), &[])?;
+            let reply = ask(&client, Method::Get, &path(self.volume, *key), Body::None)?;
             let byte = content(*key);
             let is_right = reply.status == 200
                 && reply.body.len() == (self.len_of)(*key)
@@ -110,9 +113,9 @@ impl Batches {
 /// # Errors
 /// When one is.
 pub fn check_deleted(data: SocketAddr, volume: u32, keys: &[u64]) -> Result<(), Failed> {
-    let mut connection = Connection::open(data)?;
+    let client = client(data);
     for key in keys {
-        let reply = connection.request("GET", &path(volume, *key), &[])?;
+        let reply = ask(&client, Method::Get, &path(volume, *key), Body::None)?;
         if reply.status != 404 {
             return Err(Failed(format!("RETURNED: photo {key} was deleted: {}", reply.status)));
         }
@@ -131,9 +134,9 @@ pub fn delete(data: SocketAddr, volume: u32, keys: &[u64]) -> Result<(), Failed>
             .chunks(part)
             .map(|keys| {
                 scope.spawn(move || {
-                    let mut connection = Connection::open(data)?;
+                    let client = client(data);
                     for key in keys {
-                        let reply = connection.request("DELETE", &path(volume, *key), &[])?;
+                        let reply = ask(&client, Method::Delete, &path(volume, *key), Body::None)?;
                         if reply.status != 204 {
                             let why = reply.text();
                             let status = reply.status;

@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use hayloft::commands::client::{Answer, Body};
+use hayloft::http::head::Method;
 use serde::{Deserialize, Serialize};
 
-use crate::http::{Connection, Reply};
+use crate::http::{ask, client};
 use crate::node::Node;
 use crate::process::Failed;
 
@@ -85,12 +87,13 @@ impl Admin {
         Self { address: node.admin }
     }
 
-    fn ask(self, method: &str, path: &str, body: &str, fine: &[u16]) -> Result<Reply, Failed> {
-        let reply = Connection::open(self.address)?.request(method, path, body.as_bytes())?;
-        if fine.contains(&reply.status) {
-            return Ok(reply);
-        }
-        Err(Failed(format!("{method} {path} was answered {}: {}", reply.status, reply.text())))
+    fn get(self, path: &str) -> Result<Answer, Failed> {
+        expect(&[200], path, ask(&client(self.address), Method::Get, path, Body::None)?)
+    }
+
+    fn post(self, path: &str, body: &str, fine: &[u16]) -> Result<Answer, Failed> {
+        let body = Body::Bytes(body.as_bytes());
+        expect(fine, path, ask(&client(self.address), Method::Post, path, body)?)
     }
 
     /// A volume.
@@ -98,7 +101,7 @@ impl Admin {
     /// # Errors
     /// When there is no such volume.
     pub fn volume(self, id: u32) -> Result<Volume, Failed> {
-        let reply = self.ask("GET", &format!("/volumes/{id}"), "", &[200])?;
+        let reply = self.get(&format!("/volumes/{id}"))?;
         serde_json::from_slice(&reply.body)
             .map_err(|error| Failed(format!("the state of volume {id}: {error}")))
     }
@@ -109,7 +112,7 @@ impl Admin {
     /// When that is refused.
     pub fn create(self, id: u32, mib: u64) -> Result<Volume, Failed> {
         let body = format!("{{\"id\": {id}, \"size\": \"{mib}MiB\"}}");
-        self.ask("POST", "/volumes", &body, &[201])?;
+        self.post("/volumes", &body, &[201])?;
         self.volume(id)
     }
 
@@ -118,7 +121,7 @@ impl Admin {
     /// # Errors
     /// When that is refused.
     pub fn begin(self, id: u32) -> Result<(), Failed> {
-        self.ask("POST", &format!("/volumes/{id}/compact"), "", &[202]).map(drop)
+        self.post(&format!("/volumes/{id}/compact"), "", &[202]).map(drop)
     }
 
     /// Cancels the compaction of a volume, if one waits or runs, and waits for its end.
@@ -126,7 +129,7 @@ impl Admin {
     /// # Errors
     /// When that is refused.
     pub fn cancel(self, id: u32) -> Result<(), Failed> {
-        self.ask("POST", &format!("/volumes/{id}/cancel-compaction"), "", &[200, 409])?;
+        self.post(&format!("/volumes/{id}/cancel-compaction"), "", &[200, 409])?;
         let began = Instant::now();
         while self.volume(id)?.compaction.is_some() {
             if began.elapsed() > CANCEL_TIMEOUT {
@@ -179,6 +182,14 @@ impl Admin {
             sleep(interval);
         }
     }
+}
+
+/// An answer, whose status must be one of `fine`.
+fn expect(fine: &[u16], path: &str, reply: Answer) -> Result<Answer, Failed> {
+    if fine.contains(&reply.status) {
+        return Ok(reply);
+    }
+    Err(Failed(format!("{path} was answered {}: {}", reply.status, reply.text())))
 }
 
 /// The end of a compaction, which must be done.
