@@ -110,7 +110,7 @@ fn trace_file_stops_growing_at_its_size_limit() {
     let dir = data_dir();
     let file = dir.path().join("trace");
     let daemon = Daemon::start(dir.path(), &options(&file, "largest_file = \"1MiB\"\n"));
-    let mut client = daemon.client();
+    let mut client = daemon.connect();
     let request = format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", path(1));
     for _ in 0..40 {
         client.send(request.repeat(1000).as_bytes()).unwrap();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use daemon_harness::{Client, bytes, data_dir, path};
+use daemon_harness::{RawConnection, bytes, data_dir, path};
 use hayloft::base::sys;
 use hayloft::base::types::{ShardId, VolumeId};
 use hayloft::http::conn::Deadlines;
@@ -184,7 +184,7 @@ fn allocations(address: std::net::SocketAddr, path_of: &(dyn Fn(u64) -> String +
         std::thread::scope(|scope| {
             for n in 0..8 {
                 scope.spawn(move || {
-                    let mut client = Client::connect(address).unwrap();
+                    let mut client = RawConnection::open(address).unwrap();
                     for round in 0..250 {
                         let key = (n * 31 + round) % 50;
                         let got = client.get(&path_of(key)).unwrap();
@@ -197,7 +197,8 @@ fn allocations(address: std::net::SocketAddr, path_of: &(dyn Fn(u64) -> String +
     // Warm-up: grows tables to their final size. Accepting connections allocates, so it is not measured.
     get_all();
     get_all();
-    let mut clients: Vec<Client> = (0..8).map(|_| Client::connect(address).unwrap()).collect();
+    let mut clients: Vec<RawConnection> =
+        (0..8).map(|_| RawConnection::open(address).unwrap()).collect();
     for client in &mut clients {
         client.get(&path_of(1)).unwrap();
     }
@@ -219,7 +220,7 @@ fn a_get_allocates_nothing_on_its_own_shard_or_another() {
     }
     let hints = || metrics.shards.iter().map(|shard| shard.hint_writes.get()).sum::<u64>();
     let foreign = |key: u64| path(key).replacen("/1/", "/2/", 1);
-    let mut client = Client::connect(addresses[0]).unwrap();
+    let mut client = RawConnection::open(addresses[0]).unwrap();
     for key in 0..50 {
         assert_eq!(client.put(&path(key), &bytes(key, 5000)).unwrap().status, 201);
         assert_eq!(client.put(&foreign(key), &bytes(key, 5000)).unwrap().status, 201);

@@ -4,7 +4,7 @@ mod daemon_harness;
 
 use std::time::{Duration, Instant};
 
-use daemon_harness::{COOKIE, Client, Daemon, Options, data_dir, path};
+use daemon_harness::{COOKIE, Daemon, Options, RawConnection, data_dir, path};
 
 const OTHER: &str = "fedcba9876543210";
 
@@ -32,7 +32,7 @@ fn deletes_and_failed_writes_are_logged_without_cookies() {
     let dir = data_dir();
     // The audit log does not depend on the log level.
     let daemon = Daemon::start(dir.path(), &options("audit_log = true\nlog = \"off\"\n"));
-    let mut client = daemon.client();
+    let mut client = daemon.connect();
     let peer = client.stream.local_addr().unwrap();
     let mut ask = |method: &str, path: &str, body: Option<&[u8]>| {
         client.request(method, path, &[("Content-Type", "image/jpeg")], body).unwrap().status
@@ -48,15 +48,15 @@ fn deletes_and_failed_writes_are_logged_without_cookies() {
     assert_eq!(ask("POST", "/1/batch", Some(b"no tar")), 400);
     let peer_of_batch = {
         // A malformed batch closes its connection.
-        let mut client = daemon.client();
+        let mut client = daemon.connect();
         let peer = client.stream.local_addr().unwrap();
         assert_eq!(client.request("DELETE", &path(7), &[], None).unwrap().status, 204);
         peer
     };
-    let mut client = daemon.client();
+    let mut client = daemon.connect();
     let last = client.stream.local_addr().unwrap();
     assert_eq!(client.request("PUT", &path(5), &[], None).unwrap().status, 411);
-    let mut client = daemon.client();
+    let mut client = daemon.connect();
     let gone = client.stream.local_addr().unwrap();
     let head = format!("PUT {} HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf", path(4));
     client.send(head.as_bytes()).unwrap();
@@ -85,7 +85,7 @@ fn unix_socket_client_is_logged_by_user_id() {
     let options =
         Options { args: vec!["--listen".to_owned(), address], ..options("audit_log = true\n") };
     let daemon = Daemon::start(dir.path(), &options);
-    let mut client = Client::connect_unix(&socket).unwrap();
+    let mut client = RawConnection::open_unix(&socket).unwrap();
     assert_eq!(client.request("DELETE", &path(1), &[], None).unwrap().status, 404);
     let user = nix::unistd::geteuid();
     let line = format!("DELETE refused peer=\"unix:uid={user}\" volume=1 key=1 alt=0 status=404");

@@ -33,7 +33,7 @@ fn each(daemon: &Daemon, keys: std::ops::Range<u64>, work: fn(&mut Client, u32, 
         for client in 0..CLIENTS {
             let keys = keys.clone();
             scope.spawn(move || {
-                let mut connection = Client::connect(address).unwrap();
+                let mut connection = Client::new(address);
                 for key in keys.filter(|key| key % CLIENTS == client) {
                     VOLUMES.iter().for_each(|volume| work(&mut connection, *volume, key));
                 }
@@ -113,7 +113,7 @@ fn every_photo_is_readable_whatever_happens_to_checkpoints() {
         ..Options::default()
     };
     let daemon = Daemon::start(dir.path(), &options);
-    let mut admin = Client::connect(daemon.admin).unwrap();
+    let mut admin = Client::new(daemon.admin);
     let made = admin.request("POST", "/volumes", &[], Some(b"{\"id\": 2}")).unwrap();
     assert!([201, 202].contains(&made.status), "{}", made.text());
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -204,7 +204,7 @@ fn every_photo_is_readable_whatever_happens_to_checkpoints() {
 }
 
 fn admin_request(daemon: &Daemon, method: &str, path: &str) -> u16 {
-    Client::connect(daemon.admin).unwrap().request(method, path, &[], None).unwrap().status
+    Client::new(daemon.admin).request(method, path, &[], None).unwrap().status
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn status_and_metrics_say_since_when_something_is_dead_also_after_a_restart() {
         let metrics = daemon.admin("/metrics").text();
         assert!(metrics.contains(&line), "{line} in {metrics}");
     };
-    let mut client = Client::connect(daemon.data).unwrap();
+    let mut client = Client::new(daemon.data);
     client.put(&path(1, 7), &content(1, 7)).unwrap();
     assert_eq!(volume(&daemon)["oldest_dead"], Value::Null);
     metric(&daemon, 0);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use daemon_harness::{Client, Daemon, Options, bytes, data_dir, path};
+use daemon_harness::{Daemon, Options, RawConnection, bytes, data_dir, path};
 use hayloft::http::date;
 
 /// First second of the year 10000.
@@ -68,7 +68,7 @@ fn reply_date(daemon: &Daemon, key: u64) -> String {
         assert_near(reply.header("date").unwrap(), &data_date);
     }
     // A reply made by hyper itself.
-    let mut client = Client::connect(daemon.admin).unwrap();
+    let mut client = RawConnection::open(daemon.admin).unwrap();
     client.send(b"no request\r\n\r\n").unwrap();
     assert_eq!(client.reply(false).unwrap().status, 400);
     data_date

@@ -14,7 +14,7 @@ const OBJECTS: u64 = 40;
 const LEN: usize = 400_000;
 
 fn admin(daemon: &Daemon, method: &str, path: &str, body: &str) -> Reply {
-    let mut client = daemon_harness::Client::connect(daemon.admin).unwrap();
+    let mut client = daemon_harness::Client::new(daemon.admin);
     client.request(method, path, &[], Some(body.as_bytes())).unwrap()
 }
 

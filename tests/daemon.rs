@@ -4,7 +4,7 @@ mod daemon_harness;
 
 use std::time::{Duration, Instant};
 
-use daemon_harness::{COOKIE, Client, Daemon, Options, bytes, data_dir, free_ports, path};
+use daemon_harness::{COOKIE, Daemon, Options, RawConnection, bytes, data_dir, free_ports, path};
 
 fn both(test: impl Fn(&Daemon)) {
     for shards in [1, 2] {
@@ -48,7 +48,7 @@ fn photo_is_stored_replaced_and_deleted() {
 #[test]
 fn photos_of_every_size_read_back() {
     both(|daemon| {
-        let mut client = daemon.client();
+        let mut client = daemon.connect();
         let sizes = [
             0, 1, 447, 448, 449, 511, 512, 513, 4095, 4096, 4097, 7000, 8192, 65_535, 65_536,
             65_537, 131_072, 500_000, 1_048_575, 1_048_576, 1_048_577, 1_114_113, 2_097_153,
@@ -73,7 +73,7 @@ fn put_head(key: u64, len: u64) -> String {
 #[test]
 fn pipelined_requests_are_answered_in_order() {
     both(|daemon| {
-        let mut client = daemon.client();
+        let mut client = daemon.connect();
         let mut stream = Vec::new();
         for key in 0..20 {
             let body = bytes(key, 300);
@@ -99,7 +99,7 @@ fn pipelined_requests_are_answered_in_order() {
 #[test]
 fn request_may_arrive_byte_by_byte() {
     both(|daemon| {
-        let mut client = daemon.client();
+        let mut client = daemon.connect();
         let request =
             format!("PUT {} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", path(1));
         for byte in request.as_bytes() {
@@ -158,7 +158,7 @@ fn malformed_requests_get_an_error_and_close_the_connection() {
             (414, format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "1".repeat(9000))),
             (431, format!("GET {p} HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "y".repeat(20_000))),
         ] {
-            let mut client = daemon.client();
+            let mut client = daemon.connect();
             client.send(request.as_bytes()).unwrap();
             let reply = client.reply(false).unwrap();
             assert_eq!(reply.status, want, "{}", &request[..40]);
@@ -180,12 +180,12 @@ fn slow_clients_are_disconnected_at_their_deadlines() {
     let large = bytes(1, 1 << 20);
     daemon.client().put(&path(1), &large).unwrap();
 
-    let mut half_head = daemon.client();
+    let mut half_head = daemon.connect();
     half_head.send(b"GET /1/1").unwrap();
-    let mut half_body = daemon.client();
+    let mut half_body = daemon.connect();
     let head = format!("PUT {} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345", path(2));
     half_body.send(head.as_bytes()).unwrap();
-    let mut idle = daemon.client();
+    let mut idle = daemon.connect();
     let began = Instant::now();
     assert_eq!(half_head.reply(false).unwrap().status, 408);
     assert!(half_head.at_end());
@@ -198,7 +198,7 @@ fn slow_clients_are_disconnected_at_their_deadlines() {
     }
 
     // A client that requests many megabytes and never reads.
-    let stalled = daemon.client();
+    let stalled = daemon.connect();
     let request = format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", path(1)).repeat(30);
     std::io::Write::write_all(&mut &stalled.stream, request.as_bytes()).unwrap();
     daemon.wait_for_metric("hayloft_timeouts_total", "send", 1.0);
@@ -212,12 +212,12 @@ fn slow_clients_are_disconnected_at_their_deadlines() {
 fn stop_finishes_requests_in_progress() {
     let dir = data_dir();
     let daemon = Daemon::start(dir.path(), &Options { shards: 2, ..Options::default() });
-    let mut slow = daemon.client();
+    let mut slow = daemon.connect();
     let head = format!("PUT {} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345", path(7));
     slow.send(head.as_bytes()).unwrap();
-    let mut idle = daemon.client();
+    let mut idle = daemon.connect();
     assert_eq!(idle.get(&path(1)).unwrap().status, 404);
-    let mut silent = daemon.client();
+    let mut silent = daemon.connect();
     daemon.wait_for_metric("hayloft_connections", "", 3.0);
     daemon.wait_for_metric("hayloft_requests_total", "put", 1.0);
     let signalled = Instant::now();
@@ -243,7 +243,7 @@ fn stop_waits_no_longer_than_drain_timeout() {
     let mut daemon =
         Daemon::start(dir.path(), &Options { config, shards: 2, ..Options::default() });
     assert_eq!(daemon.client().put(&path(1), b"acknowledged").unwrap().status, 201);
-    let mut slow = daemon.client();
+    let mut slow = daemon.connect();
     slow.send((put_head(7, 10) + "12345").as_bytes()).unwrap();
     daemon.wait_for_metric("hayloft_requests_total", "put", 2.0);
     daemon.signal(nix::sys::signal::Signal::SIGTERM);
@@ -266,7 +266,7 @@ fn ten_thousand_idle_connections_cost_no_buffers() {
     assert!(hard > 10_500, "this test needs 10,500 open files; raise `ulimit -Hn`");
     daemon.client().put(&path(1), &bytes(1, 8192)).unwrap();
     let before = daemon.metric("hayloft_buffer_used_bytes", "");
-    let idle: Vec<Client> = (0..10_000).map(|_| daemon.client()).collect();
+    let idle: Vec<RawConnection> = (0..10_000).map(|_| daemon.connect()).collect();
     daemon.wait_for_metric("hayloft_connections", "", 10_000.0);
     let with = daemon.metric("hayloft_buffer_used_bytes", "");
     assert!(with <= before, "{before} bytes of buffers before, {with} with idle connections");
@@ -291,7 +291,7 @@ fn uploads_holding_all_buffers_do_not_block_the_log() {
     let mut refused = 0;
     let mut held = Vec::new();
     for (n, len) in (0..400u64).map(|n| (n, 16_000)).chain((400..1200).map(|n| (n, 3000))) {
-        let mut client = daemon.client();
+        let mut client = daemon.connect();
         let head =
             format!("PUT {} HTTP/1.1\r\nHost: a\r\nContent-Length: {len}\r\n\r\n", path(n + 10));
         client.send(&[head.as_bytes(), &[0; 1500]].concat()).unwrap();
@@ -313,11 +313,11 @@ fn uploads_holding_all_buffers_do_not_block_the_log() {
 fn error_reply_to_head_has_no_body() {
     let dir = data_dir();
     let daemon = Daemon::start(dir.path(), &Options::default());
-    let mut client = daemon.client();
+    let mut client = daemon.connect();
     client.send(format!("HEAD {} HTTP/1.1\r\n\r\n", path(1)).as_bytes()).unwrap();
     assert_eq!(client.reply(true).unwrap().status, 400);
     assert!(client.at_end(), "nothing but the head");
-    let mut client = daemon.client();
+    let mut client = daemon.connect();
     client.send(format!("PATCH {} HTTP/1.1\r\nHost: a\r\n\r\n", path(1)).as_bytes()).unwrap();
     assert_eq!(client.reply(false).unwrap().header("allow"), Some("GET, HEAD, PUT, DELETE"));
 }
@@ -328,11 +328,11 @@ fn connections_above_the_limit_are_refused_immediately() {
     let config = "[limits]\nconnections = 10\n";
     let options = Options { shards: 2, config: config.to_owned(), ..Options::default() };
     let daemon = Daemon::start(dir.path(), &options);
-    let mut held: Vec<Client> = (0..10).map(|_| daemon.client()).collect();
+    let mut held: Vec<RawConnection> = (0..10).map(|_| daemon.connect()).collect();
     for client in &mut held {
         assert_eq!(client.get(&path(1)).unwrap().status, 404);
     }
-    let mut beyond = daemon.client();
+    let mut beyond = daemon.connect();
     let reply = beyond.reply(false).unwrap();
     assert_eq!((reply.status, reply.header("retry-after").is_some()), (503, true));
     assert!(beyond.at_end());
@@ -351,7 +351,7 @@ fn shards_have_own_ports_and_share_connections() {
     let status: serde_json::Value = serde_json::from_slice(&daemon.admin("/status").body).unwrap();
     for (shard, port) in [(0, base), (1, base + 1)] {
         assert_eq!(status["shards"][shard]["port"], port);
-        let mut client = Client::connect(([127, 0, 0, 1], port).into()).unwrap();
+        let mut client = RawConnection::open(([127, 0, 0, 1], port).into()).unwrap();
         assert_eq!(client.put(&path(u64::from(port)), b"x").unwrap().status, 201);
         let mine = daemon.metric("hayloft_connections", &format!("shard=\"{shard}\""));
         assert_eq!(mine, 1.0, "a connection to a shard's own port stays there");
@@ -360,7 +360,7 @@ fn shards_have_own_ports_and_share_connections() {
             daemon.metric("hayloft_connections", "") == 0.0
         });
     }
-    let held: Vec<Client> = (0..40).map(|_| daemon.client()).collect();
+    let held: Vec<RawConnection> = (0..40).map(|_| daemon.connect()).collect();
     daemon.wait_for_metric("hayloft_connections", "", 40.0);
     for shard in 0..2 {
         let share = daemon.metric("hayloft_connections", &format!("shard=\"{shard}\""));

@@ -82,11 +82,11 @@ fn full_volume_is_logged_once_and_fails_strict_readiness() {
     assert_eq!(daemon.metric("hayloft_volume_full", "volume=\"1\""), 1.0);
 
     // A second volume restores readiness; making it read-only removes it again.
-    let mut admin = Client::connect(daemon.admin).unwrap();
+    let mut admin = Client::new(daemon.admin);
     let made = admin.request("POST", "/volumes", &[], Some(b"{}")).unwrap();
     assert_eq!(made.status, 201, "{}", made.text());
     assert_eq!(strict(&daemon).0, 200);
-    let mut admin = Client::connect(daemon.admin).unwrap();
+    let mut admin = Client::new(daemon.admin);
     assert_eq!(admin.request("POST", "/volumes/2/read-only", &[], Some(b"")).unwrap().status, 200);
     let (status, body) = strict(&daemon);
     assert!(status == 503 && body.contains("1 full, 1 read_only"), "{body}");

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use daemon_harness::{COOKIE, Client, Daemon, Options, bytes, data_dir, path};
+use daemon_harness::{COOKIE, Daemon, Options, RawConnection, bytes, data_dir, path};
 use hayloft::runtime::split_mix;
 
 /// Key of a body larger than any socket buffer.
@@ -56,7 +56,7 @@ fn connect(address: SocketAddr, receive_buffer: Option<usize>) -> TcpStream {
 /// Reads and writes photos until stopped; every reply must be right. Returns the latencies of the reads.
 fn healthy(address: SocketAddr, mut seed: u64, stop: &AtomicBool) -> Vec<Duration> {
     let photo = bytes(PHOTO, 8192);
-    let mut client = Client::connect(address).unwrap();
+    let mut client = RawConnection::open(address).unwrap();
     let mut took = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         if split_mix(&mut seed).is_multiple_of(16) {
@@ -115,7 +115,7 @@ fn until_gone(daemon: &Daemon, left: f64, deadline: Duration) -> Duration {
 fn start(dir: &std::path::Path, shards: usize) -> Daemon {
     let options = Options { shards, volume_size: "1GiB", ..Options::default() };
     let daemon = Daemon::start(dir, &options);
-    let mut client = daemon.client();
+    let mut client = daemon.connect();
     assert_eq!(client.put(&path(LARGE), &bytes(LARGE, LARGE_LEN)).unwrap().status, 201);
     assert_eq!(client.put(&path(PHOTO), &bytes(PHOTO, 8192)).unwrap().status, 201);
     daemon
@@ -301,7 +301,7 @@ fn resets_during_bodies_leak_nothing() {
         until_gone(&daemon, 0.0, Duration::from_secs(5));
         let after = daemon.metric("hayloft_buffer_used_bytes", "");
         assert!(after <= buffers, "{buffers} bytes of buffers before, {after} after");
-        let mut client = daemon.client();
+        let mut client = daemon.connect();
         for id in 6000..6004 {
             assert_eq!(client.get(&path(id)).unwrap().status, 404, "an upload that was cut off");
         }
@@ -348,7 +348,7 @@ fn clients_beyond_descriptor_limit_are_refused_cheaply() {
         ..Options::default()
     };
     let daemon = Daemon::start(dir.path(), &options);
-    let held: Vec<Client> = (0..1500).map(|_| daemon.client()).collect();
+    let held: Vec<RawConnection> = (0..1500).map(|_| daemon.connect()).collect();
     let deadline = Instant::now() + SLACK;
     while daemon.metric("hayloft_connections_refused_total", "") == 0.0 {
         assert!(Instant::now() < deadline, "none of 1,500 clients was refused");
@@ -381,7 +381,7 @@ fn clients_beyond_descriptor_limit_are_refused_cheaply() {
     drop(held);
     let deadline = Instant::now() + SLACK;
     loop {
-        let client = Client::connect(daemon.data);
+        let client = RawConnection::open(daemon.data);
         let reply = client.and_then(|mut client| client.get(&format!("/1/1/0/{COOKIE}")));
         if reply.is_ok_and(|reply| reply.status == 404) {
             break;
@@ -405,7 +405,7 @@ fn many_multipart_transfers_stay_within_memory_limit() {
         let daemon = Daemon::start(dir.path(), &options);
         let (clients, len) = (64u64, 12 << 20);
         let transfer = |upload: bool, n: u64, address: SocketAddr| {
-            let mut client = Client::connect(address).unwrap();
+            let mut client = RawConnection::open(address).unwrap();
             if upload {
                 let reply = client.put(&path(n), &bytes(n, len)).unwrap();
                 assert!(matches!(reply.status, 201 | 204), "{} {}", reply.status, reply.text());

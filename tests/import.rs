@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use daemon_harness::{COOKIE, Client, Daemon, Options, bytes, data_dir};
+use daemon_harness::{COOKIE, Daemon, Options, bytes, data_dir};
 use hayloft::commands::transfer::import::escape::unescape;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -728,8 +728,7 @@ fn put_and_get_transfer_photos_and_report_errors() {
     put.stdin.take().unwrap().write_all(b"from a pipe").unwrap();
     let output = put.wait_with_output().unwrap();
     let url = String::from_utf8(output.stdout).unwrap();
-    let got = Client::connect(place.daemon.data).unwrap();
-    let got = { got }.get(url.trim().strip_prefix(&server).unwrap()).unwrap();
+    let got = place.daemon.client().get(url.trim().strip_prefix(&server).unwrap()).unwrap();
     assert_eq!(
         (got.text().as_str(), got.header("content-type")),
         ("from a pipe", Some("image/webp"))

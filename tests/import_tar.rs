@@ -51,7 +51,7 @@ impl Store {
     }
 
     fn admin(&self, method: &str, path: &str, body: &str) {
-        let mut client = Client::connect(self.daemon().admin).unwrap();
+        let mut client = Client::new(self.daemon().admin);
         let reply = client.request(method, path, &[], Some(body.as_bytes())).unwrap();
         assert!((200..300).contains(&reply.status), "{path}: {}", reply.text());
     }

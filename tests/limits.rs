@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use daemon_harness::{Client, Daemon, Options, bytes, data_dir, path};
+use daemon_harness::{Client, Daemon, Options, RawConnection, bytes, data_dir, path};
 
 fn with_open_files(limit: u64) -> Options {
     let launcher = vec!["prlimit".to_owned(), format!("--nofile={limit}:{limit}")];
@@ -47,7 +47,7 @@ fn idle_clients_starve_neither_admin_api_nor_volumes_of_files() {
     assert!((100.0..450.0).contains(&open), "{open} connections");
     // More volumes than descriptors are reserved for: the limit of connections is lowered for the rest.
     for id in 2..80 {
-        let mut admin = Client::connect(daemon.admin).unwrap();
+        let mut admin = Client::new(daemon.admin);
         let body = format!("{{\"id\": {id}, \"size\": \"16MiB\"}}");
         let json = [("Content-Type", "application/json")];
         let reply = admin.request("POST", "/volumes", &json, Some(body.as_bytes())).unwrap();
@@ -60,7 +60,7 @@ fn idle_clients_starve_neither_admin_api_nor_volumes_of_files() {
     let warnings = lines(&daemon, &refused).len();
     assert!(warnings <= 4, "{warnings} warnings of hundreds of refusals");
     // A further client gets 503 or is disconnected; it does not wait.
-    let mut late = daemon.client();
+    let mut late = daemon.connect();
     assert!(late.get(&path(1)).map_or(true, |reply| reply.status == 503));
     drop(clients);
     daemon
@@ -85,7 +85,7 @@ fn volume_creation_stops_while_restart_is_still_possible() {
     let daemon = Daemon::start(dir.path(), &options);
     assert_eq!(daemon.client().put(&path(1), b"kept").unwrap().status, 201);
     let create = |id: u32| {
-        let mut admin = Client::connect(daemon.admin).unwrap();
+        let mut admin = Client::new(daemon.admin);
         let body = format!("{{\"id\": {id}, \"size\": \"16MiB\"}}");
         let json = [("Content-Type", "application/json")];
         admin.request("POST", "/volumes", &json, Some(body.as_bytes())).unwrap()
@@ -150,8 +150,8 @@ fn accept_without_descriptors_warns_once_and_recovers() {
     assert_eq!(daemon.client().put(&path(1), b"here").unwrap().status, 201);
     let (began, before) = (Instant::now(), daemon.metric("hayloft_turns_total", ""));
     set_open_files(&daemon, 8);
-    let waiting: Vec<_> = (0..20).map(|_| daemon.client()).collect();
-    let mut admin = Client::connect(daemon.admin).unwrap();
+    let waiting: Vec<_> = (0..20).map(|_| daemon.connect()).collect();
+    let mut admin = RawConnection::open(daemon.admin).unwrap();
     let word = "cannot accept a connection:";
     daemon.wait_until("the warning", || !lines(&daemon, &[word]).is_empty());
     let admin_word = "cannot accept a connection of the admin API";

@@ -60,7 +60,7 @@ fn dropped_lines(daemon: &Daemon) -> f64 {
 /// Changes the state of volume 1, which logs one line.
 fn change_volume(daemon: &Daemon, read_only: bool) {
     let path = if read_only { "/volumes/1/read-only" } else { "/volumes/1/writable" };
-    let mut client = Client::connect(daemon.admin).unwrap();
+    let mut client = Client::new(daemon.admin);
     assert_eq!(client.request("POST", path, &[], Some(b"")).unwrap().status, 200);
 }
 

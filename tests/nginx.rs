@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use daemon_harness::{COOKIE, Client, Daemon, Options, Reply, bytes, data_dir, path};
+use daemon_harness::{COOKIE, Daemon, Options, RawConnection, Reply, bytes, data_dir, path};
 use hayloft::runtime::split_mix;
 use nginx_harness::{Nginx, Setup, Upstream, listen_unix};
 use nix::sys::signal::Signal;
@@ -64,7 +64,7 @@ fn every_method_works_through_nginx() {
         assert_eq!(stored.status, 201);
         let got = client.get(&path(1)).unwrap();
         assert!(got.status == 200 && has_body(&got, &photo));
-        let direct = daemon.client().get(&path(1)).unwrap();
+        let direct = daemon.connect().get(&path(1)).unwrap();
         assert_eq!(got.header("etag"), stored.header("etag"));
         for name in [
             "content-type",
@@ -135,7 +135,7 @@ fn ranges_and_conditions_work_through_nginx() {
         let etag = stored.header("etag").unwrap().to_owned();
         assert!(etag.starts_with('"'), "a strong entity tag");
         let modified = stored.header("last-modified").unwrap().to_owned();
-        for mut client in [nginx.client(), nginx.writer()] {
+        for mut client in [nginx.connect(), nginx.writer()] {
             reads_with_ranges_and_conditions(&mut client, &photo, &etag, &modified);
         }
         let mut put = |header: (&str, &str)| {
@@ -150,7 +150,12 @@ fn ranges_and_conditions_work_through_nginx() {
     });
 }
 
-fn reads_with_ranges_and_conditions(client: &mut Client, photo: &[u8], etag: &str, modified: &str) {
+fn reads_with_ranges_and_conditions(
+    client: &mut RawConnection,
+    photo: &[u8],
+    etag: &str,
+    modified: &str,
+) {
     for (range, first, last) in [
         ("bytes=0-0", 0, 0),
         ("bytes=65530-65540", 65_530, 65_540),
@@ -253,7 +258,7 @@ fn upstream_connections_are_reused() {
                 for _ in 0..5 {
                     assert!(has_body(&client.get(&path(1)).unwrap(), &photo));
                 }
-                let status = |client: &mut Client, method, path: &str, header, body| {
+                let status = |client: &mut RawConnection, method, path: &str, header, body| {
                     client.request(method, path, &[header], body).unwrap().status
                 };
                 let (none, path) = (("X", "y"), path(1));
@@ -272,14 +277,14 @@ fn upstream_connections_are_reused() {
 
         // The connection survives a few idle seconds.
         std::thread::sleep(Duration::from_secs(4));
-        assert!(has_body(&nginx.client().get(&path(1)).unwrap(), &photo));
+        assert!(has_body(&nginx.connect().get(&path(1)).unwrap(), &photo));
         assert_eq!(connections_accepted(daemon) - before, opened);
 
         // The daemon closes the connection after a malformed request, so the next request opens another.
         for n in 1..=5 {
-            let got = nginx.client().get("/not/a/photo").unwrap();
+            let got = nginx.connect().get("/not/a/photo").unwrap();
             assert_eq!(got.status, 400);
-            assert!(has_body(&nginx.client().get(&path(1)).unwrap(), &photo));
+            assert!(has_body(&nginx.connect().get(&path(1)).unwrap(), &photo));
             assert_eq!(
                 connections_accepted(daemon) - before,
                 opened + f64::from(n),
@@ -364,7 +369,7 @@ fn oversized_browser_headers_are_not_forwarded_on_reads() {
         for (n, headers) in (1..).zip(oversized_headers()) {
             let headers: Vec<(&str, &str)> =
                 headers.iter().map(|(name, value)| (&name[..], &value[..])).collect();
-            let direct = daemon.client().request("GET", &path(n), &headers, None).unwrap();
+            let direct = daemon.connect().request("GET", &path(n), &headers, None).unwrap();
             assert!([404, 431].contains(&direct.status), "{}", direct.status);
             let mut writer = nginx.writer();
             let is_forwarded = n > 4;
@@ -374,7 +379,7 @@ fn oversized_browser_headers_are_not_forwarded_on_reads() {
                 assert_eq!(nginx.writer().put(&path(n), &photo).unwrap().status, 201);
             }
             let readers = if is_forwarded { vec![] } else { vec![writer] };
-            for mut client in readers.into_iter().chain([nginx.client()]) {
+            for mut client in readers.into_iter().chain([nginx.connect()]) {
                 for method in ["GET", "HEAD"] {
                     let got = client.request(method, &path(n), &headers, None).unwrap();
                     assert_eq!(got.status, 200, "{method}: {}", got.text());
@@ -462,7 +467,7 @@ fn nginx_forwards_all_known_fields_and_no_credentials() {
     }
     let of_reads = |name: &str| name.starts_with("if-") || name == "range";
     for method in ["GET", "HEAD"] {
-        let got = nginx.client().request(method, &path(1), &headers, None).unwrap();
+        let got = nginx.connect().request(method, &path(1), &headers, None).unwrap();
         assert_eq!((got.status, got.header("x-content-type-options")), (200, Some("nosniff")));
         let head = requests.recv_timeout(Duration::from_secs(10)).unwrap();
         for (name, _) in &headers {
@@ -487,7 +492,7 @@ fn field_checks_of_the_daemon_work_behind_nginx() {
         ] {
             let put = nginx.writer().request("PUT", &path(1), &[field], Some(b"photo")).unwrap();
             assert_eq!(put.status, wanted, "{field:?}: {}", put.text());
-            assert_eq!(nginx.client().get(&path(1)).unwrap().status, 404, "{field:?}");
+            assert_eq!(nginx.connect().get(&path(1)).unwrap().status, 404, "{field:?}");
         }
         let mut writer = nginx.writer();
         let right = ("Content-Digest", "sha-256=:LCa0a2j/xo/5m0U8HTBBNBNCLXBkg7+g+YpeiGJm564=:");
@@ -512,7 +517,7 @@ fn empty_and_repeated_fields_are_forwarded_unchanged() {
         ] {
             let got = nginx.writer().request("PUT", &path(1), headers, Some(b"foo")).unwrap();
             assert_eq!(got.status, wanted, "{headers:?}: {}", got.text());
-            assert_eq!(nginx.client().get(&path(1)).unwrap().body, b"old", "{headers:?}");
+            assert_eq!(nginx.connect().get(&path(1)).unwrap().body, b"old", "{headers:?}");
         }
         let once = ("Content-MD5", right);
         assert_eq!(writer.request("PUT", &path(1), &[once], Some(b"foo")).unwrap().status, 204);
@@ -531,9 +536,9 @@ fn error_log_contains_no_cookie() {
         &Setup { edits: &edits, ..Setup::default() },
     );
     for (mut client, method, len, wanted) in [
-        (nginx.client(), "DELETE", 0, 403),
-        (nginx.client(), "PUT", 10, 403),
-        (nginx.client(), "GET", 0, 502),
+        (nginx.connect(), "DELETE", 0, 403),
+        (nginx.connect(), "PUT", 10, 403),
+        (nginx.connect(), "GET", 0, 502),
         (nginx.writer(), "PUT", 10, 502),
         (nginx.writer(), "PUT", 2000, 413),
     ] {
@@ -579,7 +584,7 @@ fn public_server_refuses_every_write() {
             ("get", path(1)),
         ] {
             for body in [None, Some(&b"other"[..])] {
-                let got = nginx.client().request(method, &path, &[], body).unwrap();
+                let got = nginx.connect().request(method, &path, &[], body).unwrap();
                 let is_no_method = method == "get";
                 let wanted = if is_no_method { 400 } else { 403 };
                 assert_eq!(got.status, wanted, "{method} {path}");
@@ -587,10 +592,10 @@ fn public_server_refuses_every_write() {
         }
         // Large uploads are refused for their method, not for their size.
         let large = bytes(1, 3 << 20);
-        assert_eq!(nginx.client().put(&path(2), &large).unwrap().status, 403);
+        assert_eq!(nginx.connect().put(&path(2), &large).unwrap().status, 403);
         assert_eq!(counted(), before, "a refused request reached the daemon");
-        assert_eq!(nginx.client().get(&path(1)).unwrap().body, b"photo");
-        assert_eq!(nginx.client().get(&path(2)).unwrap().status, 404);
+        assert_eq!(nginx.connect().get(&path(1)).unwrap().body, b"photo");
+        assert_eq!(nginx.connect().get(&path(2)).unwrap().status, 404);
     });
 }
 
@@ -605,7 +610,7 @@ fn daemon_restart_needs_no_action_on_nginx() {
         assert_eq!(nginx.writer().put(&path(1), &photo).unwrap().status, 201);
         for signal in [Signal::SIGTERM, Signal::SIGKILL, Signal::SIGTERM] {
             // nginx holds several upstream connections.
-            let mut clients: Vec<Client> = (0..8).map(|_| nginx.writer()).collect();
+            let mut clients: Vec<RawConnection> = (0..8).map(|_| nginx.writer()).collect();
             for client in &mut clients {
                 client
                     .send(format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", path(1)).as_bytes())
@@ -631,7 +636,7 @@ fn daemon_restart_needs_no_action_on_nginx() {
                 for _ in 0..20 {
                     assert!(has_body(&client.get(&path(1)).unwrap(), &photo));
                 }
-                assert!(has_body(&nginx.client().get(&path(1)).unwrap(), &photo));
+                assert!(has_body(&nginx.connect().get(&path(1)).unwrap(), &photo));
                 assert_eq!(client.put(&path(2), b"x").unwrap().status / 10, 20);
             }
         }
@@ -716,21 +721,21 @@ fn nginx_buffers_slow_uploads_and_downloads() {
     let pause = Duration::from_millis(3500);
     let head = format!("PUT {} HTTP/1.1\r\nHost: a\r\nContent-Length: 30000000\r\n\r\n", path(1));
     let (first, second) = photo.split_at(100_000);
-    let upload = |mut client: Client| {
+    let upload = |mut client: RawConnection| {
         client.send(&[head.as_bytes(), first].concat()).unwrap();
         std::thread::sleep(pause);
         let _ = client.send(second);
         client.reply(false).map(|reply| reply.status).ok()
     };
-    assert_ne!(upload(daemon.client()), Some(201), "without nginx the upload times out");
+    assert_ne!(upload(daemon.connect()), Some(201), "without nginx the upload times out");
     assert_eq!(upload(nginx.writer()), Some(201));
-    let download = |mut client: Client| {
+    let download = |mut client: RawConnection| {
         client.send(format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", path(1)).as_bytes()).unwrap();
         std::thread::sleep(pause);
         client.reply(false).is_ok_and(|got| has_body(&got, &photo))
     };
-    assert!(!download(daemon.client()), "without nginx the download times out");
-    assert!(download(nginx.client()) && download(nginx.writer()));
+    assert!(!download(daemon.connect()), "without nginx the download times out");
+    assert!(download(nginx.connect()) && download(nginx.writer()));
     assert_no_upstream_errors(&nginx);
 }
 
@@ -740,7 +745,7 @@ fn cache_keeps_photos_of_writable_volumes_and_no_errors() {
     let dir = data_dir();
     let daemon = Daemon::start(dir.path(), &options(&dir));
     let nginx = Nginx::start(dir.path(), &daemon, &Setup { cache: true, ..Setup::default() });
-    let mut client = nginx.client();
+    let mut client = nginx.connect();
     let asked = || daemon.metric("hayloft_requests_total", "method=\"get\"");
     let photo = bytes(1, 300_000);
     let stored = nginx.writer().put(&path(1), &photo).unwrap();
@@ -803,7 +808,7 @@ fn cache_does_not_keep_photos_of_read_only_volumes() {
             }
             answers
         });
-        let mut client = nginx.client();
+        let mut client = nginx.connect();
         for _ in 0..rounds {
             let got = client.get(&path(1)).unwrap();
             assert_eq!((got.status, &got.body[..]), (200, &b"photo"[..]));
@@ -840,7 +845,7 @@ fn readers_of_uncacheable_urls_do_not_serialize() {
         });
         let setup = Setup { cache: true, ..Setup::default() };
         let nginx = Nginx::start_before(dir.path(), &server.to_string(), &setup);
-        let mut clients: Vec<Client> = (0..16).map(|_| nginx.client()).collect();
+        let mut clients: Vec<RawConnection> = (0..16).map(|_| nginx.connect()).collect();
         let began = Instant::now();
         for client in &mut clients {
             client.send(format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", path(1)).as_bytes()).unwrap();

@@ -11,7 +11,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use daemon_harness::{COOKIE, Client, Daemon, Options, bytes, data_dir, free_ports};
+use daemon_harness::{COOKIE, Daemon, Options, RawConnection, bytes, data_dir, free_ports};
 use nginx_harness::{Nginx, Setup};
 
 fn path(volume: u32, key: u64) -> String {
@@ -80,7 +80,7 @@ fn requests_are_routed_to_the_shard_that_owns_the_volume() {
     );
     // Clients reconnect in each round, and the requested volumes alternate.
     for round in 0..10 {
-        let (mut client, mut reader) = (nginx.writer(), nginx.client());
+        let (mut client, mut reader) = (nginx.writer(), nginx.connect());
         for volume in [1, 2] {
             let photo = bytes(u64::from(volume), 20_000);
             let status = client.put(&path(volume, round), &photo).unwrap().status;
@@ -201,9 +201,9 @@ fn failed_reads_are_retried_and_writes_are_not() {
         let nginx = Nginx::start_as(place.path(), &config_of(&daemon), &setup);
         for round in 0..3 {
             let received = breaking.received();
-            let got = nginx.client().get(&path(2, 1)).unwrap();
+            let got = nginx.connect().get(&path(2, 1)).unwrap();
             assert!(got.status == 200 && got.body == photo, "{}: {}", got.status, nginx.errors());
-            let head = nginx.client().request("HEAD", &path(2, 1), &[], None).unwrap();
+            let head = nginx.connect().request("HEAD", &path(2, 1), &[], None).unwrap();
             assert_eq!(
                 (head.status, breaking.received() - received),
                 (200, 2 * expected_received),
@@ -261,7 +261,7 @@ fn broken_keepalive_connection_fails_writes_but_not_reads() {
         }
     });
     let nginx = Nginx::start_before(dir.path(), &server.to_string(), &Setup::default());
-    let mut client = nginx.client();
+    let mut client = nginx.connect();
     assert_eq!(client.get(&path(1, 1)).unwrap().body, b"ok");
     assert_eq!(client.get(&path(1, 1)).unwrap().body, b"ok", "repeated on a new connection");
     for method in ["PUT", "DELETE"] {
@@ -287,16 +287,16 @@ fn without_shard_ports_requests_go_to_the_shared_address() {
     let nginx = Nginx::start_as(dir.path(), &config, &Setup { cache: true, ..Setup::default() });
     for volume in [1, 2] {
         assert_eq!(nginx.writer().put(&path(volume, 1), b"photo").unwrap().status, 201);
-        assert_eq!(nginx.client().get(&path(volume, 1)).unwrap().body, b"photo");
+        assert_eq!(nginx.connect().get(&path(volume, 1)).unwrap().body, b"photo");
     }
 }
 
 /// Connects from the local address `source`.
-fn client_from(source: [u8; 4], to: SocketAddr) -> Client {
+fn client_from(source: [u8; 4], to: SocketAddr) -> RawConnection {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
     socket.connect(&to.into()).unwrap();
-    Client::over(socket.into())
+    RawConnection::over(socket.into())
 }
 
 #[test]
@@ -395,5 +395,5 @@ fn invalid_options_and_unreachable_daemon_are_reported() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(2) && said.contains("is the daemon running?"), "{said}");
     assert!(began.elapsed() < Duration::from_secs(30));
-    assert!(Client::connect(admin).is_err());
+    assert!(RawConnection::open(admin).is_err());
 }

@@ -138,7 +138,7 @@ impl Machine {
     }
 
     fn client(&self) -> Client {
-        Client::connect(self.data).unwrap()
+        Client::new(self.data)
     }
 
     fn fill(&mut self) {
@@ -243,10 +243,8 @@ impl Machine {
                 let mut seen = 0;
                 while !end.load(Ordering::Relaxed) {
                     for (url, _) in self.photos.iter().filter(|(_, photo)| photo.0 == 200) {
-                        let client = Client::connect(self.data);
-                        let reply = client.and_then(|mut client| client.get(url));
                         // Connection refused or closed by the stop: no response that a cache would keep.
-                        let Ok(reply) = reply else { continue };
+                        let Ok(reply) = Client::new(self.data).get(url) else { continue };
                         assert!([200, 503].contains(&reply.status), "{url}: {}", reply.status);
                         seen += 1;
                     }

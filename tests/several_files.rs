@@ -86,7 +86,7 @@ fn make_generation(
 }
 
 fn admin(daemon: &Daemon, method: &str, path: &str, body: &str) -> Reply {
-    let mut client = Client::connect(daemon.admin).unwrap();
+    let mut client = Client::new(daemon.admin);
     client.request(method, path, &[], Some(body.as_bytes())).unwrap()
 }
 
@@ -230,8 +230,7 @@ fn lone_unfinished_generation_ends_the_volume() {
 
     let daemon = Daemon::launch(dir.path(), &options);
     daemon.wait_until("the volume to be gone", || {
-        let shown = Client::connect(daemon.admin).and_then(|mut admin| admin.get("/volumes/1"));
-        shown.is_ok_and(|shown| shown.status == 404)
+        Client::new(daemon.admin).get("/volumes/1").is_ok_and(|shown| shown.status == 404)
     });
     assert!(names(&data).is_empty(), "a checkpoint without its volume file is removed");
     assert_eq!(get(&daemon, 1).0, 404);

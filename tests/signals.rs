@@ -6,7 +6,7 @@ use std::io::Write;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use daemon_harness::{Client, Daemon, Options, bytes, data_dir, path};
+use daemon_harness::{Daemon, Options, RawConnection, bytes, data_dir, path};
 use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -66,10 +66,10 @@ fn stop_signals_start_a_drain() {
 }
 
 /// A daemon that drains and waits for the rest of an upload.
-fn daemon_in_drain(dir: &std::path::Path) -> (Daemon, Client) {
+fn daemon_in_drain(dir: &std::path::Path) -> (Daemon, RawConnection) {
     let config = "[limits]\nbody_grace_seconds = 3600\ndrain_timeout_seconds = 300\n".to_owned();
     let daemon = Daemon::start(dir, &Options { config, ..Options::default() });
-    let mut client = daemon.client();
+    let mut client = daemon.connect();
     let head = format!("PUT {} HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n", path(1));
     client.send(head.as_bytes()).unwrap();
     client.send(&[0; 10_000]).unwrap();

@@ -21,7 +21,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use daemon_harness::{COOKIE, Client, Daemon, Options, data_dir, path};
+use daemon_harness::{COOKIE, Daemon, Options, RawConnection, data_dir, path};
 use hayloft::http::head::HeadLimits;
 use hayloft::runtime::split_mix;
 use http_cases::{Line, corpus};
@@ -414,7 +414,7 @@ fn exchange(to: SocketAddr, stream: &[u8]) -> Vec<u8> {
 }
 
 /// Stores the canaries `0..count`.
-fn store_canaries(client: &mut Client, count: usize) {
+fn store_canaries(client: &mut RawConnection, count: usize) {
     let mut tar = tar::Builder::new(Vec::new());
     for n in 0..count {
         let mut header = tar::Header::new_gnu();
@@ -428,7 +428,7 @@ fn store_canaries(client: &mut Client, count: usize) {
 }
 
 /// Keys of the canaries among `0..count` that were changed or deleted.
-fn changed_canaries(client: &mut Client, count: usize) -> Vec<u64> {
+fn changed_canaries(client: &mut RawConnection, count: usize) -> Vec<u64> {
     let canaries = (0..count).map(|n| CANARY_KEY_MIN + n as u64);
     canaries.filter(|&key| client.get(&path(key)).unwrap().body != CANARY_DATA).collect()
 }
@@ -525,7 +525,7 @@ fn comparison_detects_a_single_extra_request() {
     for stream in
         [format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", path(1)), "GET /x y\r\n".to_owned()]
     {
-        nginx.client().get(&path(1)).unwrap();
+        nginx.connect().get(&path(1)).unwrap();
         comparison.wait_until_equal(&mut Vec::new(), Duration::from_secs(5)).unwrap();
         exchange(daemon.data, stream.as_bytes());
         comparison.wait_until_equal(&mut Vec::new(), timeout).unwrap_err();
@@ -537,7 +537,7 @@ fn comparison_detects_a_single_extra_request() {
 fn changed_canary_is_detected() {
     let dir = data_dir();
     let daemon = daemon(&dir);
-    let mut client = daemon.client();
+    let mut client = daemon.connect();
     for seed in 0..10 {
         store_canaries(&mut client, 5);
         let attack = attack(CANARY_KEY_MIN + 3, &mut Random(seed));
@@ -558,7 +558,7 @@ fn nginx_and_the_daemon_see_the_same_requests() {
     let nginx = Nginx::start(dir.path(), &daemon, &setup);
     let mut comparison = Comparison::new(&daemon, &nginx);
     let mut streams = Streams::new();
-    let mut direct = daemon.client();
+    let mut direct = daemon.connect();
     for first in (0..streams.count).step_by(ROUND) {
         let count = ROUND.min(streams.count - first);
         store_canaries(&mut direct, count);
@@ -633,7 +633,7 @@ fn daemon_alone_sees_no_more_requests_than_the_oracle() {
     let dir = data_dir();
     let daemon = daemon(&dir);
     let mut streams = Streams::new();
-    let mut client = daemon.client();
+    let mut client = daemon.connect();
     let (mut accepted, mut own) = (0, 0);
     for first in (0..streams.count).step_by(ROUND) {
         let count = ROUND.min(streams.count - first);

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use daemon_harness::{Client, Daemon, Options, bytes, data_dir, free_ports, path};
+use daemon_harness::{Client, Daemon, Options, RawConnection, bytes, data_dir, free_ports, path};
 use nix::sys::signal::Signal;
 
 const UNIT: &str = include_str!("../systemd/hayloft.service");
@@ -142,14 +142,14 @@ fn passed_sockets_replace_the_configured_addresses() {
     let deadline = Instant::now() + Duration::from_secs(20);
     let mut first = loop {
         assert!(Instant::now() < deadline, "{}", daemon.log_text());
-        match Client::connect(daemon.data) {
+        match RawConnection::open(daemon.data) {
             Ok(client) => break client,
             Err(_) => std::thread::sleep(Duration::from_millis(5)),
         }
     };
     // The first connection starts the daemon; the others arrive before it is ready.
-    let mut early: Vec<Client> = (0..20).map(|_| daemon.client()).collect();
-    early.push(daemon.client());
+    let mut early: Vec<RawConnection> = (0..20).map(|_| daemon.connect()).collect();
+    early.push(daemon.connect());
     first.send(&get(1)).unwrap();
     for client in &mut early {
         client.send(&get(1)).unwrap();
@@ -188,12 +188,13 @@ fn restart_under_a_socket_unit_refuses_no_connection() {
     };
     let mut daemon = Daemon::launch_on(dir.path(), &options, own, admin);
     ready(&daemon);
-    assert_eq!(Client::connect(data).unwrap().put(&path(1), b"photo").unwrap().status, 201);
+    assert_eq!(Client::new(data).put(&path(1), b"photo").unwrap().status, 201);
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
         daemon.signal(signal);
         assert!(daemon.wait(Duration::from_secs(20)).is_some(), "{}", daemon.log_text());
         // The daemon is down; connections are queued, not refused.
-        let mut waiting: Vec<Client> = (0..50).map(|_| Client::connect(data).unwrap()).collect();
+        let mut waiting: Vec<RawConnection> =
+            (0..50).map(|_| RawConnection::open(data).unwrap()).collect();
         for client in &mut waiting {
             client.send(&get(1)).unwrap();
         }
@@ -243,9 +244,9 @@ fn with_a_passed_socket_shard_ports_need_an_explicit_setting() {
         );
         if ports == "base" {
             let own = SocketAddr::from(([127, 0, 0, 2], base));
-            assert_eq!(Client::connect(own).unwrap().get(&path(1)).unwrap().status, 404);
+            assert_eq!(Client::new(own).get(&path(1)).unwrap().status, 404);
             assert!(
-                Client::connect(configured(base)).is_err(),
+                RawConnection::open(configured(base)).is_err(),
                 "no shard port on the address of listen"
             );
         }
@@ -328,7 +329,7 @@ fn unit_allows_every_system_call_of_the_daemon() {
     let args = vec!["--listen".to_owned(), format!("unix:{}", socket.display())];
     let options = Options { shards: 2, launcher, args, ..Options::default() };
     let mut daemon = Daemon::start(dir.path(), &options);
-    let mut client = daemon.client();
+    let mut client = daemon.connect();
     for (key, len) in [(1, 100), (2, 3 << 20)] {
         assert_eq!(client.put(&path(key), &bytes(key, len)).unwrap().status, 201);
         assert_eq!(client.get(&path(key)).unwrap().body, bytes(key, len));

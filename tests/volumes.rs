@@ -5,13 +5,13 @@ mod daemon_harness;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use daemon_harness::{COOKIE, Client, Daemon, Options, Reply, bytes, data_dir};
+use daemon_harness::{COOKIE, Client, Daemon, Options, RawConnection, Reply, bytes, data_dir};
 use serde_json::Value;
 
 const TWO_SHARDS: fn() -> Options = || Options { shards: 2, ..Options::default() };
 
 fn admin(daemon: &Daemon, method: &str, path: &str, body: &str) -> Reply {
-    let mut client = Client::connect(daemon.admin).unwrap();
+    let mut client = Client::new(daemon.admin);
     client.request(method, path, &[], Some(body.as_bytes())).unwrap()
 }
 
@@ -184,7 +184,7 @@ fn deleted_volume_is_gone_and_open_readers_finish() {
     let counted = daemon.metric("hayloft_commits_total", "");
     assert!(counted > 0.0);
     // A reader that has sent its request and does not receive yet.
-    let mut reader = daemon.client();
+    let mut reader = daemon.connect();
     reader.send(format!("GET {} HTTP/1.1\r\nHost: t\r\n\r\n", url(2, 1)).as_bytes()).unwrap();
     daemon.wait_until("the download", || {
         daemon.metric("hayloft_payload_out_bytes_total", "") > 0.0
@@ -432,8 +432,8 @@ fn volume_created_at_run_time_is_monitored() {
 }
 
 /// Sends the request to create volume `id`. With zeroed preallocation the creation takes some time.
-fn begin_to_create(daemon: &Daemon, id: u32, size: &str) -> Client {
-    let mut client = Client::connect(daemon.admin).unwrap();
+fn begin_to_create(daemon: &Daemon, id: u32, size: &str) -> RawConnection {
+    let mut client = RawConnection::open(daemon.admin).unwrap();
     let body = format!(r#"{{"id": {id}, "size": "{size}"}}"#);
     let head = "POST /volumes HTTP/1.1\r\nHost: a\r\n";
     let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
@@ -490,7 +490,7 @@ fn concurrent_volume_changes_are_bounded() {
     let dir = data_dir();
     let daemon = Daemon::start(dir.path(), &zeroed());
     let most = u32::try_from(hayloft::base::limits::CHANGES_MAX).unwrap();
-    let creating: Vec<Client> =
+    let creating: Vec<RawConnection> =
         (0..most).map(|n| begin_to_create(&daemon, 10 + n, "128MiB")).collect();
     daemon.wait_until("all creations to begin", || {
         (0..most).all(|n| is_being_created(&daemon, 10 + n))

@@ -43,7 +43,7 @@ fn batch_of_up_to_1000_photos_is_stored() {
             let stored: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
             let stored = stored.as_array().unwrap();
             assert_eq!(stored.len() as u64, count);
-            let mut client = store.client();
+            let mut client = store.connect();
             for (stored, (key, len)) in stored.iter().zip(&lens) {
                 let photo = bytes(*key, *len);
                 assert_eq!(stored["key"], *key, "in the order of the tar");
@@ -64,7 +64,7 @@ fn batch_of_up_to_1000_photos_is_stored() {
 fn batch_of_1001_photos_is_refused() {
     both(|store| {
         let lens: Vec<(u64, usize)> = (0..1001).map(|key| (key, 10)).collect();
-        let mut client = store.client();
+        let mut client = store.connect();
         let tar = photos(&lens);
         let reply = client.request("POST", "/1/batch", &[], Some(&tar)).unwrap();
         assert_eq!((reply.status, reply.text().contains("1000")), (413, true));
@@ -184,7 +184,7 @@ fn malformed_batches_are_refused() {
             assert!(len < whole.len() - 512);
             refused.push(("a tar that was cut off", whole[..len].to_vec()));
         }
-        let mut client = store.client();
+        let mut client = store.connect();
         for (what, tar) in refused {
             let reply = client.request("POST", "/1/batch", &[], Some(&tar)).unwrap();
             assert_eq!(reply.status, 400, "{what} ({} bytes)", tar.len());
@@ -217,8 +217,8 @@ fn wrong_cookie_or_failed_condition_refuses_the_batch() {
         store.create(&format!("/1/{other}"), b"old");
         let large = bytes(3, 2_000_000);
         let tar = tar_of(&[(&name(1), b"a"), (&name(2), b"b"), (&name(3), &large)]);
-        let mut client = store.client();
-        let ask = |client: &mut crate::daemon_harness::Client, value| {
+        let mut client = store.connect();
+        let ask = |client: &mut crate::daemon_harness::RawConnection, value| {
             let headers = [("If-None-Match", value)];
             client.request("POST", "/1/batch", &headers, Some(&tar)).unwrap().status
         };
@@ -364,7 +364,7 @@ fn too_large_batch_is_refused_before_its_body() {
             assert_eq!(full.len(), most);
             let reply = post(store, &full);
             assert_eq!(reply.status, 201, "{most}: {}", reply.text());
-            let mut client = store.client();
+            let mut client = store.connect();
             let head = format!(
                 "POST /1/batch HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n",
                 most + 1
@@ -388,7 +388,7 @@ fn batch_needs_a_known_volume_and_post() {
             let reply = store.ask(method, "/1/batch", &[], body);
             assert_eq!((reply.status, reply.header("allow")), (405, Some("POST")), "{method}");
         }
-        let mut client = store.client();
+        let mut client = store.connect();
         let head = format!(
             "POST /1/batch HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n",
             tar.len()

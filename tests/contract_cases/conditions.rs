@@ -46,7 +46,7 @@ fn read_conditions_are_evaluated_in_rfc_order() {
                 all.extend(values(&etag, &date, short).into_iter().map(Some));
                 all
             };
-            let mut client = store.client();
+            let mut client = store.connect();
             for im in choices("IM") {
                 for ius in choices("IUS") {
                     for inm in choices("INM") {
@@ -244,7 +244,7 @@ fn wrong_name_takes_precedence_over_condition() {
                 assert_eq!(store.ask("PUT", &foreign, &headers, Some(&photo)).status, 409);
             }
             let head = put_head(&elsewhere, size as u64, "If-Match: \"x\"\r\n");
-            let mut client = store.client();
+            let mut client = store.connect();
             client.send(head.as_bytes()).unwrap();
             assert_eq!(client.reply(false).unwrap().status, 404);
         }

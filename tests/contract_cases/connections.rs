@@ -25,7 +25,7 @@ fn mixed_small_and_multipart_pipeline_is_answered_in_order() {
             stream.extend(put_head("/1", 3, "").replacen("PUT", "POST", 1).into_bytes());
             stream.extend(b"abc");
         }
-        let mut client = store.client();
+        let mut client = store.connect();
         let mut writer = client.stream.try_clone().unwrap();
         let sender = std::thread::spawn(move || writer.write_all(&stream).unwrap());
         for round in 0..2_u64 {
@@ -57,7 +57,7 @@ fn pipelined_writes_and_reads_of_one_name_stay_in_order() {
             stream += &format!("DELETE {} HTTP/1.1\r\nHost: a\r\n\r\n", path(1));
             stream += &get_head(&path(1));
         }
-        let mut client = store.client();
+        let mut client = store.connect();
         client.send(stream.as_bytes()).unwrap();
         for n in 0..20 {
             assert_eq!(client.reply(false).unwrap().status, 201);
@@ -76,7 +76,7 @@ fn requests_split_anywhere_give_the_same_replies() {
         stream.extend(&body);
         stream.extend(get_head(&path(1)).into_bytes());
         for cut in (1..stream.len()).step_by(97).chain([stream.len() - 1]) {
-            let mut client = store.client();
+            let mut client = store.connect();
             client.send(&stream[..cut]).unwrap();
             std::thread::sleep(Duration::from_millis(2));
             client.send(&stream[cut..]).unwrap();
@@ -94,14 +94,14 @@ fn connection_close_is_honoured() {
         store.create(&path(2), &large);
         for value in ["close", "Close", "keep-alive, close", "x, CLOSE ,y"] {
             for (name, body) in [(&path(1), &b"x"[..]), (&path(2), &large)] {
-                let mut client = store.client();
+                let mut client = store.connect();
                 let got = client.request("GET", name, &[("Connection", value)], None).unwrap();
                 assert!(got.status == 200 && got.body == body);
                 assert_eq!(got.header("connection"), Some("close"));
                 assert!(client.at_end(), "{value}");
             }
         }
-        let mut client = store.client();
+        let mut client = store.connect();
         let put =
             client.request("PUT", &path(3), &[("Connection", "close")], Some(&large)).unwrap();
         assert_eq!((put.status, put.header("connection")), (201, Some("close")));
@@ -116,13 +116,13 @@ fn http_1_0_clients_are_served() {
         store.create(&path(1), b"x");
         store.create(&path(2), &large);
         for (name, body) in [(path(1), &b"x"[..]), (path(2), &large)] {
-            let mut client = store.client();
+            let mut client = store.connect();
             client.send(format!("GET {name} HTTP/1.0\r\n\r\n").as_bytes()).unwrap();
             let got = client.reply(false).unwrap();
             assert!(got.status == 200 && got.body == body);
             assert_eq!(got.header("connection"), Some("close"));
             assert!(client.at_end());
-            let mut client = store.client();
+            let mut client = store.connect();
             let keep = format!("GET {name} HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n");
             for _ in 0..2 {
                 client.send(keep.as_bytes()).unwrap();
@@ -132,7 +132,7 @@ fn http_1_0_clients_are_served() {
             }
         }
         // HTTP/1.0 has no 100 (Continue).
-        let mut client = store.client();
+        let mut client = store.connect();
         let head = put_head(&path(3), 5, "Expect: 100-continue\r\n").replace("/1.1", "/1.0");
         client.send(head.as_bytes()).unwrap();
         client.send(b"hello").unwrap();
@@ -147,7 +147,7 @@ fn half_closed_connections_get_their_replies() {
     both(|store| {
         let large = bytes(2, 2 << 20);
         store.create(&path(2), &large);
-        let mut client = store.client();
+        let mut client = store.connect();
         client.send(get_head(&path(2)).repeat(2).as_bytes()).unwrap();
         client.stream.shutdown(std::net::Shutdown::Write).unwrap();
         for _ in 0..2 {
@@ -175,7 +175,7 @@ fn drain_refuses_writes_and_answers_reads() {
             get_head(&path(9)),
         ];
         // Each connection is within a request when the signal arrives, so none is idle.
-        let mut clients: Vec<_> = heads.iter().map(|_| store.client()).collect();
+        let mut clients: Vec<_> = heads.iter().map(|_| store.connect()).collect();
         for (client, head) in clients.iter_mut().zip(&heads) {
             client.send(&head.as_bytes()[..20]).unwrap();
         }
@@ -212,7 +212,7 @@ fn upgrades_are_ignored() {
             ("Sec-WebSocket-Version", "13"),
         ];
         for upgrade in [h2c, websocket] {
-            let mut client = store.client();
+            let mut client = store.connect();
             for (key, body) in [(1, &b"small"[..]), (2, &photo)] {
                 let stored = client.request("PUT", &path(key), upgrade, Some(body)).unwrap();
                 assert!([201, 204].contains(&stored.status), "{}", stored.text());
@@ -231,7 +231,7 @@ fn upgrades_are_ignored() {
 fn absolute_form_target_is_accepted() {
     both(|store| {
         let (host, large) = ("http://test", bytes(1, 2_000_000));
-        let mut client = store.client();
+        let mut client = store.connect();
         for (key, body) in [(1, &b"small"[..]), (2, &large)] {
             let name = format!("{host}{}", path(key));
             assert_eq!(client.request("PUT", &name, &[], Some(body)).unwrap().status, 201);

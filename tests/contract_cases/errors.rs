@@ -1,10 +1,10 @@
 //! Refused requests: their status, and whether the connection stays open.
 
 use super::{Store, both, get_head, put_head, with_foreign_cookie};
-use crate::daemon_harness::{Client, Reply, bytes, path};
+use crate::daemon_harness::{RawConnection, Reply, bytes, path};
 
-fn refused(store: &Store, request: &[u8]) -> (Client, Reply) {
-    let mut client = store.client();
+fn refused(store: &Store, request: &[u8]) -> (RawConnection, Reply) {
+    let mut client = store.connect();
     client.send(request).unwrap();
     let reply = client.reply(request.starts_with(b"HEAD")).unwrap();
     (client, reply)
@@ -140,7 +140,7 @@ fn noncanonical_targets_are_refused() {
             "/1/2/3/0123456789abcde-",
         ] {
             for (method, body) in [("GET", None), ("PUT", Some(&b"y"[..])), ("DELETE", None)] {
-                let mut client = store.client();
+                let mut client = store.connect();
                 let reply = client.request(method, target, &[], body).unwrap();
                 assert_eq!(reply.status, 400, "{method} {target}");
                 assert!(client.at_end(), "{method} {target}");
@@ -186,7 +186,7 @@ fn errors_without_unread_body_keep_the_connection() {
         let foreign = with_foreign_cookie(&path(1));
         let elsewhere = format!("/9{}", &path(1)[2..]);
         let large = bytes(1, 2 << 20);
-        let mut client = store.client();
+        let mut client = store.connect();
         let mut check =
             |want, method, target: &str, headers: super::Headers, body: Option<&[u8]>| {
                 let reply = client.request(method, target, headers, body).unwrap();

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Store, both, both_with, put_head, with_foreign_cookie};
-use crate::daemon_harness::{Client, Daemon, Options, bytes, path};
+use crate::daemon_harness::{Daemon, Options, RawConnection, bytes, path};
 
 const LEN: usize = 3 << 20;
 const EXPECT: &str = "Expect: 100-continue\r\n";
@@ -16,8 +16,8 @@ fn wait_until_gone(store: &Store) {
     }
 }
 
-fn begin(store: &Store, name: &str, body: &[u8], more: &str) -> Client {
-    let mut client = store.client();
+fn begin(store: &Store, name: &str, body: &[u8], more: &str) -> RawConnection {
+    let mut client = store.connect();
     client.send(put_head(name, LEN as u64, more).as_bytes()).unwrap();
     client.send(body).unwrap();
     client
@@ -41,7 +41,7 @@ fn expect_is_answered_before_the_body() {
                 (100, &path(key), &match_old),
                 (100, &path(78), "If-None-Match: *\r\n"),
             ] {
-                let mut client = store.client();
+                let mut client = store.connect();
                 let head = put_head(name, size, &format!("{EXPECT}{more}"));
                 client.send(head.as_bytes()).unwrap();
                 let reply = client.reply(false).unwrap();
@@ -59,7 +59,7 @@ fn expect_is_answered_before_the_body() {
             assert_eq!(store.ask("DELETE", &path(78), &[], None).status, 204);
         }
         for target in ["/1", "/"] {
-            let mut client = store.client();
+            let mut client = store.connect();
             let head = put_head(target, LEN as u64, EXPECT).replacen("PUT", "POST", 1);
             client.send(head.as_bytes()).unwrap();
             assert_eq!(client.reply(false).unwrap().status, 100);
@@ -88,7 +88,7 @@ fn interrupted_upload_changes_nothing() {
                 drop(begin(store, &path(key), &bytes(7, sent), ""));
             }
         }
-        let mut post = store.client();
+        let mut post = store.connect();
         let head = put_head("/1", LEN as u64, "").replacen("PUT", "POST", 1);
         post.send(head.as_bytes()).unwrap();
         post.send(&bytes(7, LEN / 2)).unwrap();
@@ -151,7 +151,7 @@ fn reservation_of_interrupted_upload_is_released() {
     both(|store| {
         let len = 20 << 20;
         for _ in 0..10 {
-            let mut client = store.client();
+            let mut client = store.connect();
             client.send(put_head(&path(1), len, EXPECT).as_bytes()).unwrap();
             assert_eq!(client.reply(false).unwrap().status, 100);
             client.send(&bytes(1, 2000)).unwrap();
@@ -161,7 +161,7 @@ fn reservation_of_interrupted_upload_is_released() {
         }
         // Space is reserved as soon as the body starts: 64 MiB hold two of these at a time, not three.
         let ask = |key| {
-            let mut client = store.client();
+            let mut client = store.connect();
             client.send(put_head(&path(key), len, EXPECT).as_bytes()).unwrap();
             let status = client.reply(false).unwrap().status;
             if status == 100 {
@@ -187,12 +187,12 @@ fn refusal_reaches_a_client_that_sends_the_whole_body() {
         let foreign = with_foreign_cookie(&path(1));
         let elsewhere = format!("/9{}", &path(1)[2..]);
         for (want, name) in [(409, &foreign), (404, &elsewhere)] {
-            let mut client = store.client();
+            let mut client = store.connect();
             let reply = client.put(name, &body).unwrap();
             assert_eq!((reply.status, reply.header("connection")), (want, Some("close")));
             assert!(client.at_end());
         }
-        let mut client = store.client();
+        let mut client = store.connect();
         let head =
             format!("POST /1/batch HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len());
         client.send(head.as_bytes()).unwrap();
@@ -216,6 +216,6 @@ fn stop_waits_for_a_multipart_upload() {
         drop(slow);
         let dir = store.stop();
         let daemon = Daemon::start(dir.path(), &Options::default());
-        assert!(daemon.client().get(&path(1)).unwrap().body == photo);
+        assert!(daemon.connect().get(&path(1)).unwrap().body == photo);
     }
 }

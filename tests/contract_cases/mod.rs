@@ -16,7 +16,7 @@ mod uploads;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::daemon_harness::{Client, Daemon, Options, Reply, data_dir, free_ports};
+use crate::daemon_harness::{Daemon, Options, RawConnection, Reply, data_dir, free_ports};
 
 /// Headers of a request.
 pub type Headers<'a> = &'a [(&'a str, &'a str)];
@@ -50,13 +50,13 @@ impl Store {
     }
 
     /// A new connection; with two shards, to the one that does not own the volume.
-    pub fn client(&self) -> Client {
-        Client::connect(self.client_address).unwrap()
+    pub fn connect(&self) -> RawConnection {
+        RawConnection::open(self.client_address).unwrap()
     }
 
     /// A request on a connection of its own.
     pub fn ask(&self, method: &str, path: &str, headers: Headers, body: Option<&[u8]>) -> Reply {
-        self.client().request(method, path, headers, body).unwrap()
+        self.connect().request(method, path, headers, body).unwrap()
     }
 
     pub fn get(&self, path: &str) -> Reply {

@@ -6,7 +6,7 @@ use std::io::Write;
 use hayloft::runtime::split_mix;
 
 use super::{both_with, etag_of, tar_of};
-use crate::daemon_harness::{Client, bytes, path};
+use crate::daemon_harness::{RawConnection, bytes, path};
 
 const NAMES: u64 = 6;
 const REQUESTS: usize = 120;
@@ -128,7 +128,7 @@ fn random_pipelines_match_the_model() {
         let mut model = Model { seed: 20_261_122, ..Model::default() };
         for pipeline in 0..4 {
             let exchanges: Vec<Exchange> = (0..REQUESTS).map(|_| model.next()).collect();
-            let mut client: Client = store.client();
+            let mut client: RawConnection = store.connect();
             let mut writer = client.stream.try_clone().unwrap();
             let stream: Vec<u8> = exchanges.iter().flat_map(|e| e.request.clone()).collect();
             let sender = std::thread::spawn(move || writer.write_all(&stream).unwrap());

@@ -93,7 +93,7 @@ fn wrong_cookie_cannot_read_replace_or_delete() {
 #[test]
 fn smallest_and_largest_names_work() {
     both(|store| {
-        let (mut client, mut names) = (store.client(), Vec::new());
+        let (mut client, mut names) = (store.connect(), Vec::new());
         let cookies = ["0".repeat(16), "f".repeat(16), COOKIE.to_owned()];
         for key in ["0", "1", "9007199254740993", "18446744073709551615"] {
             for (alt, cookie) in ["0", "1", "4294967295"].iter().zip(&cookies) {
@@ -119,7 +119,7 @@ fn sizes_around_every_boundary_read_back() {
         let sizes: Vec<usize> =
             (0..3).chain(446..451).chain(around).chain([3_333_333, 5_000_000]).collect();
         // One connection that moves between shards, and a new one for each request.
-        let mut client = store.client();
+        let mut client = store.connect();
         for (n, &size) in sizes.iter().enumerate() {
             let (path, photo) = (path(n as u64), bytes(n as u64, size));
             let stored = client.put(&path, &photo).unwrap();
@@ -148,13 +148,13 @@ fn sizes_around_every_boundary_read_back() {
 fn largest_body_is_stored_and_one_byte_more_refused() {
     both_with("", "256MiB", |store| {
         let photo = bytes(64, 64 << 20);
-        let mut client = store.client();
+        let mut client = store.connect();
         let stored = client.put(&path(1), &photo).unwrap();
         assert_eq!(stored.status, 201, "{}", stored.text());
         assert_eq!(stored.header("etag"), Some(&etag_of(&photo)[..]));
         let got = store.get(&path(1));
         assert!(got.status == 200 && got.body == photo);
-        let mut client = store.client();
+        let mut client = store.connect();
         client.send(put_head(&path(2), (64 << 20) + 1, "").as_bytes()).unwrap();
         let reply = client.reply(false).unwrap();
         assert_eq!((reply.status, reply.header("connection")), (413, Some("close")));
@@ -169,7 +169,7 @@ fn largest_body_is_configurable() {
     both_with("[limits]\nlargest_body = \"2MiB\"\n", "64MiB", |store| {
         store.create(&path(1), &bytes(1, 2 << 20));
         for target in [&path(2)[..], "/1", "/"] {
-            let mut client = store.client();
+            let mut client = store.connect();
             let method = if target.len() > 2 { "PUT" } else { "POST" };
             let len = (2 << 20) + 1;
             let head =
@@ -255,7 +255,7 @@ fn post_stores_under_a_picked_name() {
                 assert_eq!(store.get(&with_foreign_cookie(&url)).status, 404);
             }
         }
-        let mut client = store.client();
+        let mut client = store.connect();
         for n in 0..300 {
             let target = ["/1", "/"][n % 2];
             let reply = client.request("POST", target, &[], Some(b"x")).unwrap();
@@ -268,7 +268,7 @@ fn post_stores_under_a_picked_name() {
         assert!(keys.iter().any(|key| *key > 1 << 50), "the high bits are random");
         assert_eq!(store.ask("POST", "/9", &[], Some(b"x")).status, 404);
         let large = bytes(1, 2 << 20);
-        let mut client = store.client();
+        let mut client = store.connect();
         let _ = client.send(
             format!("POST /9 HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", large.len())
                 .as_bytes(),
@@ -295,7 +295,7 @@ fn stored_photos_are_unchanged_after_restart() {
     let mut before = Vec::new();
     for shards in [1, 2, 1] {
         let daemon = Daemon::start(dir.path(), &Options { shards, ..Options::default() });
-        let mut client = daemon.client();
+        let mut client = daemon.connect();
         for (n, size) in sizes.into_iter().enumerate() {
             let (name, photo) = (path(n as u64), bytes(n as u64, size));
             if before.len() < sizes.len() {

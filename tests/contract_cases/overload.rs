@@ -5,20 +5,20 @@ use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use super::{Store, both, both_with, get_head, put_head, tar_of};
-use crate::daemon_harness::{COOKIE, Client, bytes, path};
+use crate::daemon_harness::{COOKIE, RawConnection, bytes, path};
 
 const SMALL_POOL: &str = "[limits]\nbuffer_memory_per_shard = \"8MiB\"\nbody_grace_seconds = 60\n";
 
 /// Starts an upload and stalls.
-fn begun(store: &Store, n: u64, len: usize) -> Client {
-    let mut client = store.client();
+fn begun(store: &Store, n: u64, len: usize) -> RawConnection {
+    let mut client = store.connect();
     client.send(put_head(&path(n), len as u64, "").as_bytes()).unwrap();
     client.send(&bytes(n, 2000)).unwrap();
     client
 }
 
 /// Whether the upload was refused; waits 5 ms for a reply.
-fn is_refused(client: &mut Client) -> bool {
+fn is_refused(client: &mut RawConnection) -> bool {
     client.stream.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
     let reply = client.reply(false);
     client.stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -39,7 +39,7 @@ fn fill_up(store: &Store, len: usize, at_most: usize) {
     store.create(&path(900), &bytes(900, 100_000));
     store.create(&path(901), &bytes(901, 2_000_000));
     let begun = (0..at_most as u64 + 3).map(|n| (n, begun(store, n, len)));
-    let mut held: Vec<(u64, Client)> = begun.collect();
+    let mut held: Vec<(u64, RawConnection)> = begun.collect();
     let mut before = usize::MAX;
     store.daemon.wait_until("the excess uploads to be refused", || {
         // A request waits for a buffer for up to a tenth of a second.
@@ -50,7 +50,7 @@ fn fill_up(store: &Store, len: usize, at_most: usize) {
     assert!(held.len() >= 2, "{} of {len} bytes", held.len());
     assert!(store.get(&path(900)).body == bytes(900, 100_000), "a photo is read meanwhile");
     // With Expect the refusal comes before the body.
-    let mut asking = store.client();
+    let mut asking = store.connect();
     asking.send(put_head(&path(800), len as u64, "Expect: 100-continue\r\n").as_bytes()).unwrap();
     assert_eq!(asking.reply(false).unwrap().status, 503, "of {len} bytes");
     assert!(asking.at_end());
@@ -85,7 +85,7 @@ fn stalled_readers_are_admitted_while_buffers_last() {
         let large = bytes(1, 24 << 20);
         store.create(&path(1), &large);
         store.create(&path(2), &bytes(2, 100_000));
-        let mut stalled: Vec<Client> = (0..32).map(|_| store.client()).collect();
+        let mut stalled: Vec<RawConnection> = (0..32).map(|_| store.connect()).collect();
         for client in &mut stalled {
             client.send(get_head(&path(1)).as_bytes()).unwrap();
         }
@@ -113,7 +113,7 @@ fn stalled_readers_are_admitted_while_buffers_last() {
 fn full_volume_replies_507_but_serves_reads() {
     both_with("", "16MiB", |store| {
         let photo = bytes(1, 1 << 20);
-        let mut client = store.client();
+        let mut client = store.connect();
         let mut stored = 0;
         loop {
             let reply = client.put(&path(stored), &photo).unwrap();
@@ -138,7 +138,7 @@ fn full_volume_replies_507_but_serves_reads() {
             assert_eq!(reply.status, 507, "{method} {target}: {}", reply.text());
         }
         for (method, target) in [("PUT", &path(400)[..]), ("POST", "/1"), ("POST", "/")] {
-            let mut client = store.client();
+            let mut client = store.connect();
             let head = put_head(target, large.len() as u64, "Expect: 100-continue\r\n");
             client.send(head.replacen("PUT", method, 1).as_bytes()).unwrap();
             assert_eq!(client.reply(false).unwrap().status, 507, "{method} {target}");
@@ -164,7 +164,7 @@ fn slow_requests_are_ended_with_408() {
                   body_min_bytes_per_second = 1000000\n";
     both_with(config, "64MiB", |store| {
         let batch = put_head("/1/batch", 5000, "").replacen("PUT", "POST", 1);
-        let mut slow: Vec<(Client, String)> = [
+        let mut slow: Vec<(RawConnection, String)> = [
             "GET /1".to_owned(),
             put_head(&path(2), 10, "") + "12345",
             put_head(&path(2), 10, "Expect: 100-continue\r\n"),
@@ -174,7 +174,7 @@ fn slow_requests_are_ended_with_408() {
             batch + &"x".repeat(3000),
         ]
         .into_iter()
-        .map(|begun| (store.client(), begun))
+        .map(|begun| (store.connect(), begun))
         .collect();
         let began = Instant::now();
         for (client, begun) in &mut slow {
@@ -227,7 +227,7 @@ fn damage_is_an_error_not_wrong_bytes() {
         let volume = store.dir.path().join("data/1.0.vol");
         let file = std::fs::File::options().read(true).write(true).open(volume).unwrap();
         flip(&file, place_of(&file, &small) + 70_000);
-        let mut client = store.client();
+        let mut client = store.connect();
         let reply = client.get(&path(1)).unwrap();
         assert_eq!((reply.status, reply.header("connection")), (500, None), "{}", reply.text());
         assert_eq!(reply.text().lines().count(), 1);
@@ -238,7 +238,7 @@ fn damage_is_an_error_not_wrong_bytes() {
         // The third part of the multipart object: the parts before it are sent, and no byte of it.
         let third = place_of(&file, &large[2 << 20..]);
         flip(&file, third + 100_000);
-        let mut client = store.client();
+        let mut client = store.connect();
         client.send(get_head(&path(2)).as_bytes()).unwrap();
         let mut got = Vec::new();
         client.stream.read_to_end(&mut got).unwrap();

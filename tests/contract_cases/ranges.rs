@@ -3,10 +3,17 @@
 use hayloft::runtime::split_mix;
 
 use super::{both, both_with};
-use crate::daemon_harness::{Client, bytes, path};
+use crate::daemon_harness::{RawConnection, bytes, path};
 
 /// Requests a satisfiable range and checks the reply.
-fn check(client: &mut Client, path: &str, photo: &[u8], spec: &str, first: usize, last: usize) {
+fn check(
+    client: &mut RawConnection,
+    path: &str,
+    photo: &[u8],
+    spec: &str,
+    first: usize,
+    last: usize,
+) {
     let range = format!("bytes={spec}");
     let got = client.request("GET", path, &[("Range", &range)], None).unwrap();
     assert_eq!(got.status, 206, "{spec}");
@@ -23,7 +30,7 @@ fn single_range_is_served_or_unsatisfiable() {
         for (key, size) in [(1, 1_usize), (2, 200_000), (3, 1 << 20), (4, 3_000_001)] {
             let (path, photo) = (path(key), bytes(key, size));
             store.create(&path, &photo);
-            let (last, mut client) = (size - 1, store.client());
+            let (last, mut client) = (size - 1, store.connect());
             let mut check = |spec: &str, from, to| {
                 check(&mut client, &path, &photo, spec, from, to);
             };
@@ -114,7 +121,7 @@ fn random_ranges_of_the_largest_body_are_exact() {
         let mut state = 2_026;
         let mut below =
             |bound: usize| usize::try_from(split_mix(&mut state) % bound as u64).unwrap();
-        let mut client = store.client();
+        let mut client = store.connect();
         for n in 0..240 {
             // Mostly a few bytes to some hundred KiB, half of them near boundaries of parts and chunks.
             let boundary = (1 << 16) << (below(2) * 4);
@@ -133,7 +140,7 @@ fn random_ranges_of_the_largest_body_are_exact() {
                 }
             }
             if n % 40 == 0 {
-                client = store.client();
+                client = store.connect();
             }
         }
     });

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::daemon_harness::{Client, Daemon, Options, bytes, data_dir, path};
+use crate::daemon_harness::{Daemon, Options, RawConnection, bytes, data_dir, path};
 
 fn options(shards: usize, socket: &Path) -> Options {
     let args = vec!["--listen".to_owned(), format!("unix:{}", socket.display())];
@@ -33,17 +33,17 @@ fn unix_socket_serves_beside_tcp() {
         // Several connections, so that each shard accepts some.
         for (n, size) in sizes.into_iter().cycle().take(20).enumerate() {
             let (name, photo) = (path(n as u64), bytes(n as u64, size));
-            let mut client = Client::connect_unix(&socket).unwrap();
+            let mut client = RawConnection::open_unix(&socket).unwrap();
             assert_eq!(client.put(&name, &photo).unwrap().status, 201);
             for got in [client.get(&name).unwrap(), daemon.client().get(&name).unwrap()] {
                 assert!(got.status == 200 && got.body == photo, "{size}");
             }
         }
-        let mut client = Client::connect_unix(&socket).unwrap();
+        let mut client = RawConnection::open_unix(&socket).unwrap();
         client.send(b"GET / HTTP/1.1\r\n\r\n").unwrap();
         assert_eq!(client.reply(false).unwrap().status, 400);
         assert!(client.at_end());
-        let mut idle = Client::connect_unix(&socket).unwrap();
+        let mut idle = RawConnection::open_unix(&socket).unwrap();
         assert_eq!(idle.get(&path(1)).unwrap().status, 200);
         assert!(daemon.stop().success());
         assert!(idle.at_end());
@@ -56,11 +56,11 @@ fn stale_socket_is_replaced() {
     let dir = data_dir();
     let socket = dir.path().join("s");
     let daemon = Daemon::start(dir.path(), &options(1, &socket));
-    assert_eq!(Client::connect_unix(&socket).unwrap().put(&path(1), b"x").unwrap().status, 201);
+    assert_eq!(RawConnection::open_unix(&socket).unwrap().put(&path(1), b"x").unwrap().status, 201);
     daemon.kill();
     assert!(socket.exists(), "the killed daemon left its socket");
     let daemon = Daemon::start(dir.path(), &options(2, &socket));
-    assert_eq!(Client::connect_unix(&socket).unwrap().get(&path(1)).unwrap().body, b"x");
+    assert_eq!(RawConnection::open_unix(&socket).unwrap().get(&path(1)).unwrap().body, b"x");
     assert!(daemon.stop().success());
     assert!(!socket.exists());
 }
@@ -90,7 +90,7 @@ fn second_daemon_does_not_replace_the_socket_of_the_first() {
     let socket = first.path().join("s");
     let daemon = Daemon::start(first.path(), &options(1, &socket));
     assert!(refused(second.path(), &socket).contains("listens there already"));
-    assert_eq!(Client::connect_unix(&socket).unwrap().put(&path(1), b"x").unwrap().status, 201);
+    assert_eq!(RawConnection::open_unix(&socket).unwrap().put(&path(1), b"x").unwrap().status, 201);
     // A foreign socket that has replaced ours is not removed.
     std::fs::remove_file(&socket).unwrap();
     let _other = UnixListener::bind(&socket).unwrap();

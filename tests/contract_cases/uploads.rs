@@ -6,7 +6,7 @@ use md5::{Digest as _, Md5};
 use sha2::Sha256;
 
 use super::{Headers, Store, both, both_with, etag_of, get_head, put_head, tar_of};
-use crate::daemon_harness::{COOKIE, Client, Reply, bytes, path};
+use crate::daemon_harness::{COOKIE, RawConnection, Reply, bytes, path};
 
 const EXPECT: &str = "Expect: 100-continue\r\n";
 /// Above 1 MiB, and not a multiple of the chunk size.
@@ -17,8 +17,8 @@ fn head_of(method: &str, target: &str, len: usize, more: &str) -> String {
 }
 
 /// Sends only a head; returns the connection and the reply.
-fn reply_to_head(store: &Store, head: &str) -> (Client, Reply) {
-    let mut client = store.client();
+fn reply_to_head(store: &Store, head: &str) -> (RawConnection, Reply) {
+    let mut client = store.connect();
     client.send(head.as_bytes()).unwrap();
     let reply = client.reply(false).unwrap();
     (client, reply)
@@ -88,7 +88,7 @@ fn forms_are_refused_with_a_working_command() {
         ] {
             for kind in ["multipart/form-data; boundary=x", "application/x-www-form-urlencoded"] {
                 let body = (method != "DELETE").then_some(&b"--x\r\n\r\n--x--\r\n"[..]);
-                let mut client = store.client();
+                let mut client = store.connect();
                 let reply =
                     client.request(method, target, &[("Content-Type", kind)], body).unwrap();
                 assert_eq!(reply.status, 415, "{method} {target}");
@@ -164,7 +164,7 @@ fn body_with_wrong_digest_is_refused_and_not_stored() {
                 for at in [0, body.len() / 2, body.len() - 1] {
                     let mut arrived = body.clone();
                     arrived[at] ^= 1;
-                    let mut client = store.client();
+                    let mut client = store.connect();
                     let reply =
                         client.request(method, &target, &[(name, &value)], Some(&arrived)).unwrap();
                     assert_eq!(reply.status, 400, "{method} {target} {name}");
@@ -266,7 +266,7 @@ fn pipeline_continues_after_refusal_if_body_was_read() {
             ("Content-Range: bytes 0-3/4\r\n", vec![400]),
             ("Content-MD5: x\r\n", vec![400]),
         ] {
-            let mut client = store.client();
+            let mut client = store.connect();
             let first = put_head(&path(1), 4, fields) + "evil";
             let rest = put_head(&path(2), 4, "") + "good" + &get_head(&path(2));
             client.send((first + &rest).as_bytes()).unwrap();

@@ -1,21 +1,25 @@
-//! The real daemon as a child process, and a small blocking HTTP client.
+//! The real daemon as a child process, and two ways to send it requests: [`Client`], the client of the
+//! commands, and [`RawConnection`], for tests of the protocol.
 #![allow(
     clippy::allow_attributes,
     dead_code,
     reason = "each test binary uses its own part, so that `expect` would fail in some"
 )]
 
+mod client;
+mod raw_connection;
+
 use std::ffi::OsString;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+pub use client::{Client, Reply};
+pub use raw_connection::RawConnection;
 use socket2::{Domain, Socket, Type};
 
 pub const COOKIE: &str = "0123456789abcdef";
@@ -209,21 +213,26 @@ impl Daemon {
     }
 
     pub fn ready(&self) -> bool {
-        Client::connect(self.admin)
-            .and_then(|mut client| client.request("GET", "/readyz", &[], None))
-            .is_ok_and(|reply| reply.status == 200)
+        Client::new(self.admin).get("/readyz").is_ok_and(|reply| reply.status == 200)
     }
 
     pub fn log_text(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// A client of the data API, which connects when first needed.
     pub fn client(&self) -> Client {
-        Client::connect(self.data).unwrap()
+        Client::new(self.data)
     }
 
+    /// A connection to the data API.
+    pub fn connect(&self) -> RawConnection {
+        RawConnection::open(self.data).unwrap()
+    }
+
+    /// Sends a GET to the admin API.
     pub fn admin(&self, path: &str) -> Reply {
-        Client::connect(self.admin).unwrap().request("GET", path, &[], None).unwrap()
+        Client::new(self.admin).get(path).unwrap()
     }
 
     /// The sum of a metric over its series whose line contains `filter`.
@@ -311,140 +320,6 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-#[derive(Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
-}
-
-impl Reply {
-    pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value.as_str())
-    }
-
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-}
-
-/// A connection over TCP or a unix socket.
-pub struct Client<S = TcpStream> {
-    pub stream: S,
-    buffer: Vec<u8>,
-}
-
-fn closed() -> std::io::Error {
-    std::io::ErrorKind::UnexpectedEof.into()
-}
-
-impl Client {
-    pub fn connect(address: SocketAddr) -> std::io::Result<Self> {
-        Ok(Self::over(TcpStream::connect(address)?))
-    }
-
-    /// A client on a connection that was made elsewhere.
-    pub fn over(stream: TcpStream) -> Self {
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { stream, buffer: Vec::new() }
-    }
-}
-
-impl Client<UnixStream> {
-    pub fn connect_unix(path: &Path) -> std::io::Result<Self> {
-        let stream = UnixStream::connect(path)?;
-        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-        Ok(Self { stream, buffer: Vec::new() })
-    }
-}
-
-impl<S: Read + Write> Client<S> {
-    pub fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.stream.write_all(bytes)
-    }
-
-    pub fn request(
-        &mut self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: Option<&[u8]>,
-    ) -> std::io::Result<Reply> {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: test\r\n");
-        for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
-        }
-        if let Some(body) = body {
-            head += &format!("Content-Length: {}\r\n", body.len());
-        }
-        let mut bytes = (head + "\r\n").into_bytes();
-        bytes.extend_from_slice(body.unwrap_or_default());
-        self.send(&bytes)?;
-        self.reply(method == "HEAD")
-    }
-
-    pub fn get(&mut self, path: &str) -> std::io::Result<Reply> {
-        self.request("GET", path, &[], None)
-    }
-
-    pub fn put(&mut self, path: &str, body: &[u8]) -> std::io::Result<Reply> {
-        self.request("PUT", path, &[("Content-Type", "image/jpeg")], Some(body))
-    }
-
-    fn fill(&mut self) -> std::io::Result<()> {
-        let mut chunk = [0; 65_536];
-        // When the kernel tears down a thread's ring it interrupts the thread, and a read with a timeout is
-        // not restarted (signal(7)).
-        let got = loop {
-            match self.stream.read(&mut chunk) {
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                result => break result?,
-            }
-        };
-        if got == 0 {
-            return Err(closed());
-        }
-        self.buffer.extend_from_slice(&chunk[..got]);
-        Ok(())
-    }
-
-    pub fn reply(&mut self, is_head: bool) -> std::io::Result<Reply> {
-        let end = loop {
-            if let Some(at) = self.buffer.windows(4).position(|w| w == b"\r\n\r\n") {
-                break at + 4;
-            }
-            self.fill()?;
-        };
-        let head = String::from_utf8(self.buffer[..end].to_vec()).unwrap();
-        self.buffer.drain(..end);
-        let mut lines = head.trim_end().split("\r\n");
-        let status: u16 = lines.next().unwrap()[9..12].parse().unwrap();
-        let headers: Vec<(String, String)> = lines
-            .map(|line| line.split_once(": ").unwrap())
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
-        let mut reply = Reply { status, headers, body: Vec::new() };
-        let bodiless = is_head || status < 200 || status == 204 || status == 304;
-        if !bodiless {
-            let len = reply.header("content-length").unwrap().parse().unwrap();
-            while self.buffer.len() < len {
-                self.fill()?;
-            }
-            reply.body = self.buffer.drain(..len).collect();
-        }
-        Ok(reply)
-    }
-
-    /// Waits for the end of the connection; returns whether it was orderly, with nothing before it. A reset
-    /// is not.
-    pub fn at_end(&mut self) -> bool {
-        self.buffer.is_empty()
-            && matches!(self.fill(), Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof)
     }
 }
 

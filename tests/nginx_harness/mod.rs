@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::daemon_harness::{Client, Daemon, free_ports};
+use crate::daemon_harness::{Daemon, RawConnection, free_ports};
 
 const EXAMPLE: &str = include_str!("../../docs/nginx.example.conf");
 
@@ -127,7 +127,7 @@ impl Nginx {
         let mut nginx = Self { child, dir: own, address, writes };
         let deadline = Instant::now() + Duration::from_secs(10);
         // It begins to listen at one address after the other.
-        while [address, writes].iter().any(|address| Client::connect(*address).is_err()) {
+        while [address, writes].iter().any(|address| RawConnection::open(*address).is_err()) {
             let ended = nginx.child.try_wait().unwrap();
             assert!(ended.is_none(), "nginx ended: {}", nginx.errors());
             assert!(Instant::now() < deadline, "nginx does not listen: {}", nginx.errors());
@@ -137,13 +137,13 @@ impl Nginx {
     }
 
     /// Connects to the public server.
-    pub fn client(&self) -> Client {
-        Client::connect(self.address).unwrap()
+    pub fn connect(&self) -> RawConnection {
+        RawConnection::open(self.address).unwrap()
     }
 
     /// Connects to the server that accepts writes.
-    pub fn writer(&self) -> Client {
-        Client::connect(self.writes).unwrap()
+    pub fn writer(&self) -> RawConnection {
+        RawConnection::open(self.writes).unwrap()
     }
 
     /// All errors of nginx: its error log, and errors of requests.

@@ -1,4 +1,5 @@
-//! A small blocking HTTP client that sends and returns raw text.
+//! A small blocking HTTP client that sends and returns raw text: the tests look at every byte and at the end
+//! of the connection, which the client of the commands hides.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
