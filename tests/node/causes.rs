@@ -2,6 +2,10 @@
 //! bug of the node.
 
 mod compaction;
+mod disk_states;
+mod files;
+mod refusals;
+mod states;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,30 +16,22 @@ use hayloft::base::types::VolumeId;
 use hayloft::node::board::VolumeState as Shown;
 use hayloft::node::metrics::{Metrics, VolumeMetrics};
 use hayloft::runtime::sim::World;
-use hayloft::runtime::sim::history::Answer;
 
 use super::SECOND;
-use super::files::{self, VolumeFile};
+use super::files::VolumeFile;
 use super::monitor::Monitor;
 use compaction::Compactions;
+use disk_states::{NOTHING, OnDisk, READ_ONLY, WRITABLE};
 
 pub use compaction::Order;
+pub use disk_states::DiskStates;
+pub use refusals::RequestInfo;
 
 /// Longest time until the node notices that the client of an upload has disconnected (ns). The reservation is
 /// held until then.
 const ABORT_NOTICED_WITHIN_NS: u64 = 30 * SECOND;
 /// Longest delay until figures of volumes are published (ns).
 const FIGURES_DELAY_NS: u64 = 20_000_000;
-
-/// Possible reasons for a refused HEAD, whose response has no text.
-const REASONS: [(u16, &str); 6] = [
-    (503, "the volume is being recovered"),
-    (503, "the volume could not be opened"),
-    (503, "the daemon is shutting down"),
-    (503, "no buffer is free; try again"),
-    (503, "volume not available: a data directory is missing"),
-    (500, "the photo is damaged on disk"),
-];
 
 /// Longest delay until the operator receives the report of a completed change (ns).
 const REPORT_DELAY_NS: u64 = 5_000_000;
@@ -80,63 +76,6 @@ struct Change {
     is_done: bool,
 }
 
-/// Possible states on disk of a volume: no file, or the state in its superblock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OnDisk {
-    nothing: bool,
-    read_only: bool,
-    writable: bool,
-}
-
-const NOTHING: OnDisk = OnDisk { nothing: true, read_only: false, writable: false };
-const READ_ONLY: OnDisk = OnDisk { nothing: false, read_only: true, writable: false };
-const WRITABLE: OnDisk = OnDisk { nothing: false, read_only: false, writable: true };
-
-impl OnDisk {
-    fn or(self, other: Self) -> Self {
-        Self {
-            nothing: self.nothing || other.nothing,
-            read_only: self.read_only || other.read_only,
-            writable: self.writable || other.writable,
-        }
-    }
-}
-
-/// Possible states on disk of all volumes; kept across restarts.
-#[derive(Default)]
-pub struct DiskStates(RefCell<BTreeMap<VolumeId, OnDisk>>, RefCell<BTreeSet<VolumeId>>);
-
-impl DiskStates {
-    fn of(&self, volume: VolumeId) -> OnDisk {
-        self.0.borrow().get(&volume).copied().unwrap_or(WRITABLE)
-    }
-
-    fn set(&self, volume: VolumeId, on_disk: OnDisk) {
-        self.0.borrow_mut().insert(volume, on_disk);
-    }
-
-    /// Records that a volume was to be moved to another data directory.
-    pub fn note_move(&self, volume: VolumeId) {
-        self.1.borrow_mut().insert(volume);
-    }
-
-    /// Whether the current file of a volume may be in either data directory.
-    fn may_be_elsewhere(&self, volume: VolumeId) -> bool {
-        self.1.borrow().contains(&volume)
-    }
-
-    /// Asserts that a start may find, or not find, the file of a volume, and records the result.
-    pub fn found(&self, volume: VolumeId, is_there: bool) {
-        let on_disk = self.of(volume);
-        let has_cause =
-            if is_there { on_disk.read_only || on_disk.writable } else { on_disk.nothing };
-        assert!(has_cause, "no cause for volume {volume} being present: {is_there}; {on_disk:?}");
-        let OnDisk { read_only, writable, .. } = on_disk;
-        let found = OnDisk { nothing: false, read_only, writable };
-        self.set(volume, if is_there { found } else { NOTHING });
-    }
-}
-
 /// An upload in progress.
 struct Upload {
     volume: Option<VolumeId>,
@@ -153,20 +92,6 @@ impl Upload {
     fn is_held(&self, from: u64, until: u64) -> bool {
         self.from <= until && self.until.saturating_add(ABORT_NOTICED_WITHIN_NS) >= from
     }
-}
-
-/// Properties of a request that determine the possible causes of its refusal.
-#[derive(Clone, Copy, Debug)]
-pub struct RequestInfo {
-    /// `None` if the node picks the volume.
-    pub volume: Option<VolumeId>,
-    /// Whether this is a DELETE, which may use the reserve of a full volume.
-    pub is_delete: bool,
-    pub called: u64,
-    /// Upper bound of the buffers that the node needs (bytes).
-    pub memory: u64,
-    /// Whether the volume was being recovered when the request was sent.
-    pub was_recovering: bool,
 }
 
 /// Disks that are missing in one life of a node.
@@ -277,21 +202,6 @@ impl Causes {
             peaks.pop();
         }
         peaks.push((self.world.now(), bytes));
-    }
-
-    /// Whether enough buffers were in use since the request was sent that none may have been free.
-    fn is_short_of_buffers(&self, asked: &RequestInfo) -> bool {
-        let used = |peaks: &Vec<(u64, u64)>| {
-            let since = peaks.partition_point(|(at, _)| *at < asked.called).saturating_sub(1);
-            peaks.get(since).map_or(0, |(_, bytes)| *bytes)
-        };
-        let used = self.peaks.borrow().values().map(used).max().unwrap_or(0);
-        // Uploads reserve more than they use so far.
-        let now = self.world.now();
-        let uploads = self.uploads.borrow();
-        let promised = uploads.iter().filter(|upload| upload.is_held(asked.called, now));
-        let promised: u64 = promised.map(|upload| upload.memory).sum();
-        used.max(promised) + asked.memory > self.buffers / 8 * 5
     }
 
     /// Records the start of a drain, which takes at most `drain_ns`.
@@ -440,143 +350,9 @@ impl Causes {
         })
     }
 
-    fn is_fenced(&self, volume: VolumeId, now: u64) -> bool {
-        self.changed(Some(volume), 0, now, &[ChangeKind::Fence, ChangeKind::Unplug])
-            // Its name was removed, but the removal may not be durable.
-            || self.changed(Some(volume), 0, now, &[ChangeKind::Delete])
-            || self.monitor.has_refused(volume)
-    }
-
-    /// Whether a write to the volume may have failed, or what a start would find is not known.
-    fn is_poisoned(&self, volume: VolumeId) -> bool {
-        self.failed(volume, true) || self.compactions.is_undecided(volume)
-    }
-
-    /// Whether the volume may not be opened.
-    fn is_unopened(&self, volume: VolumeId) -> bool {
-        let is_elsewhere = self.missing.second && self.disk_states.may_be_elsewhere(volume);
-        is_elsewhere || self.failed(volume, false)
-    }
-
-    /// Whether the blocks of the file could not be reserved.
-    fn has_no_blocks(&self, volume: VolumeId) -> bool {
-        let is_partial = self.monitor.current(volume).is_some_and(|file| file.generation > 0);
-        is_partial
-            && (self.had_no_space() || self.failed(volume, true) || self.metrics.board.draining())
-    }
-
-    fn is_near_full(&self, volume: VolumeId, asked: &RequestInfo, now: u64) -> bool {
-        // Or it was nearly full when it was deleted.
-        let retired = self.retired.borrow();
-        let retired = retired.iter().filter(|retired| retired.board.info.id == volume).cloned();
-        let figures = self.metrics.volume(volume).into_iter().chain(retired);
-        let figures = figures.map(|of| (of.board.size_bytes.get(), of.board.used_bytes.get()));
-        let former = self.compactions.former(volume, asked);
-        let mut figures =
-            figures.chain(former.iter().map(|of| (of.size, of.used))).collect::<Vec<_>>();
-        // The figures of a generation are shown a little later than it is the current one.
-        let since = asked.called.saturating_sub(FIGURES_DELAY_NS);
-        if self.compactions.was_exchanged(volume, since, now)
-            && let Some(size) = self.compactions.smallest(volume)
-        {
-            let used = figures.iter().map(|(_, used)| *used).max();
-            figures.extend(used.map(|used| (size, used)));
-        }
-        let uploads = self.uploads.borrow();
-        let claimed = uploads.iter().filter(|upload| {
-            upload.volume.is_none_or(|of| of == volume) && upload.is_held(asked.called, now)
-        });
-        let claimed = claimed.map(|upload| upload.cost).sum::<u64>() + (8 << 10);
-        let is_near = |(size, used): &(u64, u64)| {
-            let reserve = if asked.is_delete { 0 } else { size / 16 };
-            used + claimed > size - reserve
-        };
-        figures.iter().any(is_near) || self.has_no_blocks(volume)
-    }
-
     /// Records the last figures of a deleted volume.
     pub fn retire(&self, figures: Option<Arc<VolumeMetrics>>) {
         self.retired.borrow_mut().extend(figures);
-    }
-
-    /// Whether the node did not have the volume at some time since the request was sent.
-    fn is_away(&self, volume: VolumeId, asked: &RequestInfo, now: u64) -> bool {
-        let moved = self.changed(
-            Some(volume),
-            asked.called,
-            now,
-            &[ChangeKind::Create, ChangeKind::Delete],
-        );
-        moved || !self.present.borrow().contains(&volume)
-    }
-
-    fn takes_no_writes(&self, volume: VolumeId, asked: &RequestInfo, now: u64) -> bool {
-        let changes =
-            [ChangeKind::ReadOnly, ChangeKind::Writable, ChangeKind::Create, ChangeKind::Delete];
-        let since = asked.called.saturating_sub(FIGURES_DELAY_NS);
-        let shown = self.metrics.board.volume(volume).map(|found| found.state.get());
-        shown != Some(Shown::Writable) || self.changed(Some(volume), since, now, &changes)
-    }
-
-    fn is_read_only(&self, volume: VolumeId, asked: &RequestInfo, now: u64) -> bool {
-        let changes = self.changes.borrow();
-        let of = |what: ChangeKind| {
-            changes.iter().filter(move |change| change.volume == volume && change.what == what)
-        };
-        // A failed change may have made it read-only until the next start.
-        let closed = of(ChangeKind::ReadOnly).filter(|change| change.from <= now);
-        let closed = closed.map(|change| change.from).max();
-        let closed = closed.or_else(|| self.read_only.contains(&volume).then_some(0));
-        let reopened = of(ChangeKind::Writable).chain(of(ChangeKind::Create));
-        let reopened = reopened.filter(|change| change.is_done && change.until < asked.called);
-        // If a write of the exchange of generations failed, the state on disk is not known.
-        let is_compacted = self.monitor.current(volume).is_some_and(|file| file.generation > 0)
-            || self.compactions.is_ordered(volume);
-        let is_unknown =
-            self.compactions.is_undecided(volume) || (is_compacted && self.failed(volume, true));
-        closed > reopened.map(|change| change.from).max() || is_unknown
-    }
-
-    /// Whether a refusal with this message has a cause.
-    fn explains_refusal(&self, asked: &RequestInfo, reason: &str) -> bool {
-        let (now, called) = (self.world.now(), asked.called);
-        // If the node picked the volume, it may be any.
-        let holds = |cause: &dyn Fn(VolumeId) -> bool| match asked.volume {
-            Some(volume) => cause(volume),
-            None => self.all.iter().copied().any(cause),
-        };
-        let present = || self.present().into_iter();
-        match reason {
-            "the volume is being recovered" => asked.was_recovering,
-            "the volume could not be opened" => holds(&|volume| self.is_unopened(volume)),
-            "the daemon is shutting down" => {
-                let deleted = self.changed(asked.volume, called, now, &[ChangeKind::Delete]);
-                self.metrics.board.draining() || deleted
-            }
-            "no buffer is free; try again" => self.is_short_of_buffers(asked),
-            "volume not available: a data directory is missing" => {
-                self.missing.is_something() && holds(&|volume| self.is_away(volume, asked, now))
-            }
-            "no such volume" => holds(&|volume| self.is_away(volume, asked, now)),
-            "the volume is read-only" => holds(&|volume| self.is_read_only(volume, asked, now)),
-            "the volume takes no writes until the daemon is restarted: one failed, or its file was lost" => {
-                holds(&|volume| self.is_poisoned(volume) || self.is_fenced(volume, now))
-            }
-            "the volume is full" => holds(&|volume| self.is_near_full(volume, asked, now)),
-            "every volume is full" => present().all(|volume| {
-                self.is_near_full(volume, asked, now) || self.takes_no_writes(volume, asked, now)
-            }),
-            "no volume takes writes now" => {
-                asked.was_recovering || present().all(|of| self.takes_no_writes(of, asked, now))
-            }
-            "the photo is damaged on disk" => {
-                now >= self.drain_deadline.get() || holds(&|volume| self.failed(volume, false))
-            }
-            "the write failed; whether the change took effect is not known" => {
-                holds(&|volume| self.failed(volume, true) || self.is_fenced(volume, now))
-            }
-            _ => false,
-        }
     }
 
     /// Whether volumes can be created: not while a disk is missing, which may contain a volume of that id.
@@ -587,26 +363,6 @@ impl Causes {
     /// Whether volumes can be deleted: not while a file of them may be missing, which would be back later.
     pub fn may_delete(&self) -> bool {
         !self.missing.is_something()
-    }
-
-    /// Asserts that a refused HEAD, whose response has no message, has a cause.
-    pub fn explain_head(&self, asked: &RequestInfo, status: u16) -> Answer {
-        let of = REASONS.iter().filter(|(of, _)| *of == status);
-        let has_cause = of.clone().any(|(_, reason)| self.explains_refusal(asked, reason));
-        assert!(has_cause, "no cause for {status} to HEAD: {asked:?} at {}", self.world.now());
-        Answer::Refused
-    }
-
-    /// Asserts that a refusal has a cause.
-    pub fn explain(&self, asked: &RequestInfo, status: u16, reason: &str) {
-        assert!(
-            self.explains_refusal(asked, reason),
-            "no cause for the answer {status}, {reason:?}: {asked:?} at {}, \
-             changes {:?}, faults {:?}",
-            self.world.now(),
-            self.changes.borrow(),
-            self.faults(),
-        );
     }
 
     /// Describes requests in flight and the states of volumes, for assertion messages.
@@ -626,99 +382,5 @@ impl Causes {
             self.faults(),
             self.world.now()
         )
-    }
-
-    /// Asserts that a connection closed by the node before its answer has a cause.
-    pub fn explain_silence(&self, asked: &RequestInfo) {
-        let now = self.world.now();
-        let failed = asked.volume.is_some_and(|volume| {
-            // A download ends if its photo was replaced or deleted and the generation was exchanged.
-            let was_exchanged = self.compactions.was_exchanged(volume, asked.called, now);
-            was_exchanged || self.failed(volume, false)
-        });
-        assert!(
-            failed || self.metrics.board.draining() || self.is_short_of_buffers(asked),
-            "no cause for a request without an answer: {asked:?} at {}",
-            self.world.now()
-        );
-    }
-
-    /// Asserts that the state of every volume has a cause.
-    pub fn explain_states(&self) {
-        let now = self.world.now();
-        for volume in self.present() {
-            let metrics = self.metrics.volume(volume).expect("a volume of this node");
-            let state = metrics.board.state.get();
-            let on_disk = self.disk_states.of(volume);
-            let has_cause = match state {
-                Shown::Recovering => false,
-                Shown::Writable => on_disk.writable,
-                Shown::ReadOnly => {
-                    on_disk.read_only || self.changed(Some(volume), 0, now, &[ChangeKind::ReadOnly])
-                }
-                Shown::Poisoned => self.is_poisoned(volume),
-                // The name of the file is compared with it when it is opened.
-                Shown::Lost => self.is_fenced(volume, now) || self.failed(volume, true),
-                Shown::Failed => self.is_unopened(volume),
-            };
-            assert!(
-                has_cause,
-                "no cause for volume {volume} being {state:?}: {on_disk:?}, changes {:?}, faults {:?}",
-                self.changes.borrow(),
-                self.faults()
-            );
-        }
-    }
-
-    /// Volumes whose files are open.
-    pub fn open_volumes(&self) -> Vec<VolumeId> {
-        let open = |volume: &VolumeId| {
-            self.metrics.board.volume(*volume).is_some_and(|found| found.state.get().serves())
-        };
-        self.present().into_iter().filter(open).collect()
-    }
-
-    /// Names of the files of the volumes that are open.
-    pub fn open_files(&self) -> BTreeSet<String> {
-        let current = |volume| self.monitor.current(volume).expect("an open file is monitored");
-        self.open_volumes().into_iter().map(|volume| current(volume).name()).collect()
-    }
-
-    /// Whether the deletion of the volume was interrupted by a stop.
-    fn is_being_deleted(&self, volume: VolumeId) -> bool {
-        let is_begun = |change: &Change| {
-            let is_deletion = change.volume == volume && change.what == ChangeKind::Delete;
-            is_deletion && change.until == u64::MAX
-        };
-        self.changes.borrow().iter().any(is_begun)
-    }
-
-    /// Asserts that each volume has one file and at most the checkpoint of that file, unless something
-    /// failed in this life.
-    pub fn explain_files(&self) {
-        let names = self.world.names();
-        for volume in self.present() {
-            let current = self.monitor.current(volume);
-            let is_beside =
-                |name: &&String| VolumeFile::beside(name).is_some_and(|file| file.volume == volume);
-            let others: Vec<_> = names.iter().filter(is_beside).collect();
-            let allowed = current.map(|file| {
-                let name = file.name();
-                [name.replace(".vol", ".ckpt"), name]
-            });
-            let is_allowed = |name: &&&String| allowed.iter().flatten().any(|it| it == **name);
-            let is_single = others.iter().all(|name| is_allowed(&name))
-                && files::of_volume(&names, volume).len() == 1;
-            let has_cause = self.is_unopened(volume)
-                || self.compactions.is_undecided(volume)
-                || self.is_recovering(Some(volume))
-                || self.opening_at_drain.borrow().contains(&volume)
-                || self.is_being_deleted(volume);
-            assert!(
-                is_single || has_cause,
-                "no cause for the files {others:?}; the current one is {current:?}: {}",
-                self.pending()
-            );
-        }
     }
 }
