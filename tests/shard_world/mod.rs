@@ -185,14 +185,7 @@ impl Shards {
 
     /// Begins to compact volume 1, which belongs to this shard.
     pub fn compact(&self, shard: usize) {
-        let request = CompactionRequest {
-            target: None,
-            size: None,
-            accept_losses: false,
-            tombstone_keep_ns: 0,
-            verify: true,
-            index_memory_max: u64::MAX,
-        };
+        let request = CompactionRequest::default();
         let handle = self.clients.handle();
         let requester = Requester::new(RequestOrigin::Main, handle, &self.shared);
         let order = CompactVolume { volume: VolumeId(1), request };

@@ -65,6 +65,20 @@ pub struct CompactionRequest {
     pub index_memory_max: u64,
 }
 
+impl Default for CompactionRequest {
+    /// A compaction in place, to the same size, that keeps no tombstones and accepts no losses.
+    fn default() -> Self {
+        Self {
+            target: None,
+            size: None,
+            accept_losses: false,
+            tombstone_keep_ns: 0,
+            verify: true,
+            index_memory_max: u64::MAX,
+        }
+    }
+}
+
 /// Begins to compact a volume of the shard. Its outcome comes as soon as the compaction has begun; progress
 /// and end are on the board.
 pub struct CompactVolume {

@@ -102,14 +102,7 @@ mod tests {
         let start = Start::empty(ShardId::from_index(0), 2);
         let shared = Arc::clone(&start.shared);
         let (handle, (shard, _)) = (runtime.handle().clone(), Shard::new(runtime.handle(), start));
-        let compaction = CompactionRequest {
-            target: None,
-            size: None,
-            accept_losses: false,
-            tombstone_keep_ns: 0,
-            verify: true,
-            index_memory_max: u64::MAX,
-        };
+        let compaction = CompactionRequest::default();
         let orders = [
             SetRoute { volume: VolumeId(5), owner: Some(ShardId::from_index(1)) }.into_any(),
             LimitDevice { operations: 3 }.into_any(),

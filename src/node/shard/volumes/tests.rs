@@ -256,11 +256,7 @@ fn new_generation_is_published_before_the_end_of_its_compaction() {
     with_volume(1, |handle, _, volumes| async move {
         let request = CompactionRequest {
             target: Some(TargetDir { path: "data".into(), disk: 0, store: [2; 16] }),
-            size: None,
-            accept_losses: false,
-            tombstone_keep_ns: 0,
-            verify: true,
-            index_memory_max: u64::MAX,
+            ..CompactionRequest::default()
         };
         let metrics = Arc::clone(&volumes.entries.borrow()[&VolumeId(1)].metrics);
         volumes.begin_compaction(&handle, VolumeId(1), request).await.unwrap();
@@ -391,13 +387,9 @@ fn names_after_deletion_while_compacting(
             assert!(volumes.put(VolumeId(1), put(&pool)).await.is_ok());
         }
         let request = CompactionRequest {
-            target: None,
             // Smaller ones cannot be compacted.
             size: Some(8 << 20),
-            accept_losses: false,
-            tombstone_keep_ns: 0,
-            verify: true,
-            index_memory_max: u64::MAX,
+            ..CompactionRequest::default()
         };
         if let Some(n) = fault {
             world.fail(n, Fault::Errno(5));

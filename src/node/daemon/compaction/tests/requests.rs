@@ -19,12 +19,9 @@ fn compaction_is_ordered_with_the_settings_and_its_end_taken_over() {
         assert_eq!(bench.orders(), [(1, "compact 2".to_owned())]);
         let taken = bench.compactions.take();
         let request = CompactionRequest {
-            target: None,
-            size: None,
-            accept_losses: false,
             tombstone_keep_ns: 7200 * 1_000_000_000,
-            verify: true,
             index_memory_max: taken[0].index_memory_max,
+            ..CompactionRequest::default()
         };
         assert_eq!(taken, [request]);
         let job = bench.state.compaction.shown.job(TWO).unwrap();
