@@ -3,24 +3,14 @@
 mod daemon_harness;
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use daemon_harness::{COOKIE, Daemon, Options, Reply, bytes, data_dir};
+use daemon_harness::{COOKIE, Daemon, Options, bytes, data_dir, json};
 use serde_json::Value;
 
 const OBJECTS: u64 = 40;
 const LEN: usize = 400_000;
-
-fn admin(daemon: &Daemon, method: &str, path: &str, body: &str) -> Reply {
-    let mut client = daemon_harness::Client::new(daemon.admin);
-    client.request(method, path, &[], Some(body.as_bytes())).unwrap()
-}
-
-fn json(reply: &Reply) -> Value {
-    serde_json::from_slice(&reply.body).unwrap_or_else(|error| panic!("{error}: {reply:?}"))
-}
 
 fn shown(daemon: &Daemon) -> Value {
     json(&daemon.admin("/volumes/1"))
@@ -28,18 +18,6 @@ fn shown(daemon: &Daemon) -> Value {
 
 fn phase(daemon: &Daemon) -> String {
     shown(daemon)["compaction"]["phase"].as_str().unwrap_or("none").to_owned()
-}
-
-/// Runs the command line with the address of the daemon. Returns exit code, stdout and stderr.
-fn hayloft(daemon: &Daemon, args: &[&str]) -> (i32, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_hayloft"))
-        .args(args)
-        .args(["--admin", &daemon.admin.to_string()])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
 fn url(key: u64) -> String {
@@ -116,7 +94,7 @@ fn volume_is_compacted_while_it_is_read_and_written() {
             }
         });
         for round in 1..=3 {
-            let begun = admin(daemon, "POST", "/volumes/1/compact", "");
+            let begun = daemon.admin_request("POST", "/volumes/1/compact", "");
             assert_eq!(begun.status, 202, "{begun:?}");
             daemon.wait_until("its end", || shown(daemon)["compactions"] == round);
             let last = shown(daemon)["last_compaction"].clone();
@@ -149,7 +127,7 @@ fn volume_moves_and_gets_another_size_by_the_command_line() {
     let daemon = Daemon::start(dir.path(), &options(dir.path(), ""));
     fill(&daemon);
     let done = |args: &[&str]| {
-        let (code, printed, said) = hayloft(&daemon, args);
+        let (code, printed, said) = daemon.command(args);
         assert_eq!(code, 0, "{args:?}: {said}");
         assert!(printed.starts_with("volume 1: compacted, "), "{printed}");
     };
@@ -165,7 +143,7 @@ fn volume_moves_and_gets_another_size_by_the_command_line() {
     for key in 0..12 {
         assert_eq!(client.put(&url(2000 + key), &bytes(key, 1 << 20)).unwrap().status, 201);
     }
-    let (code, printed, said) = hayloft(&daemon, &["volume", "compact", "1", "--size", "16MiB"]);
+    let (code, printed, said) = daemon.command(&["volume", "compact", "1", "--size", "16MiB"]);
     assert_eq!((code, &printed[..]), (1, ""));
     assert!(said.contains("of it live, which need a file of"), "{said}");
     done(&["volume", "move", "1", "--disk", "0", "--wait"]);
@@ -191,7 +169,7 @@ fn compaction_is_paused_resumed_cancelled_and_ended_by_a_deletion() {
     let daemon = Daemon::start(dir.path(), &options(dir.path(), slow));
     fill(&daemon);
     let printed = |args: &[&str]| {
-        let (code, printed, said) = hayloft(&daemon, args);
+        let (code, printed, said) = daemon.command(args);
         assert_eq!(code, 0, "{args:?}: {said}");
         printed
     };
@@ -205,7 +183,7 @@ fn compaction_is_paused_resumed_cancelled_and_ended_by_a_deletion() {
     daemon
         .wait_until("some of it to be copied", || phase(&daemon) == "copying" && read() > 1 << 20);
     assert_eq!(files(&first), ["1.0.vol", "1.1.vol"]);
-    let paused = admin(&daemon, "POST", "/background/pause", "");
+    let paused = daemon.admin_request("POST", "/background/pause", "");
     assert_eq!((paused.status, json(&paused)["paused"].clone()), (200, true.into()));
     // A step that had begun may end.
     std::thread::sleep(Duration::from_millis(500));
@@ -213,11 +191,11 @@ fn compaction_is_paused_resumed_cancelled_and_ended_by_a_deletion() {
     std::thread::sleep(Duration::from_millis(2500));
     assert_eq!((phase(&daemon), read()), ("copying".to_owned(), at));
     check(&daemon);
-    assert_eq!(admin(&daemon, "POST", "/background/resume", "").status, 200);
+    assert_eq!(daemon.admin_request("POST", "/background/resume", "").status, 200);
     daemon.wait_until("more to be copied", || read() > at);
-    let refused = admin(&daemon, "POST", "/volumes/1/compact", "");
+    let refused = daemon.admin_request("POST", "/volumes/1/compact", "");
     assert_eq!(refused.status, 409, "{refused:?}");
-    let cancelled = admin(&daemon, "POST", "/volumes/1/cancel-compaction", "");
+    let cancelled = daemon.admin_request("POST", "/volumes/1/cancel-compaction", "");
     assert_eq!(cancelled.status, 200, "{cancelled:?}");
     let last = json(&cancelled)["last_compaction"].clone();
     assert_eq!((&last["outcome"], &last["gained"]), (&"cancelled".into(), &0.into()), "{last}");
@@ -231,11 +209,11 @@ fn compaction_is_paused_resumed_cancelled_and_ended_by_a_deletion() {
     let said = printed(&["volume", "compact", "1", "--cancel"]);
     assert_eq!(said, "volume 1: the compaction is cancelled\n");
     assert_eq!((files(&first), files(&second)), (vec!["1.0.vol".to_owned()], vec![]));
-    assert_eq!(admin(&daemon, "POST", "/volumes/1/cancel-compaction", "").status, 409);
+    assert_eq!(daemon.admin_request("POST", "/volumes/1/cancel-compaction", "").status, 409);
     check(&daemon);
     printed(&["volume", "move", "1", "--disk", "1"]);
     daemon.wait_until("the new file", || files(&second) == ["1.1.vol"] && read() > 1 << 20);
-    assert_eq!(admin(&daemon, "DELETE", "/volumes/1", "").status, 204);
+    assert_eq!(daemon.admin_request("DELETE", "/volumes/1", "").status, 204);
     assert_eq!((files(&first), files(&second)), (vec![], vec![]));
 }
 
@@ -250,7 +228,7 @@ fn compaction_without_room_is_refused_with_figures() {
     assert!(wanted < 1 << 20, "this test needs a disk of less than 1 TiB: set HAYLOFT_TEST_DIR");
     for place in [0, 1] {
         let body = format!(r#"{{"size": "{wanted}MiB", "disk": {place}}}"#);
-        let refused = admin(&daemon, "POST", "/volumes/1/compact", &body);
+        let refused = daemon.admin_request("POST", "/volumes/1/compact", &body);
         let why = json(&refused)["error"].as_str().unwrap().to_owned();
         assert_eq!(refused.status, 507, "{why}");
         let has_figures = why.contains("the new file needs ") && why.contains(" are free");
@@ -260,7 +238,7 @@ fn compaction_without_room_is_refused_with_figures() {
     assert_eq!(files(&dir.path().join("data")), ["1.0.vol"]);
     assert!(files(&dir.path().join("second")).is_empty());
     check(&daemon);
-    assert_eq!(admin(&daemon, "POST", "/volumes/1/compact", "").status, 202);
+    assert_eq!(daemon.admin_request("POST", "/volumes/1/compact", "").status, 202);
     daemon.wait_until("its end", || shown(&daemon)["compactions"] == 1);
     check(&daemon);
 }

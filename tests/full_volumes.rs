@@ -5,14 +5,14 @@ mod daemon_harness;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use daemon_harness::{COOKIE, Client, Daemon, Options, bytes, data_dir, path};
+use daemon_harness::{COOKIE, Client, Daemon, Options, bytes, data_dir, json, path};
 
 fn daemon(dir: &Path, volume_size: &'static str) -> Daemon {
     Daemon::start(dir, &Options { shards: 2, volume_size, ..Options::default() })
 }
 
 fn volume(daemon: &Daemon) -> serde_json::Value {
-    serde_json::from_slice(&daemon.admin("/volumes/1").body).unwrap()
+    json(&daemon.admin("/volumes/1"))
 }
 
 fn strict(daemon: &Daemon) -> (u16, String) {

@@ -9,13 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use common::{Process, pool, superblock};
-use daemon_harness::{COOKIE, Client, Daemon, Options, Reply, config_check, data_dir};
+use daemon_harness::{COOKIE, Client, Daemon, Options, config_check, data_dir, json};
 use hayloft::base::types::NeedleId;
 use hayloft::runtime::op::DirId;
 use hayloft::runtime::sim::disk::Image;
 use hayloft::volume::format::superblock_offsets;
 use hayloft::volume::{self, Expected, Preallocation, Superblock, SuperblockState};
-use serde_json::Value;
 
 use SuperblockState::{Building, Live};
 
@@ -83,15 +82,6 @@ fn make_generation(
     std::fs::write(&path, process.image().bytes(&name)).unwrap();
     set_superblock(&path, &Superblock { state, ..wanted });
     path
-}
-
-fn admin(daemon: &Daemon, method: &str, path: &str, body: &str) -> Reply {
-    let mut client = Client::new(daemon.admin);
-    client.request(method, path, &[], Some(body.as_bytes())).unwrap()
-}
-
-fn json(reply: &Reply) -> Value {
-    serde_json::from_slice(&reply.body).unwrap_or_else(|error| panic!("{error}: {reply:?}"))
 }
 
 fn state(daemon: &Daemon) -> String {
@@ -234,7 +224,10 @@ fn lone_unfinished_generation_ends_the_volume() {
     });
     assert!(names(&data).is_empty(), "a checkpoint without its volume file is removed");
     assert_eq!(get(&daemon, 1).0, 404);
-    assert_eq!(admin(&daemon, "POST", "/volumes", r#"{"id": 1, "size": "16MiB"}"#).status, 201);
+    assert_eq!(
+        daemon.admin_request("POST", "/volumes", r#"{"id": 1, "size": "16MiB"}"#).status,
+        201
+    );
     assert_eq!(get(&daemon, 1).0, 404, "nothing of the deleted volume");
     assert!(daemon.log_text().contains("A deletion of the volume was interrupted"));
     assert!(daemon.stop().success());
@@ -245,7 +238,10 @@ fn undecided_volume_fails_with_the_reason_and_can_be_deleted() {
     let options = Options::default();
     let (dir, data, first) = store(&options);
     let daemon = Daemon::start(dir.path(), &options);
-    assert_eq!(admin(&daemon, "POST", "/volumes", r#"{"id": 2, "size": "16MiB"}"#).status, 201);
+    assert_eq!(
+        daemon.admin_request("POST", "/volumes", r#"{"id": 2, "size": "16MiB"}"#).status,
+        201
+    );
     assert!(daemon.stop().success());
     make_generation(&data, 1, first ^ 1, Live, &[(1, "whose?")]);
     let before = files(&data);
@@ -271,14 +267,17 @@ fn undecided_volume_fails_with_the_reason_and_can_be_deleted() {
         assert!(log.contains(words), "{words}: {log}");
     }
     assert_eq!(names(&data), ["1.0.ckpt", "1.0.vol", "1.1.vol"]);
-    let taken = admin(&daemon, "POST", "/volumes", r#"{"id": 1, "size": "16MiB"}"#);
+    let taken = daemon.admin_request("POST", "/volumes", r#"{"id": 1, "size": "16MiB"}"#);
     assert_eq!(taken.status, 409, "{taken:?}");
-    assert_eq!(admin(&daemon, "DELETE", "/volumes/1", "").status, 204);
+    assert_eq!(daemon.admin_request("DELETE", "/volumes/1", "").status, 204);
     assert_eq!(names(&data), [""; 0]);
-    assert_eq!(admin(&daemon, "POST", "/volumes", r#"{"id": 1, "size": "16MiB"}"#).status, 201);
+    assert_eq!(
+        daemon.admin_request("POST", "/volumes", r#"{"id": 1, "size": "16MiB"}"#).status,
+        201
+    );
     // A file that came since the start has a number, too.
     std::fs::write(data.join("9.4.vol"), "").unwrap();
-    let taken = admin(&daemon, "POST", "/volumes", r#"{"id": 9, "size": "16MiB"}"#);
+    let taken = daemon.admin_request("POST", "/volumes", r#"{"id": 9, "size": "16MiB"}"#);
     assert!(taken.status == 409 && taken.text().contains("9.4.vol"), "{taken:?}");
     assert!(daemon.stop().success());
 }
@@ -297,7 +296,7 @@ fn move_between_disks_is_decided_only_with_both() {
     options.args = vec!["--data".into(), second.to_str().unwrap().into()];
     let daemon = Daemon::start(dir.path(), &options);
     let body = r#"{"id": 2, "size": "16MiB", "disk": 0}"#;
-    assert_eq!(admin(&daemon, "POST", "/volumes", body).status, 201);
+    assert_eq!(daemon.admin_request("POST", "/volumes", body).status, 201);
     assert!(daemon.stop().success());
     // As a move leaves them that is cut off right after the newer generation was finished.
     let old = data.join("1.0.vol");

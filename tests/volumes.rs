@@ -3,21 +3,14 @@
 mod daemon_harness;
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use daemon_harness::{COOKIE, Client, Daemon, Options, RawConnection, Reply, bytes, data_dir};
+use daemon_harness::{
+    COOKIE, Client, Daemon, Options, RawConnection, Reply, bytes, data_dir, json,
+};
 use serde_json::Value;
 
 const TWO_SHARDS: fn() -> Options = || Options { shards: 2, ..Options::default() };
-
-fn admin(daemon: &Daemon, method: &str, path: &str, body: &str) -> Reply {
-    let mut client = Client::new(daemon.admin);
-    client.request(method, path, &[], Some(body.as_bytes())).unwrap()
-}
-
-fn json(reply: &Reply) -> Value {
-    serde_json::from_slice(&reply.body).unwrap_or_else(|error| panic!("{error}: {reply:?}"))
-}
 
 fn error(reply: &Reply) -> String {
     json(reply)["error"].as_str().unwrap_or_else(|| panic!("no error: {reply:?}")).to_owned()
@@ -43,7 +36,7 @@ fn created_volume_serves_immediately_on_every_shard() {
     let daemon = Daemon::start(dir.path(), &TWO_SHARDS());
     let mut clients = clients(&daemon);
     assert_eq!(clients[0].put(&url(2, 1), b"early").unwrap().status, 404);
-    let reply = admin(&daemon, "POST", "/volumes", r#"{"size": "32MiB"}"#);
+    let reply = daemon.admin_request("POST", "/volumes", r#"{"size": "32MiB"}"#);
     assert_eq!((reply.status, reply.header("location")), (201, Some("/volumes/2")), "{reply:?}");
     let shown = json(&reply);
     assert_eq!((&shown["state"], &shown["size"]), (&"writable".into(), &(32 << 20).into()));
@@ -52,13 +45,13 @@ fn created_volume_serves_immediately_on_every_shard() {
         assert_eq!(client.put(&url(2, n as u64), b"there").unwrap().status, 201);
         assert_eq!(client.get(&url(2, 0)).unwrap().body, b"there");
     }
-    let reply = admin(&daemon, "POST", "/volumes", r#"{"id": 9}"#);
+    let reply = daemon.admin_request("POST", "/volumes", r#"{"id": 9}"#);
     assert_eq!((reply.status, json(&reply)["shard"].clone()), (201, 0.into()));
-    let reply = admin(&daemon, "POST", "/volumes", r#"{"id": 9}"#);
+    let reply = daemon.admin_request("POST", "/volumes", r#"{"id": 9}"#);
     assert_eq!((reply.status, error(&reply).contains("exists already")), (409, true));
-    let reply = admin(&daemon, "POST", "/volumes", r#"{"size": "1MiB"}"#);
+    let reply = daemon.admin_request("POST", "/volumes", r#"{"size": "1MiB"}"#);
     assert_eq!((reply.status, error(&reply).contains("16MiB to 1TiB")), (400, true));
-    let reply = admin(&daemon, "POST", "/volumes", r#"{"disk": 1}"#);
+    let reply = daemon.admin_request("POST", "/volumes", r#"{"disk": 1}"#);
     assert_eq!((reply.status, error(&reply).contains("data directory 1")), (400, true));
     let ids: Vec<_> = json(&daemon.admin("/volumes"))
         .as_array()
@@ -76,15 +69,7 @@ fn created_volume_serves_immediately_on_every_shard() {
 
 /// Runs `hayloft volume`. Returns exit code, stdout and stderr.
 fn volume(daemon: &Daemon, args: &[&str]) -> (i32, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_hayloft"))
-        .arg("volume")
-        .args(args)
-        .args(["--admin", &daemon.admin.to_string()])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    daemon.command(&[&["volume"], args].concat())
 }
 
 #[test]
@@ -141,10 +126,10 @@ fn volume_commands_match_the_admin_api() {
 fn read_only_survives_restart_and_posts_go_to_other_volumes() {
     let dir = data_dir();
     let daemon = Daemon::start(dir.path(), &TWO_SHARDS());
-    assert_eq!(admin(&daemon, "POST", "/volumes", "").status, 201);
+    assert_eq!(daemon.admin_request("POST", "/volumes", "").status, 201);
     let mut client = daemon.client();
     assert_eq!(client.put(&url(1, 1), b"before").unwrap().status, 201);
-    let reply = admin(&daemon, "POST", "/volumes/1/read-only", "");
+    let reply = daemon.admin_request("POST", "/volumes/1/read-only", "");
     assert_eq!((reply.status, json(&reply)["state"].clone()), (200, "read_only".into()));
     assert_eq!(json(&reply)["write_state"], "read_only");
     let assert_read_only = |daemon: &Daemon| {
@@ -165,18 +150,18 @@ fn read_only_survives_restart_and_posts_go_to_other_volumes() {
     daemon.kill();
     let daemon = Daemon::start(dir.path(), &TWO_SHARDS());
     assert_read_only(&daemon);
-    let reply = admin(&daemon, "POST", "/volumes/1/writable", "");
+    let reply = daemon.admin_request("POST", "/volumes/1/writable", "");
     assert_eq!((reply.status, json(&reply)["state"].clone()), (200, "writable".into()));
     assert_eq!(json(&reply)["write_state"], "writable");
     assert_eq!(daemon.client().put(&url(1, 2), b"x").unwrap().status, 201);
-    assert_eq!(admin(&daemon, "POST", "/volumes/7/writable", "").status, 404);
+    assert_eq!(daemon.admin_request("POST", "/volumes/7/writable", "").status, 404);
 }
 
 #[test]
 fn deleted_volume_is_gone_and_open_readers_finish() {
     let dir = data_dir();
     let daemon = Daemon::start(dir.path(), &TWO_SHARDS());
-    assert_eq!(admin(&daemon, "POST", "/volumes", "").status, 201);
+    assert_eq!(daemon.admin_request("POST", "/volumes", "").status, 201);
     let body = bytes(5, 24 << 20);
     let mut client = daemon.client();
     assert_eq!(client.put(&url(2, 1), &body).unwrap().status, 201);
@@ -190,7 +175,7 @@ fn deleted_volume_is_gone_and_open_readers_finish() {
         daemon.metric("hayloft_payload_out_bytes_total", "") > 0.0
             || daemon.metric("hayloft_device_reads_total", "") > 2.0
     });
-    assert_eq!(admin(&daemon, "DELETE", "/volumes/2", "").status, 204);
+    assert_eq!(daemon.admin_request("DELETE", "/volumes/2", "").status, 204);
     for client in &mut clients(&daemon) {
         assert_eq!(client.get(&url(2, 1)).unwrap().status, 404);
         assert_eq!(client.put(&url(2, 3), b"x").unwrap().status, 404);
@@ -199,10 +184,10 @@ fn deleted_volume_is_gone_and_open_readers_finish() {
     assert!(!dir.path().join("data/2.0.vol").exists());
     assert_eq!(reader.reply(false).unwrap().body, body, "open readers may finish");
     assert_eq!(daemon.admin("/volumes/2").status, 404);
-    assert_eq!(admin(&daemon, "DELETE", "/volumes/2", "").status, 404);
+    assert_eq!(daemon.admin_request("DELETE", "/volumes/2", "").status, 404);
     assert!(daemon.metric("hayloft_commits_total", "") >= counted, "counters never decrease");
     // The id can be reused, and the new volume contains nothing of the old one.
-    assert_eq!(admin(&daemon, "POST", "/volumes", r#"{"id": 2}"#).status, 201);
+    assert_eq!(daemon.admin_request("POST", "/volumes", r#"{"id": 2}"#).status, 201);
     assert_eq!(daemon.client().get(&url(2, 1)).unwrap().status, 404);
     assert!(daemon.stop().success());
     let daemon = Daemon::start(dir.path(), &TWO_SHARDS());
@@ -245,7 +230,7 @@ fn state_changes_under_load_lose_no_acknowledged_write() {
                     let mut changed = 0;
                     for round in 0..20 {
                         let path = format!("/volumes/1/{}", change[(round + n) % 2]);
-                        match admin(daemon, "POST", &path, "").status {
+                        match daemon.admin_request("POST", &path, "").status {
                             200 => changed += 1,
                             409 => {}
                             other => panic!("{other}"),
@@ -257,7 +242,7 @@ fn state_changes_under_load_lose_no_acknowledged_write() {
             .collect();
         let changed: usize = changers.into_iter().map(|changer| changer.join().unwrap()).sum();
         assert!(changed > 0);
-        assert_eq!(admin(&daemon, "POST", "/volumes/1/read-only", "").status, 200);
+        assert_eq!(daemon.admin_request("POST", "/volumes/1/read-only", "").status, 200);
         done.store(true, std::sync::atomic::Ordering::Relaxed);
         writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect()
     });
@@ -283,13 +268,13 @@ fn volume_that_does_not_fit_gets_507_and_leaves_no_file() {
     let wanted = (size >> 20) + 1;
     assert!(wanted < 1 << 20, "this test needs a disk of less than 1 TiB: set HAYLOFT_TEST_DIR");
     let body = format!(r#"{{"size": "{wanted}MiB"}}"#);
-    let reply = admin(&daemon, "POST", "/volumes", &body);
+    let reply = daemon.admin_request("POST", "/volumes", &body);
     assert_eq!(reply.status, 507, "{reply:?}");
     assert!(error(&reply).contains("does not fit"), "{}", error(&reply));
     assert_eq!(daemon.admin("/volumes/2").status, 404);
     let names = names(&dir.path().join("data"));
     assert_eq!(names, ["1.0.vol", "LOCK", "hayloft.toml"]);
-    assert_eq!(admin(&daemon, "POST", "/volumes", r#"{"size": "16MiB"}"#).status, 201);
+    assert_eq!(daemon.admin_request("POST", "/volumes", r#"{"size": "16MiB"}"#).status, 201);
 }
 
 fn names(dir: &Path) -> Vec<String> {
@@ -307,13 +292,15 @@ fn vanished_data_directory_affects_only_its_volumes() {
     let options =
         Options { args: vec!["--data".into(), second.to_str().unwrap().into()], ..TWO_SHARDS() };
     let daemon = Daemon::start(dir.path(), &options);
-    let reply = admin(&daemon, "POST", "/volumes", r#"{"id": 2, "disk": 1, "size": "32MiB"}"#);
+    let reply =
+        daemon.admin_request("POST", "/volumes", r#"{"id": 2, "disk": 1, "size": "32MiB"}"#);
     assert_eq!(reply.status, 201, "{reply:?}");
     let mut client = daemon.client();
     for volume in [1, 2] {
         assert_eq!(client.put(&url(volume, 1), b"before").unwrap().status, 201);
     }
-    let reply = admin(&daemon, "POST", "/volumes", r#"{"id": 3, "disk": 1, "size": "16MiB"}"#);
+    let reply =
+        daemon.admin_request("POST", "/volumes", r#"{"id": 3, "disk": 1, "size": "16MiB"}"#);
     assert_eq!(reply.status, 201, "{reply:?}");
     let away = dir.path().join("away");
     std::fs::rename(&second, &away).unwrap();
@@ -332,7 +319,7 @@ fn vanished_data_directory_affects_only_its_volumes() {
     assert_eq!(daemon.admin("/readyz").status, 200);
     assert_eq!(daemon.admin("/readyz?strict").status, 503);
     assert_eq!(json(&daemon.admin("/status"))["disks"][1]["state"], "failed");
-    let reply = admin(&daemon, "DELETE", "/volumes/2", "");
+    let reply = daemon.admin_request("DELETE", "/volumes/2", "");
     assert_eq!((reply.status, error(&reply).contains("bring it back")), (409, true));
     assert!(away.join("2.0.vol").exists());
     assert!(daemon.log_text().contains("no longer the data directory it was"));
@@ -343,7 +330,7 @@ fn vanished_data_directory_affects_only_its_volumes() {
     let mut client = daemon.client();
     assert_eq!(client.get(&url(1, 2)).unwrap().status, 200);
     assert_eq!(client.get(&url(2, 1)).unwrap().status, 503);
-    let reply = admin(&daemon, "POST", "/volumes", "");
+    let reply = daemon.admin_request("POST", "/volumes", "");
     assert_eq!((reply.status, error(&reply).contains("is not in use")), (409, true));
     drop(client);
     assert!(daemon.stop().success());
@@ -368,7 +355,7 @@ fn disk_is_used_only_after_init() {
     assert!(daemon.log_text().contains("hayloft init"), "the log has the advice");
     assert!(daemon.stop().success());
     let init = || {
-        let mut hayloft = std::process::Command::new(env!("CARGO_BIN_EXE_hayloft"));
+        let mut hayloft = Command::new(env!("CARGO_BIN_EXE_hayloft"));
         let output = hayloft.arg("init").arg(&second).output().unwrap();
         (output.status.code(), String::from_utf8(output.stdout).unwrap())
     };
@@ -376,7 +363,7 @@ fn disk_is_used_only_after_init() {
     let daemon = Daemon::start(dir.path(), &options);
     assert_eq!(json(&daemon.admin("/status"))["disks"][1]["state"], "ok");
     assert_eq!(names(&second), ["LOCK", "hayloft.toml"], "no volume is created without a request");
-    let reply = admin(&daemon, "POST", "/volumes", r#"{"disk": 1, "size": "32MiB"}"#);
+    let reply = daemon.admin_request("POST", "/volumes", r#"{"disk": 1, "size": "32MiB"}"#);
     assert_eq!((reply.status, reply.header("location")), (201, Some("/volumes/2")), "{reply:?}");
     assert_eq!((init().0, init().1), (Some(2), String::new()), "the daemon holds the lock");
 }
@@ -409,7 +396,7 @@ fn volume_created_at_run_time_is_monitored() {
     let daemon = Daemon::start(dir.path(), &TWO_SHARDS());
     for id in [2, 3] {
         let body = format!(r#"{{"id": {id}, "size": "16MiB"}}"#);
-        assert_eq!(admin(&daemon, "POST", "/volumes", &body).status, 201);
+        assert_eq!(daemon.admin_request("POST", "/volumes", &body).status, 201);
         assert_eq!(daemon.client().put(&url(id, 1), b"before").unwrap().status, 201);
     }
     // One check covers all volumes: when the first is detected, the second was checked, too.
@@ -423,9 +410,9 @@ fn volume_created_at_run_time_is_monitored() {
     assert_eq!(daemon.client().get(&url(2, 1)).unwrap().body, b"before");
     assert_eq!(daemon.client().put(&url(3, 2), b"x").unwrap().status, 201);
     // A deleted volume is not reported as lost.
-    assert_eq!(admin(&daemon, "DELETE", "/volumes/3", "").status, 204);
+    assert_eq!(daemon.admin_request("DELETE", "/volumes/3", "").status, 204);
     let body = r#"{"id": 4, "size": "16MiB"}"#;
-    assert_eq!(admin(&daemon, "POST", "/volumes", body).status, 201);
+    assert_eq!(daemon.admin_request("POST", "/volumes", body).status, 201);
     std::fs::remove_file(dir.path().join("data/4.0.vol")).unwrap();
     daemon.wait_until("volume 4 to be lost", || state(&daemon, 4) == "lost");
     assert!(!daemon.log_text().contains("3.0.vol was removed"), "{}", daemon.log_text());
@@ -464,14 +451,14 @@ fn changes_of_one_volume_are_mutually_exclusive() {
     let mut creating = begin_to_create(&daemon, 5, "1GiB");
     daemon.wait_until("the creation to begin", || is_being_created(&daemon, 5));
     for (method, path, body) in changes {
-        let reply = admin(&daemon, method, path, body);
+        let reply = daemon.admin_request(method, path, body);
         assert!(is_being_created(&daemon, 5), "1 GiB is written too quickly for this test");
         assert_eq!(reply.status, 409, "{method} {path}: {}", reply.text());
         assert!(error(&reply).contains("is being changed already"), "{}", error(&reply));
     }
     // A creation without an id picks another one.
     let body = r#"{"size": "16MiB"}"#;
-    let other = admin(&daemon, "POST", "/volumes", body);
+    let other = daemon.admin_request("POST", "/volumes", body);
     assert_eq!((other.status, json(&other)["id"].clone()), (201, 6.into()), "{other:?}");
     assert!(matches!(creating.reply(false).unwrap().status, 201 | 202));
     daemon.wait_until("volume 5 to serve", || state(&daemon, 5) == "writable");
@@ -480,7 +467,7 @@ fn changes_of_one_volume_are_mutually_exclusive() {
         ("POST", "/volumes/5/writable", 200),
         ("DELETE", "/volumes/5", 204),
     ] {
-        assert_eq!(admin(&daemon, method, path, "").status, status, "{method} {path}");
+        assert_eq!(daemon.admin_request(method, path, "").status, status, "{method} {path}");
     }
     assert!(daemon.stop().success());
 }
@@ -495,8 +482,8 @@ fn concurrent_volume_changes_are_bounded() {
     daemon.wait_until("all creations to begin", || {
         (0..most).all(|n| is_being_created(&daemon, 10 + n))
     });
-    let refused = admin(&daemon, "POST", "/volumes", r#"{"id": 9, "size": "16MiB"}"#);
-    let change = admin(&daemon, "POST", "/volumes/1/read-only", "");
+    let refused = daemon.admin_request("POST", "/volumes", r#"{"id": 9, "size": "16MiB"}"#);
+    let change = daemon.admin_request("POST", "/volumes/1/read-only", "");
     assert!((0..most).all(|n| is_being_created(&daemon, 10 + n)), "too quick for this test");
     for reply in [refused, change] {
         assert_eq!(reply.status, 503, "{reply:?}");
@@ -507,7 +494,7 @@ fn concurrent_volume_changes_are_bounded() {
         assert!(matches!(client.reply(false).unwrap().status, 201 | 202));
     }
     daemon.wait_until("them to serve", || (0..most).all(|n| state(&daemon, 10 + n) == "writable"));
-    assert_eq!(admin(&daemon, "POST", "/volumes/1/read-only", "").status, 200);
+    assert_eq!(daemon.admin_request("POST", "/volumes/1/read-only", "").status, 200);
     assert!(daemon.stop().success());
 }
 
@@ -527,7 +514,7 @@ fn failed_delete_keeps_the_volume_served_and_monitored() {
     assert_eq!(daemon.client().put(&url(1, 1), b"before").unwrap().status, 201);
     let data = dir.path().join("data");
     set(&data, 0o555);
-    let reply = admin(&daemon, "DELETE", "/volumes/1", "");
+    let reply = daemon.admin_request("DELETE", "/volumes/1", "");
     assert_eq!(reply.status, 500, "{reply:?}");
     assert!(error(&reply).contains("Volume 1 was not deleted"), "{}", error(&reply));
     assert_eq!(state(&daemon, 1), "writable");
@@ -542,7 +529,7 @@ fn failed_delete_keeps_the_volume_served_and_monitored() {
     assert!(daemon.stop().success());
     let daemon = Daemon::start(dir.path(), &options);
     assert_eq!(daemon.client().get(&url(1, 2)).unwrap().body, b"after");
-    assert_eq!(admin(&daemon, "DELETE", "/volumes/1", "").status, 204);
+    assert_eq!(daemon.admin_request("DELETE", "/volumes/1", "").status, 204);
     assert!(!data.join("1.0.vol").exists());
     assert!(daemon.stop().success());
 }

@@ -235,6 +235,24 @@ impl Daemon {
         Client::new(self.admin).get(path).unwrap()
     }
 
+    /// Sends a request to the admin API.
+    pub fn admin_request(&self, method: &str, path: &str, body: &str) -> Reply {
+        let body = (!body.is_empty()).then_some(body.as_bytes());
+        Client::new(self.admin).request(method, path, &[], body).unwrap()
+    }
+
+    /// Runs a command with the address of the admin API. Returns exit code, standard output and error.
+    pub fn command(&self, args: &[&str]) -> (i32, String, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_hayloft"))
+            .args(args)
+            .args(["--admin", &self.admin.to_string()])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    }
+
     /// The sum of a metric over its series whose line contains `filter`.
     pub fn metric(&self, name: &str, filter: &str) -> f64 {
         let [sum] = self.metrics([(name, filter)]);
@@ -321,6 +339,11 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The JSON in an answer.
+pub fn json(reply: &Reply) -> serde_json::Value {
+    serde_json::from_slice(&reply.body).unwrap_or_else(|error| panic!("{error}: {reply:?}"))
 }
 
 pub fn path(key: u64) -> String {
