@@ -5,9 +5,8 @@
 //! interval of the median is Efron's percentile bootstrap (Efron and Tibshirani 1993, chapter 13) with a
 //! fixed seed: the same blocks give the same interval.
 
+use hayloft::runtime::split_mix;
 use serde::{Deserialize, Serialize};
-
-use crate::random::split_mix;
 
 /// Number of bootstrap samples: the interval is stable to the printed precision.
 const DRAWS: usize = 10_000;

@@ -1,6 +1,6 @@
 //! The part `amounts`: bytes that a compaction reads and writes.
 
-use hayloft_bench_stats::split_mix;
+use hayloft::runtime::split_mix;
 use serde_json::json;
 
 use super::admin::Admin;

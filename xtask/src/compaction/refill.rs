@@ -5,7 +5,7 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use hayloft_bench_stats::split_mix;
+use hayloft::runtime::split_mix;
 use serde_json::json;
 
 use super::admin::Admin;
