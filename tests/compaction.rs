@@ -8,7 +8,8 @@ use std::rc::Rc;
 
 use common::{COOKIE, Process, bytes, draft, pool, read_large, upload};
 use compaction_support::{
-    Model, NEW, OLD, SIZE, compact, expected_of, filled, id, names, order, reopened, started,
+    Model, NEW, OLD, SIZE, compact, compact_as, expected_of, filled, id, names, order, reopened,
+    started,
 };
 use hayloft::runtime::buffer::Pool;
 use hayloft::runtime::sim::disk::Image;
@@ -226,8 +227,7 @@ fn power_cut_at_any_event_loses_nothing_and_restores_nothing() {
                 }
             });
         }
-        let (running, small) = (Rc::clone(&slot), CompactionOrder { size: 8 << 20, ..order() });
-        process.run(async move { running.compact(&small, &|_| true).await.unwrap() });
+        compact_as(&mut process, &slot, CompactionOrder { size: 8 << 20, ..order() }).unwrap();
         let last = acknowledged.borrow().clone();
         let every = 1 + cuts.borrow().len() / 150;
         for (n, (wreck, told)) in cuts.take().into_iter().enumerate() {
@@ -342,16 +342,13 @@ fn a_volume_gets_another_size_if_what_lives_fits() {
     let (mut process, slot) = started();
     let model = filled(&mut process, &slot);
     for (round, size) in [(1, 128 << 20), (2, 32 << 20)] {
-        let resized = Rc::clone(&slot);
-        let order = CompactionOrder { size, ..order() };
-        process.run(async move { resized.compact(&order, &|_| true).await.unwrap() });
+        compact_as(&mut process, &slot, CompactionOrder { size, ..order() }).unwrap();
         assert_eq!(slot.volume().figures().size, size);
         model.check(&mut process, &slot);
         let (mut again, reopened) = reopened(&process.image(), round);
         model.check(&mut again, &reopened);
     }
-    let (resized, order) = (Rc::clone(&slot), CompactionOrder { size: 4 << 20, ..order() });
-    let refused = process.run(async move { resized.compact(&order, &|_| true).await });
+    let refused = compact_as(&mut process, &slot, CompactionOrder { size: 4 << 20, ..order() });
     assert!(matches!(refused, Err(NotCompacted::TooSmall { .. })), "{refused:?}");
     model.check(&mut process, &slot);
 }
@@ -382,9 +379,9 @@ fn a_full_volume_opens_again_with_a_twentieth_free() {
 fn a_volume_belongs_to_the_store_of_its_new_directory() {
     let (mut process, slot) = started();
     let model = filled(&mut process, &slot);
-    let (moved, store) = (Rc::clone(&slot), [0xb; 16]);
+    let store = [0xb; 16];
     let order = CompactionOrder { store: Some(store), ..order() };
-    process.run(async move { moved.compact(&order, &|_| true).await.unwrap() });
+    compact_as(&mut process, &slot, order).unwrap();
     compact(&mut process, &slot).unwrap();
     let mut again = Process::start(2, &process.image(), &pool(32 << 20));
     let reopened = again.open_as(Expected { store, ..expected_of(2) }).unwrap();
@@ -401,9 +398,8 @@ fn young_tombstones_are_kept_and_old_ones_are_not() {
     process.put(&slot, id(3), b"back again").unwrap();
     let hour = 3_600_000_000_000;
     for (keep_ns, kept) in [(hour, 20), (hour, 20), (0, 0)] {
-        let (compacted, order) =
-            (Rc::clone(&slot), CompactionOrder { tombstone_keep_ns: keep_ns, ..order() });
-        let done = process.run(async move { compacted.compact(&order, &|_| true).await.unwrap() });
+        let order = CompactionOrder { tombstone_keep_ns: keep_ns, ..order() };
+        let done = compact_as(&mut process, &slot, order).unwrap();
         assert_eq!(done.carried.tombstones, kept);
         assert_eq!(process.get(&slot, id(3)).unwrap(), b"back again");
         let generation = slot.volume().generation();

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use common::{COOKIE, Process, bytes, draft, pool, superblock};
 use compaction_support::{
-    NEW, OLD, compact, expected_of, filled, id, names, order, reopened, started,
+    NEW, OLD, compact, compact_as, expected_of, filled, id, names, order, reopened, started,
 };
 use hayloft::base::types::VolumeId;
 use hayloft::runtime::background::Pace;
@@ -24,11 +24,36 @@ use hayloft::volume::{
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
 const SECTOR: usize = 512;
+/// Size of a small volume (bytes).
+const SMALL: u64 = 8 << 20;
+/// Objects of a nearly full small volume, and their length (bytes).
+const OBJECTS: u64 = 60;
+const LEN: usize = 100_000;
 
 /// The generation that a start serves.
 fn surviving(image: &Image) -> u64 {
     let mut process = Process::start(3, image, &pool(32 << 20));
     u64::from(process.open_as(expected_of(1)).is_ok())
+}
+
+fn accepting_losses() -> CompactionOrder {
+    CompactionOrder { accept_losses: true, ..order() }
+}
+
+/// A small volume that was nearly full, of which the first `live` objects are left, on a disk with room for
+/// more.
+fn mostly_deleted(live: u64) -> (Process, Rc<Slot>) {
+    let mut process = Process::start(1, &Image::default(), &pool(32 << 20));
+    process.world.set_capacity(1 << 20);
+    process.create(SMALL);
+    let slot = process.open_as(expected_of(0)).unwrap();
+    for key in 0..OBJECTS {
+        process.put(&slot, id(key), &bytes(key, LEN)).unwrap();
+    }
+    for key in live..OBJECTS {
+        process.delete(&slot, id(key)).unwrap();
+    }
+    (process, slot)
 }
 
 #[test]
@@ -191,9 +216,7 @@ fn sector_that_cannot_be_read_ends_the_compaction_unless_losses_are_accepted() {
     let refused = compact(&mut process, &slot);
     assert!(matches!(refused, Err(NotCompacted::Unreadable { .. })), "{refused:?}");
     assert_eq!(names(&process), [OLD]);
-    let (accepting, accepted) =
-        (Rc::clone(&slot), CompactionOrder { accept_losses: true, ..order() });
-    let done = process.run(async move { accepting.compact(&accepted, &|_| true).await.unwrap() });
+    let done = compact_as(&mut process, &slot, accepting_losses()).unwrap();
     assert_eq!(done.carried.damaged, 1);
     for (other, data) in &model.objects {
         let got = process.get(&slot, id(*other));
@@ -217,13 +240,13 @@ fn old_file_is_removed_after_a_crash_although_losses_were_carried_over() {
     process.world.spoil(OLD, usize::try_from(lost).unwrap() / SECTOR);
     let crash = Rc::new(RefCell::new(None));
     let (world, at_crash) = (process.world.clone(), Rc::clone(&crash));
-    let (accepting, accepted) =
-        (Rc::clone(&slot), CompactionOrder { accept_losses: true, ..order() });
+    let accepting = Rc::clone(&slot);
     let on_swap = move |_: &Volume| {
         at_crash.replace(Some(world.look(|snapshot| snapshot.image())));
         true
     };
-    let done = process.run(async move { accepting.compact(&accepted, &on_swap).await.unwrap() });
+    let done =
+        process.run(async move { accepting.compact(&accepting_losses(), &on_swap).await.unwrap() });
     assert_eq!(done.carried.lost, 1);
     assert_eq!(names(&process), ["1.1.ckpt", NEW]);
 
@@ -273,9 +296,8 @@ fn new_file_that_reads_back_different_is_discarded() {
         world.rot(NEW, place, 3);
     });
     // Slow, so that there is time between the write and the reading back.
-    let (compacted, slow) =
-        (Rc::clone(&slot), CompactionOrder { pace: Pace::at_most(8 << 20), ..order() });
-    let result = process.run(async move { compacted.compact(&slow, &|_| true).await });
+    let slow = CompactionOrder { pace: Pace::at_most(8 << 20), ..order() };
+    let result = compact_as(&mut process, &slot, slow);
     assert!(matches!(result, Err(NotCompacted::ReadBack(_))), "{result:?}");
     assert_eq!(names(&process), [OLD]);
     model.check(&mut process, &slot);
@@ -297,9 +319,8 @@ fn volumes_that_may_not_be_compacted_are_refused() {
 
     let (mut process, slot) = started();
     process.put(&slot, id(1), b"x").unwrap();
-    let (compacted, order) =
-        (Rc::clone(&slot), CompactionOrder { index_memory_max: 10, ..order() });
-    let refused = process.run(async move { compacted.compact(&order, &|_| true).await });
+    let little_memory = CompactionOrder { index_memory_max: 10, ..order() };
+    let refused = compact_as(&mut process, &slot, little_memory);
     assert!(matches!(refused, Err(NotCompacted::IndexMemory { .. })), "{refused:?}");
     assert_eq!(names(&process), [OLD]);
 }
@@ -318,7 +339,6 @@ fn a_file_that_cannot_be_monitored_is_fenced() {
 /// Regression, found by the simulation: each of two compactions held one buffer and waited for a second one.
 #[test]
 fn compactions_that_share_few_buffers_take_turns() {
-    const SMALL: u64 = 8 << 20;
     // Half of it is for background work: the two buffers of one compaction.
     let pool = pool(7 << 20);
     let mut process = Process::start(1, &Image::default(), &pool);
@@ -389,27 +409,15 @@ fn writes_that_hang_put_the_exchange_off() {
 /// ends the compaction and nothing else.
 #[test]
 fn compaction_needs_space_for_what_lives_only() {
-    const SMALL: u64 = 8 << 20;
     let blocks = |bytes: u64| usize::try_from(bytes / 4096).unwrap();
     for spare in [3 << 20, 600 << 10] {
-        let mut process = Process::start(1, &Image::default(), &pool(32 << 20));
-        process.world.set_capacity(1 << 20);
-        process.create(SMALL);
-        let slot = process.open_as(expected_of(0)).unwrap();
-        for key in 0..60 {
-            process.put(&slot, id(key), &bytes(key, 100_000)).unwrap();
-        }
-        for key in 10..60 {
-            process.delete(&slot, id(key)).unwrap();
-        }
+        let (mut process, slot) = mostly_deleted(10);
         let free = process.world.free_blocks();
         process.world.occupy(free - blocks(spare));
         let whole = CompactionOrder { size: SMALL, ..order() };
         let steps = CompactionOrder { preallocation: Preallocation::InSteps, ..whole.clone() };
         for (order, fits) in [(whole, false), (steps, spare > 1 << 20)] {
-            let compacted = Rc::clone(&slot);
-            let done = process.run(async move { compacted.compact(&order, &|_| true).await });
-            match done {
+            match compact_as(&mut process, &slot, order) {
                 Ok(_) => assert!(fits),
                 Err(NotCompacted::Io(_, error)) => {
                     assert!(!fits && error == IoError::Errno(ENOSPC), "{error}");
@@ -419,8 +427,8 @@ fn compaction_needs_space_for_what_lives_only() {
                 Err(other) => panic!("{other}"),
             }
         }
-        for key in 0..60 {
-            let expected = if key < 10 { Ok(bytes(key, 100_000)) } else { Err(GetError::NotFound) };
+        for key in 0..OBJECTS {
+            let expected = if key < 10 { Ok(bytes(key, LEN)) } else { Err(GetError::NotFound) };
             assert!(process.get(&slot, id(key)) == expected, "object {key}");
         }
         process.put(&slot, id(70), &bytes(70, 50_000)).unwrap();
@@ -430,29 +438,18 @@ fn compaction_needs_space_for_what_lives_only() {
 /// What lives fits on the disk, and the last whole step of the new file does not: a shorter one is taken.
 #[test]
 fn compaction_takes_shorter_steps_where_whole_ones_do_not_fit() {
-    const SMALL: u64 = 8 << 20;
-    let mut process = Process::start(1, &Image::default(), &pool(32 << 20));
-    process.world.set_capacity(1 << 20);
-    process.create(SMALL);
-    let slot = process.open_as(expected_of(0)).unwrap();
-    for key in 0..60 {
-        process.put(&slot, id(key), &bytes(key, 100_000)).unwrap();
-    }
-    for key in 21..60 {
-        process.delete(&slot, id(key)).unwrap();
-    }
+    let (mut process, slot) = mostly_deleted(21);
     // Live are 2.1 MB, and the log needs 1 MiB for tombstones: three steps of 1 MiB are too little.
     process.world.occupy(process.world.free_blocks() - (3 << 20) / 4096 - 100);
-    let compacted = Rc::clone(&slot);
     let steps = CompactionOrder { size: SMALL, preallocation: Preallocation::InSteps, ..order() };
-    let done = process.run(async move { compacted.compact(&steps, &|_| true).await });
+    let done = compact_as(&mut process, &slot, steps);
     assert!(done.is_ok(), "{done:?}");
     assert!(process.world.count(NO_SPACE) > 0, "every step fitted");
     // The space of the old file is used at once.
-    for key in 60..63 {
+    for key in OBJECTS..OBJECTS + 3 {
         process.put(&slot, id(key), &bytes(key, 1 << 20)).unwrap();
     }
     for key in 0..21 {
-        assert!(process.get(&slot, id(key)) == Ok(bytes(key, 100_000)), "object {key}");
+        assert!(process.get(&slot, id(key)) == Ok(bytes(key, LEN)), "object {key}");
     }
 }

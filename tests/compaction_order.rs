@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use common::{COOKIE, Process, bytes, draft, pool};
-use compaction_support::{Model, NEW, OLD, compact, expected_of, id, names, order, started};
+use compaction_support::{
+    Model, NEW, OLD, compact, compact_as, expected_of, id, names, order, started,
+};
 use generation_states::{Found, Started, start_with};
 use hayloft::runtime::buffer::Pool;
 use hayloft::runtime::op::{DirId, Op};
@@ -199,8 +201,7 @@ fn nothing_counts_before_what_it_depends_on_is_durable() {
     let (mut process, slot, objects) = small_as(&pool, without_checkpoints);
     let version_before = hint_of(&process.image(), OLD).map_or(0, |hint| hint.version);
     // Only the hint of the next generation has the version of the last deletion.
-    let (compacted, order) = (Rc::clone(&slot), small_order());
-    process.run(async move { compacted.compact(&order, &|_| true).await.unwrap() });
+    compact_as(&mut process, &slot, small_order()).unwrap();
     let highest = hint_of(&process.image(), NEW).unwrap().version;
     assert!(highest > version_before);
     let cuts = cuts(&mut process, &slot, &objects, small_order());
@@ -275,8 +276,7 @@ fn failed_write_of_the_atomic_point_ends_all_writes() {
         let (mut process, slot, objects) = small(&pool);
         let before = process.world.operations();
         process.world.fail(n, Fault::Errno(EIO));
-        let (compacted, order) = (Rc::clone(&slot), small_order());
-        let done = process.run(async move { compacted.compact(&order, &|_| true).await });
+        let done = compact_as(&mut process, &slot, small_order());
         if n >= process.world.operations() - before {
             break;
         }
@@ -302,9 +302,7 @@ fn failed_write_of_the_atomic_point_ends_all_writes() {
 fn move_that_failed_can_be_tried_again() {
     let pool = pool(16 << 20);
     let move_it = |process: &mut Process, slot: &Rc<Slot>| {
-        let (moved, order) =
-            (Rc::clone(slot), CompactionOrder { target: DirId(1), ..small_order() });
-        process.run(async move { moved.compact(&order, &|_| true).await })
+        compact_as(process, slot, CompactionOrder { target: DirId(1), ..small_order() })
     };
     let mut again = 0;
     for n in 0.. {

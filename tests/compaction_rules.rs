@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use common::{COOKIE, Process, bytes, draft, pool, upload};
 use compaction_support::{
-    Model, NEW, OLD, compact, expected_of, id, names, order, reopened, started,
+    Model, NEW, OLD, compact, compact_as, expected_of, id, names, order, reopened, started,
 };
 use hayloft::base::limits::{LOG_START, UNIT};
 use hayloft::base::types::NeedleId;
@@ -69,11 +69,8 @@ fn copied_headers_name_the_same_needles_in_another_log() {
     let before = headers(&process.image(), OLD);
     assert!(before.iter().any(|header| header.batch != 0 && header.previous == 0));
     assert!(before.iter().any(|header| header.kind == Kind::Data && header.previous != 0));
-    let (kept, order) = (
-        Rc::clone(&slot),
-        CompactionOrder { tombstone_keep_ns: 1 << 60, size: 16 << 20, ..order() },
-    );
-    process.run(async move { kept.compact(&order, &|_| true).await.unwrap() });
+    let order = CompactionOrder { tombstone_keep_ns: 1 << 60, size: 16 << 20, ..order() };
+    compact_as(&mut process, &slot, order).unwrap();
     let after = headers(&process.image(), NEW);
     assert_eq!(identities(&after), identities(&before));
     let epoch = after[0].epoch;
@@ -116,8 +113,7 @@ fn new_file_is_flushed_at_intervals() {
             told.set(told.get().max(snapshot.wreck().loose()));
         }
     });
-    let (compacted, order) = (Rc::clone(&slot), CompactionOrder { size: 160 << 20, ..order() });
-    process.run(async move { compacted.compact(&order, &|_| true).await.unwrap() });
+    compact_as(&mut process, &slot, CompactionOrder { size: 160 << 20, ..order() }).unwrap();
     let sectors = (1 << 20) / 512;
     assert!(most.get() > 0 && most.get() < 72 * sectors, "{} pieces", most.get());
 }
@@ -401,7 +397,7 @@ fn operations(is_busy: bool) -> u64 {
     }
     let order = CompactionOrder { target_pace: Some(pace), ..order() };
     let before = process.world.operations();
-    process.run(async move { slot.compact(&order, &|_| true).await.unwrap() });
+    compact_as(&mut process, &slot, order).unwrap();
     process.world.operations() - before
 }
 

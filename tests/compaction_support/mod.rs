@@ -59,8 +59,16 @@ pub fn reopened(image: &Image, generation: u64) -> (Process, Rc<Slot>) {
 }
 
 pub fn compact(process: &mut Process, slot: &Rc<Slot>) -> Result<Compacted, NotCompacted> {
+    compact_as(process, slot, order())
+}
+
+pub fn compact_as(
+    process: &mut Process,
+    slot: &Rc<Slot>,
+    order: CompactionOrder,
+) -> Result<Compacted, NotCompacted> {
     let slot = Rc::clone(slot);
-    process.run(async move { slot.compact(&order(), &|_| true).await })
+    process.run(async move { slot.compact(&order, &|_| true).await })
 }
 
 pub fn names(process: &Process) -> Vec<String> {
