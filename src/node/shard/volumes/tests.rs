@@ -1,6 +1,7 @@
+use std::cell::Cell;
 use std::sync::Arc;
 
-use super::super::assignment::AssignedFile;
+use super::super::assignment::{AssignedFile, Assignment};
 use super::super::order::{CompactionRequest, TargetDir};
 use super::super::request::PutNeedle;
 use super::*;
