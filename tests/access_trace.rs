@@ -6,7 +6,7 @@ mod daemon_harness;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use daemon_harness::{Daemon, Options, bytes, data_dir, path};
+use daemon_harness::{COOKIE, Daemon, Options, bytes, data_dir, path};
 use hayloft::base::access_trace::{
     FLAG_RANGE, HEADER_LEN, Header, Method, RECORD_LEN, Record, object_hash, threshold,
 };
@@ -80,10 +80,17 @@ fn trace_records_every_request_and_continues_after_restart() {
     let tar = tar.into_inner().unwrap();
     let reply = daemon.client().request("POST", "/1/batch", &[], Some(&tar)).unwrap();
     assert_eq!(reply.status, 201, "{}", reply.text());
+    let names = format!("9/0/{COOKIE}\n10/0/{COOKIE}\n");
+    let (text, names) = ([("Content-Type", "text/plain")], Some(names.as_bytes()));
+    let reply = daemon.client().request("POST", "/1/delete", &text, names).unwrap();
+    assert_eq!(reply.status, 200, "{}", reply.text());
     assert!(daemon.stop().success());
     let (again, all) = records(&file);
     assert_eq!((again, &all[..8]), (header, &first[..]));
-    let batch: Vec<_> = all[8..].iter().map(|r| (r.method, r.object, r.size)).collect();
+    let deletes: Vec<_> = all[10..].iter().map(|r| (r.method, r.object, r.status)).collect();
+    let deleted = |key, status| (Method::Delete, object_hash(1, key, 0), status);
+    assert_eq!(deletes, [deleted(9, 204), deleted(10, 404)]);
+    let batch: Vec<_> = all[8..10].iter().map(|r| (r.method, r.object, r.size)).collect();
     let of = |key| (Method::Batch, object_hash(1, key, 0), 10);
     assert_eq!(batch, [of(8), of(9)]);
 }

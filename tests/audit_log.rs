@@ -37,6 +37,7 @@ fn deletes_and_failed_writes_are_logged_without_cookies() {
     let mut ask = |method: &str, path: &str, body: Option<&[u8]>| {
         client.request(method, path, &[("Content-Type", "image/jpeg")], body).unwrap().status
     };
+    assert_eq!(ask("PUT", &path(6), Some(b"a photo")), 201);
     assert_eq!(ask("PUT", &path(7), Some(b"a photo")), 201);
     assert_eq!(ask("GET", &path(7), None), 200);
     assert_eq!(ask("GET", &path(8), None), 404);
@@ -46,6 +47,13 @@ fn deletes_and_failed_writes_are_logged_without_cookies() {
     assert_eq!(ask("PUT", &foreign, Some(b"another")), 409);
     assert_eq!(ask("POST", "/9", Some(b"a photo")), 404);
     assert_eq!(ask("POST", "/1/batch", Some(b"no tar")), 400);
+    let mut delete_all = |body: &[u8]| {
+        let headers = [("Content-Type", "text/plain")];
+        client.request("POST", "/1/delete", &headers, Some(body)).unwrap().status
+    };
+    assert_eq!(delete_all(b"not/a/photo"), 400);
+    let names = format!("6/0/{COOKIE}\n7/0/{OTHER}\n6/3/{COOKIE}\n");
+    assert_eq!(delete_all(names.as_bytes()), 200);
     let peer_of_batch = {
         // A malformed batch closes its connection.
         let mut client = daemon.connect();
@@ -66,6 +74,10 @@ fn deletes_and_failed_writes_are_logged_without_cookies() {
         format!("PUT refused peer=\"{peer}\" volume=1 key=7 alt=0 status=409"),
         format!("POST refused peer=\"{peer}\" volume=9 status=404"),
         format!("POST refused peer=\"{peer}\" volume=1 status=400"),
+        format!("DELETE refused peer=\"{peer}\" volume=1 status=400"),
+        format!("DELETE carried out peer=\"{peer}\" volume=1 key=6 alt=0 status=204"),
+        format!("DELETE refused peer=\"{peer}\" volume=1 key=7 alt=0 status=404"),
+        format!("DELETE refused peer=\"{peer}\" volume=1 key=6 alt=3 status=404"),
         format!("DELETE carried out peer=\"{peer_of_batch}\" volume=1 key=7 alt=0 status=204"),
         format!("PUT refused peer=\"{last}\" volume=1 key=5 alt=0 status=411"),
         format!("PUT ended without an answer peer=\"{gone}\" volume=1 key=4 alt=0"),

@@ -78,7 +78,14 @@ fn writes_while_a_volume_is_compacted_are_in_the_next_generation() {
                 let wait = handle.random() % 60_000_000;
                 handle.sleep_until(handle.now() + wait).await;
                 let data = bytes(1000 + n, usize::try_from(handle.random() % 200_000).unwrap());
-                match n % 3 {
+                match n % 4 {
+                    3 => {
+                        let keys = [key, 27 + key, (key + 5) % 26];
+                        let named = keys.map(|key| (id(key), COOKIE));
+                        let existed = slot.delete_all(&named, None).await.unwrap();
+                        assert!(!existed[1]);
+                        results.borrow_mut().extend([(keys[0], None), (keys[2], None)]);
+                    }
                     0 => {
                         let deleted = slot.delete(id(key), COOKIE, None).await;
                         assert!(matches!(deleted, Ok(()) | Err(Refusal::NotFound)), "{deleted:?}");

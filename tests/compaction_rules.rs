@@ -66,9 +66,14 @@ fn copied_headers_name_the_same_needles_in_another_log() {
         storing.put_batch((10..14).map(needle).collect(), None).await.unwrap();
     });
     process.delete(&slot, id(12)).unwrap();
+    let deleting = Rc::clone(&slot);
+    process.run(async move {
+        deleting.delete_all(&[(id(13), COOKIE), (id(10), COOKIE)], None).await.unwrap();
+    });
     let before = headers(&process.image(), OLD);
     assert!(before.iter().any(|header| header.batch != 0 && header.previous == 0));
     assert!(before.iter().any(|header| header.kind == Kind::Data && header.previous != 0));
+    assert!(before.iter().any(|header| header.kind == Kind::Tombstone && header.batch != 0));
     let order = CompactionOrder { tombstone_keep_ns: 1 << 60, size: 16 << 20, ..order() };
     compact_as(&mut process, &slot, order).unwrap();
     let after = headers(&process.image(), NEW);

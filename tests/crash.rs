@@ -1,8 +1,8 @@
 //! Exhaustive small-scope crash tests: all histories of up to two operations and many of three, sequential
 //! and concurrent, cut off at every event with the subsets of sectors that a power cut can leave, and cut off
 //! again at every event of the recovery. The recovered state must be one that the model allows, a second
-//! recovery must change nothing, and the volume must accept writes. Batch puts and multipart objects take
-//! effect completely or not at all.
+//! recovery must change nothing, and the volume must accept writes. Batch puts, multi-deletes and multipart
+//! objects take effect completely or not at all.
 //!
 //! `cargo xtask crash-states` explores all histories of three operations, and further variants.
 
@@ -16,7 +16,9 @@ use std::rc::Rc;
 use common::{Process, pool};
 use crash_states::explore::{Explorer, state_of};
 use crash_states::history::{Variant, run_history};
-use crash_states::model::{Action, FIRST, IDS, histories, multi_histories, triples, value_bytes};
+use crash_states::model::{
+    Action, FIRST, IDS, histories, multi_delete_histories, multi_histories, triples, value_bytes,
+};
 use hayloft::runtime::sim::World;
 use hayloft::runtime::sim::disk::Image;
 use hayloft::runtime::split_mix;
@@ -131,6 +133,27 @@ fn concurrent_batches_and_multipart_objects_on_existing_needles() {
     explore(&multi_histories(), variant, 2500);
 }
 
+#[test]
+fn sequential_multi_deletes() {
+    let variant = Variant { preset: true, large: true, ..Variant::default() };
+    explore(&multi_delete_histories(), variant, 1000);
+}
+
+#[test]
+fn concurrent_multi_deletes() {
+    let variant = Variant { preset: true, concurrent: true, large: true, ..Variant::default() };
+    explore(&multi_delete_histories(), variant, 1000);
+}
+
+#[test]
+fn multi_deletes_with_checkpoints() {
+    let variant =
+        Variant { checkpoints: true, preset: true, concurrent: true, ..Variant::default() };
+    let histories = [Action::PutSmall(0), Action::Delete(1), Action::MultiDelete(2)];
+    let histories = histories.map(|other| vec![Action::MultiDelete(2), other]);
+    explore(&histories, variant, 100);
+}
+
 /// Variants in which histories of three operations run in a round.
 fn variants(round: u64) -> [Variant; 4] {
     let plain = Variant { round, ..Variant::default() };
@@ -227,7 +250,9 @@ fn recovered_state_survives_a_second_power_cut() {
     let large = Variant { large: true, ..Variant::default() };
     let variants = histories(2).into_iter().map(|history| (history, Variant::default()));
     let multi = multi_histories().into_iter().map(|history| (history, large));
-    for (history, variant) in variants.chain(multi) {
+    let deleting = Variant { preset: true, ..large };
+    let deletes = multi_delete_histories().into_iter().map(|history| (history, deleting));
+    for (history, variant) in variants.chain(multi).chain(deletes) {
         for point in run_history(&history, variant, &pool) {
             let world = World::after_kill(19, &point.wreck);
             let mut process = Process::start_in(world, 19, &pool);

@@ -110,6 +110,12 @@ async fn perform(volume: Rc<Slot>, handle: Handle, step: Step) -> Result<(), Ref
         Step::Put(id, value) => store(&volume, &handle, &[(id, value)]).await,
         Step::Batch(values) => store(&volume, &handle, values).await,
         Step::Delete(id) => volume.delete(IDS[id], COOKIE, None).await,
+        Step::MultiDelete(ids) => {
+            let named: Vec<_> = ids.iter().map(|id| (IDS[*id], COOKIE)).collect();
+            let existed = volume.delete_all(&named, None).await?;
+            // As with a delete of each: after a write that failed, what is not found may be found later.
+            if existed.contains(&true) { Ok(()) } else { Err(Refusal::NotFound) }
+        }
         Step::Checkpoint => match volume.volume().checkpoint().await {
             Ok(_) => Ok(()),
             Err(NotWritten::Failed(_, error)) => Err(Refusal::Failed(error)),
@@ -131,6 +137,7 @@ fn apply(held: &mut Held, step: Step) {
             values.iter().for_each(|(id, value)| held.values[*id] = Some(*value));
         }
         Step::Delete(id) => held.values[id] = None,
+        Step::MultiDelete(ids) => ids.iter().for_each(|id| held.values[*id] = None),
         Step::ReadOnly(read_only) => held.read_only = read_only,
         Step::Create => held.file = true,
         Step::Remove => held.file = false,

@@ -57,7 +57,7 @@ impl Place {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hayloft"));
         command.args(args).current_dir(self.dir.path()).stdin(Stdio::null());
-        if ["put", "get", "import"].contains(&args[0]) {
+        if ["put", "get", "delete", "import"].contains(&args[0]) {
             command.args(["--server", &self.daemon.data.to_string()]);
         }
         if ["import", "volume", "nginx-config"].contains(&args[0]) {
@@ -208,9 +208,40 @@ fn commands_take_effect_and_report_on_stderr() {
     }
 }
 
+#[test]
+fn delete_reports_on_stderr_and_stops() {
+    let place = Place::new();
+    let create = ["volume", "create", "2", "--size", "16MiB"];
+    assert!(place.command(&create).output().unwrap().status.success());
+    let urls = ["/1/1/0/0123456789abcdef", "/2/1/0/0123456789abcdef"];
+    for broken in ALL {
+        for url in urls {
+            assert!(place.daemon.client().put(url, b"photo").unwrap().status < 300);
+        }
+        let args = ["delete", urls[0], urls[1]];
+        let output = place.command(&args).stdout(broken.open()).output().unwrap();
+        let stderr = error_text(&output);
+        assert_eq!(output.status.code(), Some(1), "{broken:?}: {stderr}");
+        let line = format!("deleted http://{}{}", place.daemon.data, urls[0]);
+        assert!(
+            stderr.contains(&line) && stderr.contains("standard output"),
+            "{broken:?}: {stderr}"
+        );
+        assert!(!stderr.contains(urls[1]), "no further request is sent: {stderr}");
+        let status_of = |url: &str| place.daemon.client().get(url).unwrap().status;
+        assert_eq!(urls.map(status_of), [404, 200], "{broken:?}");
+    }
+    let (code, stderr) = {
+        let output = closed(&place.command(&["delete", "-"])).output().unwrap();
+        (output.status.code(), error_text(&output))
+    };
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("cannot read standard input: Bad file descriptor"), "{stderr}");
+}
+
 /// Commands that print: those for a running daemon, and those that need it stopped.
 fn printing<'a>(data: &'a str, url: &'a str) -> (Vec<Vec<&'a str>>, Vec<Vec<&'a str>>) {
-    let running: [&[&str]; 13] = [
+    let running: [&[&str]; 14] = [
         &["volume", "list"],
         &["volume", "list", "--json"],
         &["volume", "show", "1"],
@@ -223,6 +254,7 @@ fn printing<'a>(data: &'a str, url: &'a str) -> (Vec<Vec<&'a str>>, Vec<Vec<&'a 
         &["help", "import"],
         &["--version"],
         &["get", url],
+        &["delete", url],
         &["import", "photos"],
     ];
     let stopped: [&[&str]; 5] = [

@@ -312,7 +312,7 @@ fn resets_during_bodies_leak_nothing() {
 
 fn reset_midway(address: SocketAddr, seed: &mut u64) {
     let mut stream = connect(address, None);
-    let kind = split_mix(seed) % 4;
+    let kind = split_mix(seed) % 5;
     let (head, part) = match kind {
         0 => (format!("GET {} HTTP/1.1\r\nHost: a\r\n\r\n", path(LARGE)), 0),
         1 => (
@@ -324,6 +324,10 @@ fn reset_midway(address: SocketAddr, seed: &mut u64) {
             let head =
                 format!("PUT {} HTTP/1.1\r\nHost: a\r\nContent-Length: {len}\r\n\r\n", path(6002));
             (head, split_mix(seed) % 1_000_000)
+        }
+        3 => {
+            let fields = "Content-Type: text/plain\r\nContent-Length: 9000";
+            (format!("POST /1/delete HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n"), 8000)
         }
         _ => ("POST /1/batch HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\n".to_owned(), 8000),
     };

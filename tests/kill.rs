@@ -1,5 +1,6 @@
 //! SIGKILL under load: after each restart every acknowledged needle is present, byte for byte, and
-//! writes are accepted without any operator step. A batch is present completely or not at all.
+//! writes are accepted without any operator step. A batch is present completely or not at all, and so is what
+//! a multi-delete leaves of it.
 
 mod daemon_harness;
 
@@ -150,9 +151,15 @@ fn wait_for_acknowledged(done: &AtomicU64, least: u64) {
 
 /// Needles of one batch.
 const BATCH: u64 = 6;
-/// Groups of ids that are always written in one batch; one group per connection.
+/// Groups of ids that are always written in one batch, or deleted with one multi-delete; one group per
+/// connection.
 const GROUPS: u64 = 8;
 const ROUNDS: u64 = 10;
+
+/// Whether this version of a group is that nothing of it exists: every fourth one is a multi-delete.
+const fn is_deleted(version: u64) -> bool {
+    version.is_multiple_of(4)
+}
 
 /// Content of needle `n` of its group in the batch `version`; the first of each batch is a large body.
 fn batch_value(version: u64, n: u64) -> Vec<u8> {
@@ -174,19 +181,19 @@ fn batch(group: u64, version: u64) -> Vec<u8> {
     tar.into_inner().unwrap()
 }
 
-/// Version of the batch that is visible for a group (0: none). Panics if only a part of a batch is visible.
+/// Version of a group that is visible. Panics if only a part of one is.
 fn visible_batch(client: &mut Client, group: u64, candidates: [u64; 2]) -> u64 {
     let got: Vec<_> =
         (0..BATCH).map(|n| client.get(&path(100_000 + group * BATCH + n)).unwrap()).collect();
     let visible = candidates.into_iter().find(|&version| {
-        got.iter().zip(0..).all(|(reply, n)| match version {
-            0 => reply.status == 404,
-            version => reply.status == 200 && reply.body == batch_value(version, n),
+        got.iter().zip(0..).all(|(reply, n)| match is_deleted(version) {
+            true => reply.status == 404,
+            false => reply.status == 200 && reply.body == batch_value(version, n),
         })
     });
     visible.unwrap_or_else(|| {
         let statuses: Vec<u16> = got.iter().map(|reply| reply.status).collect();
-        panic!("group {group}: {statuses:?}, none of the batches {candidates:?} is complete")
+        panic!("group {group}: {statuses:?}, none of the versions {candidates:?} is complete")
     })
 }
 
@@ -223,14 +230,14 @@ fn kill_during_batches(shards: usize) {
     }
     assert_eq!(daemon.metric("hayloft_volume_damaged_records_total", ""), 0.0);
     println!(
-        "{ROUNDS} kills, {shards} shards, {} batches acknowledged: each whole or absent",
+        "{ROUNDS} kills, {shards} shards, {} batches and multi-deletes acknowledged: each whole or absent",
         acknowledged.load(Ordering::Relaxed)
     );
     assert!(daemon.stop().success());
 }
 
-/// Writes batches until the daemon is killed. Returns the versions of the last one acknowledged and the last
-/// one sent.
+/// Writes and deletes batches until the daemon is killed. Returns the versions of the last one acknowledged
+/// and the last one sent.
 fn write_batches(
     address: std::net::SocketAddr,
     group: u64,
@@ -241,7 +248,21 @@ fn write_batches(
     let mut client = Client::new(address);
     loop {
         let next = version + 1;
-        match client.request("POST", "/1/batch", &[], Some(&batch(group, next))) {
+        let answer = match is_deleted(next) {
+            true => {
+                let names = (0..BATCH).map(|n| path(100_000 + group * BATCH + n)[3..].to_owned());
+                let names = names.collect::<Vec<_>>().join("\n");
+                let text = [("Content-Type", "text/plain")];
+                client.request("POST", "/1/delete", &text, Some(names.as_bytes()))
+            }
+            false => client.request("POST", "/1/batch", &[], Some(&batch(group, next))),
+        };
+        match answer {
+            Ok(reply) if is_deleted(next) => {
+                assert_eq!(reply.status, 200, "{}", reply.text());
+                let deleted = reply.text().matches("\"status\":204").count() as u64;
+                assert_eq!(deleted, BATCH, "{}", reply.text());
+            }
             Ok(reply) => assert_eq!(reply.status, 201, "{}", reply.text()),
             Err(_) => return [version, next],
         }

@@ -128,9 +128,27 @@ impl Client {
         self.answers.deleted(id, deleted);
     }
 
+    /// Deletes all of the client's needles at once.
+    async fn delete_all(&mut self) {
+        let named: Vec<_> = (0..IDS).map(|n| (self.id(n), COOKIE)).collect();
+        let there = |(id, _): &(NeedleId, _)| self.answers.values.contains_key(id);
+        let wanted: Vec<bool> = named.iter().map(there).collect();
+        match self.volume.delete_all(&named, None).await {
+            Ok(existed) => {
+                assert_eq!(existed, wanted);
+                named.iter().for_each(|(id, _)| drop(self.answers.values.remove(id)));
+            }
+            Err(refusal) => {
+                assert_eq!((refusal, wanted.contains(&true)), (Refusal::Full, true));
+                self.answers.full[1] += 1;
+            }
+        }
+    }
+
     async fn write(mut self) -> Answers {
         for _ in 0..6 {
-            match self.draw(8) {
+            match self.draw(9) {
+                8 => self.delete_all().await,
                 0 => self.batch().await,
                 1 => self.body().await,
                 2 => self.delete().await,

@@ -401,6 +401,9 @@ fn disconnected_clients_leak_no_connection_buffer_or_quota() {
                 get(1),
                 get(1).replace("Host", "Range: bytes=0-100000\r\nHost"),
                 "POST /1/batch HTTP/1.1\r\nHost: a\r\nContent-Length: 9000\r\n\r\nx".to_owned(),
+                "POST /1/delete HTTP/1.1\r\nHost: a\r\nContent-Type: text/plain\r\n\
+                 Content-Length: 9000\r\n\r\nx"
+                    .to_owned(),
                 "GET /1".to_owned(),
             ];
             for (n, request) in requests.into_iter().enumerate() {

@@ -206,10 +206,20 @@ fn ambiguous_streams(attack: &str) -> Vec<Vec<u8>> {
             }
         }
     }
-    for target in
-        ["/", "/1", "/1/batch", "/9", "*", "http://a/1", "/1%20HTTP/1.1%0d%0aX:y", "//1", "/1?/../"]
-    {
-        let fields = format!("Host: a\r\nContent-Length: {len}\r\n");
+    for target in [
+        "/",
+        "/1",
+        "/1/batch",
+        "/1/delete",
+        "/9/delete",
+        "/9",
+        "*",
+        "http://a/1",
+        "/1%20HTTP/1.1%0d%0aX:y",
+        "//1",
+        "/1?/../",
+    ] {
+        let fields = format!("Host: a\r\nContent-Type: text/plain\r\nContent-Length: {len}\r\n");
         streams.push(format!("POST {target} HTTP/1.1\r\n{fields}\r\n{attack}{next}"));
         streams.push(format!("PUT {target} HTTP/1.1\r\n{fields}\r\n{attack}"));
     }

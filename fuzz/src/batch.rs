@@ -1,12 +1,14 @@
-//! Tars of photos: any bytes as a tar, and as what stands in one: names, times, media types, pax records.
+//! Tars of photos: any bytes as a tar, and as what stands in one: names, times, media types, pax records. And
+//! the lists of photos that multi-deletes hold.
 //!
 //! Input: the tar. Its first bytes are also taken for a name, a time, a field of a manifest; all of it for
-//! pax records.
+//! pax records and for a list of photos.
 
 use std::io::{Cursor, Read};
 
 use hayloft::base::types::VolumeId;
 use hayloft::commands::transfer::import::escape::{escape, unescape};
+use hayloft::http::photo_list::{self, ListedPhoto};
 use hayloft::http::photo_tar::pax::{Record, split};
 use hayloft::http::photo_tar::{Photo, Reader, TarError};
 use hayloft::http::reply::valid_content_type;
@@ -28,6 +30,8 @@ pub fn run(data: &[u8]) {
     }
     records(data);
     records(value);
+    list(data);
+    list(value);
     let mut photos = Vec::new();
     let read = unpack(Reader::new(data), &mut photos, true);
     if let Err(error) = &read {
@@ -89,6 +93,24 @@ fn records(bytes: &[u8]) {
         rest = &rest[len..];
     }
     assert!(failed || rest.is_empty());
+}
+
+/// An accepted list has one spelling, apart from the end of its last line; the reason of a refusal can be
+/// printed.
+fn list(bytes: &[u8]) {
+    match photo_list::parse(bytes) {
+        Ok(photos) => {
+            let line = |&ListedPhoto { key, alt, cookie }: &ListedPhoto| {
+                [spelled((key, alt, cookie)), b"\n".to_vec()].concat()
+            };
+            let text: Vec<u8> = photos.iter().flat_map(line).collect();
+            assert!(text == bytes || text.strip_suffix(b"\n") == Some(bytes));
+        }
+        Err(error) => {
+            let shown = error.to_string();
+            assert!(shown.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{shown}");
+        }
+    }
 }
 
 /// A name has one spelling.

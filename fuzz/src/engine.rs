@@ -110,6 +110,7 @@ enum Action {
     Put(usize, usize),
     Delete(usize),
     Batch(usize),
+    MultiDelete(usize),
     Body(usize),
     BatchBody,
     Get(usize),
@@ -122,7 +123,8 @@ impl Action {
         let (kind, name) = (input.u8(), usize::from(input.u8()) % NAMES);
         match kind % 16 {
             0..5 => Self::Put(name, [0, 200, 3000, 70_000][usize::from(input.u8()) % 4]),
-            5..8 => Self::Delete(name),
+            5 | 6 => Self::Delete(name),
+            7 => Self::MultiDelete(1 + name),
             8 | 9 => Self::Batch(1 + name),
             10 => Self::Body(name),
             11 => Self::BatchBody,
@@ -137,6 +139,7 @@ impl Action {
         match self {
             Self::Put(name, _) | Self::Body(name) => vec![(name, Some(n))],
             Self::Delete(name) => vec![(name, None)],
+            Self::MultiDelete(count) => (0..count).map(|name| (name, None)).collect(),
             Self::Batch(count) => (0..count).map(|name| (name, Some(n))).collect(),
             Self::BatchBody => vec![(0, Some(n)), (1, Some(n))],
             Self::Get(_) | Self::ReadOnly(_) | Self::Idle => Vec::new(),
@@ -325,6 +328,15 @@ impl Store {
         self.process.runtime.handle().spawn(async move {
             let result = match action {
                 Action::Delete(name) => volume.delete(id(name as u64), COOKIE, None).await,
+                Action::MultiDelete(_) => {
+                    let named = effect.iter().map(|(name, _)| (id(*name as u64), COOKIE));
+                    let named: Vec<_> = named.collect();
+                    match volume.delete_all(&named, None).await {
+                        // After a write that failed, what is not found may be found later.
+                        Ok(existed) if !existed.contains(&true) => Err(Refusal::NotFound),
+                        other => other.map(drop),
+                    }
+                }
                 _ => store(&volume, &pool, action, n, len, &effect).await,
             };
             if let (Action::Delete(name), Err(Refusal::NotFound)) = (action, result) {

@@ -69,7 +69,7 @@ pub enum Method {
     Post = 4,
     /// One object of a batch put.
     Batch = 5,
-    /// DELETE.
+    /// DELETE, or one object of a multi-delete.
     Delete = 6,
 }
 

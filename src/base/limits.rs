@@ -35,6 +35,13 @@ pub const COMMIT_NEEDLES_MAX: usize = 1000;
 /// Largest batch that an operator may configure (bytes): its needles must fit into one commit.
 pub const BATCH_MAX: u64 = 16 << 20;
 
+/// Longest line of a multi-delete (bytes): key, alternate key, cookie, two slashes and the end of the line.
+pub const DELETE_LINE_MAX: usize = 20 + 1 + 10 + 1 + 16 + 1;
+/// Largest number of photos in a multi-delete: their tombstones must fit into one commit.
+pub const DELETES_MAX: usize = COMMIT_NEEDLES_MAX;
+/// Largest body of a multi-delete (bytes).
+pub const DELETE_BODY_MAX: u64 = (DELETES_MAX * DELETE_LINE_MAX) as u64;
+
 /// Space reserved in a volume for tombstones, so that a full volume still takes deletes (bytes), for volumes
 /// of at least 16 MiB.
 pub const TOMBSTONE_RESERVE: u64 = 1 << 20;
@@ -145,6 +152,9 @@ const _: () = assert!(COMMIT_NEEDLES_MAX + 2 <= 1024);
 const _: () = assert!(
     BATCH_MAX + COMMIT_NEEDLES_MAX as u64 * (ATTRIBUTES_MAX as u64 + 4 * UNIT) < COMMIT_LEN_MAX
 );
+// A full volume takes a whole multi-delete: a tombstone is two units long, a commit at most a unit and a
+// block longer than its needles.
+const _: () = assert!(DELETES_MAX as u64 * 2 * UNIT + UNIT + BLOCK <= TOMBSTONE_RESERVE);
 const _: () = assert!(HEAD_BUFFER >= REQUEST_HEAD_MAX && HEAD_BUFFER >= 2 * RECEIVE_HEADROOM);
 const _: () = assert!(SHARDS_MAX <= 1 << u16::BITS);
 // A volume is not full while its next step is due but not taken.

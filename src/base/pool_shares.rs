@@ -2,8 +2,8 @@
 //!
 //! Three shares divide the pool:
 //!
-//! - [`BODIES`] (10 of 16): bodies of one needle, and batches, on their way in. An account limits them;
-//!   beyond it a body waits, and then gets 503.
+//! - [`BODIES`] (10 of 16): bodies of one needle, batches, and multi-deletes with their tombstones, on their
+//!   way in. An account limits them; beyond it a body waits, and then gets 503.
 //! - [`LARGE_TRANSFERS`] (4 of 16): one chunk for each transfer of a large body. Their number is limited;
 //!   beyond it 503.
 //! - [`READS`] (2 of 16): what the other two leave free. A body that would use it is not admitted.
@@ -24,11 +24,12 @@
 //! could not be stored otherwise.
 //!
 //! Some buffers have no share, because nothing is served without them. They count as used memory, so that
-//! bodies leave room for them: a block for the log of each open volume, blocks for superblocks, tombstones
-//! and look-ups, and the windows of volumes that are being opened.
+//! bodies leave room for them: a block for the log of each open volume, blocks for superblocks, tombstones of
+//! single deletes and look-ups, and the windows of volumes that are being opened.
 
 use crate::base::limits::{
-    BLOCK, CHUNK, HEAD_BUFFER, HEAD_BUFFERS, NEEDLE_DATA_MAX, NEEDLE_LEN_MAX,
+    BLOCK, CHUNK, DELETE_BODY_MAX, DELETES_MAX, HEAD_BUFFER, HEAD_BUFFERS, NEEDLE_DATA_MAX,
+    NEEDLE_LEN_MAX,
 };
 
 /// Smallest buffer pool that an operator may configure (bytes).
@@ -68,7 +69,7 @@ impl PoolShare {
     }
 }
 
-/// Bodies of one needle, and batches, on their way in.
+/// Bodies of one needle, batches, and multi-deletes with their tombstones, on their way in.
 pub const BODIES: PoolShare = PoolShare::new(10);
 /// Transfers of large bodies, each of which has room for one piece of one chunk.
 pub const LARGE_TRANSFERS: PoolShare = PoolShare::new(4);
@@ -97,9 +98,12 @@ const NEEDLE: usize = NEEDLE_LEN_MAX as usize;
 // Shares are exact in every pool: pools are multiples of 1 MiB.
 const _: () = assert!(SMALLEST.is_multiple_of(16 * BLOCK as usize));
 const _: () = assert!(POOL_LEN_MIN <= POOL_LEN_DEFAULT && POOL_LEN_DEFAULT <= POOL_LEN_MAX);
-// Even the smallest pool takes the largest needle, in and out; transfers of large bodies; and, while bodies
-// and transfers use up their shares, request heads and the reserved buffers of background work.
+// Even the smallest pool takes the largest needle, in and out; the largest multi-delete; transfers of large
+// bodies; and, while bodies and transfers use up their shares, request heads and the reserved buffers of
+// background work.
 const _: () = assert!(NEEDLE <= BODIES.of(SMALLEST));
+const _: () =
+    assert!(DELETES_MAX * BLOCK as usize + DELETE_BODY_MAX as usize <= BODIES.of(SMALLEST));
 const _: () = assert!(2 * NEEDLE_DATA_MAX as usize <= HEADS.rest().of(SMALLEST));
 const _: () = assert!(2 * CHUNK as usize <= LARGE_TRANSFERS.of(SMALLEST));
 const _: () =

@@ -77,6 +77,10 @@ sabotages! {
     OverwriteWithoutCookie = "overwrite-without-cookie",
     /// A batch put is acknowledged of which only half was written.
     AckHalfABatch = "ack-half-a-batch",
+    /// The tombstones of a multi-delete are as independent of each other as those of single deletes.
+    TombstonesOneByOne = "tombstones-one-by-one",
+    /// The tombstones of a multi-delete are written in two commits.
+    SplitMultiDelete = "split-multi-delete",
     /// Deleted needles count as live.
     DeletedIsAlive = "deleted-is-alive",
     /// A range of a multipart object is one byte too short.

@@ -2,12 +2,13 @@
 //!
 //! Apart from [`conn`], everything is a pure function over slices: no sockets, no clock (the time is a
 //! parameter), no volumes and no offsets; the caller looks up the object that a target names. No parser here
-//! allocates.
+//! allocates, except those of bodies: [`photo_list`] and [`photo_tar`].
 //!
 //! | module | contents |
 //! | --- | --- |
 //! | [`head`] | parses a request head into a [`head::Head`]; [`scan`] is the grammar, [`fields`] the header fields |
 //! | [`target`] | parses and writes request targets; [`authority`] compares hosts |
+//! | [`photo_list`] | parses the lines of a multi-delete |
 //! | [`upload`] | checks on requests that change data: origin, media type, content coding, expected digests |
 //! | [`digest`] | parses digest fields and verifies a body against them; [`dictionary`] is their grammar |
 //! | [`range`] | resolves a `Range` against the size of an object |
@@ -28,6 +29,7 @@ pub mod digits;
 pub mod fields;
 pub mod head;
 pub mod modified;
+pub mod photo_list;
 pub mod photo_tar;
 pub mod range;
 pub mod reject;

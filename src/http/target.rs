@@ -26,6 +26,11 @@ pub enum Target {
         /// Volume id.
         volume: VolumeId,
     },
+    /// `/{volume}/delete`: deletion of many objects.
+    MultiDelete {
+        /// Volume id.
+        volume: VolumeId,
+    },
     /// `/{volume}/{key}/{alt}/{cookie}`: one stored object.
     Object {
         /// Volume id.
@@ -46,6 +51,7 @@ impl fmt::Debug for Target {
             Self::Root => write!(f, "/"),
             Self::Volume { volume } => write!(f, "/{volume}"),
             Self::Batch { volume } => write!(f, "/{volume}/batch"),
+            Self::MultiDelete { volume } => write!(f, "/{volume}/delete"),
             Self::Object { volume, key, alt, cookie } => {
                 write!(f, "/{volume}/{key}/{alt}/{:04x}..", cookie >> 48)
             }
@@ -62,7 +68,9 @@ impl Target {
     pub const fn allows(self, method: Method) -> bool {
         match self {
             Self::Object { .. } => !matches!(method, Method::Post),
-            Self::Root | Self::Volume { .. } | Self::Batch { .. } => matches!(method, Method::Post),
+            Self::Root | Self::Volume { .. } | Self::Batch { .. } | Self::MultiDelete { .. } => {
+                matches!(method, Method::Post)
+            }
         }
     }
 
@@ -71,7 +79,9 @@ impl Target {
     pub const fn allow(self) -> &'static str {
         match self {
             Self::Object { .. } => "GET, HEAD, PUT, DELETE",
-            Self::Root | Self::Volume { .. } | Self::Batch { .. } => "POST",
+            Self::Root | Self::Volume { .. } | Self::Batch { .. } | Self::MultiDelete { .. } => {
+                "POST"
+            }
         }
     }
 }
@@ -102,6 +112,7 @@ fn parse_path(target: &[u8]) -> Option<Target> {
     let target = match segments.next() {
         None => return Some(Target::Volume { volume }),
         Some(b"batch") => Target::Batch { volume },
+        Some(b"delete") => Target::MultiDelete { volume },
         Some(key) => Target::Object {
             volume,
             key: number(key)?,
@@ -128,8 +139,8 @@ fn small_number(segment: &[u8]) -> Option<u32> {
 /// hexadecimal digits.
 pub const OBJECT_PATH_MAX: usize = 4 + 10 + 20 + 10 + 16;
 
-/// Parses the name of an object within its volume, `{key}/{alt}/{cookie}`, as in a batch: key, alternate key
-/// and cookie; `None` if it is malformed.
+/// Parses the name of an object within its volume, `{key}/{alt}/{cookie}`, as in a batch or a multi-delete:
+/// key, alternate key and cookie; `None` if it is malformed.
 #[must_use]
 pub fn parse_entry(name: &[u8]) -> Option<(u64, u32, u64)> {
     let mut segments = name.split(|&byte| byte == b'/');
@@ -178,6 +189,7 @@ mod tests {
         assert_eq!(parse(b"/0"), Ok(Target::Volume { volume: VolumeId(0) }));
         assert_eq!(parse(b"/4294967295"), Ok(Target::Volume { volume: VolumeId(u32::MAX) }));
         assert_eq!(parse(b"/7/batch"), Ok(Target::Batch { volume: VolumeId(7) }));
+        assert_eq!(parse(b"/7/delete"), Ok(Target::MultiDelete { volume: VolumeId(7) }));
         let cookie = 0x0123_4567_89ab_cdef;
         let object = Target::Object { volume: VolumeId(1), key: 2, alt: 3, cookie };
         assert_eq!(parse(b"/1/2/3/0123456789abcdef"), Ok(object));
@@ -202,6 +214,11 @@ mod tests {
             "/1/batch/",
             "/1/batch/2",
             "/1/batch?x",
+            "/delete",
+            "/1/Delete",
+            "/1/delete/",
+            "/1/delete/2",
+            "/1/delete?x",
             "/1/2",
             "/1/2/3",
             "/1/2/3/",
@@ -242,6 +259,7 @@ mod tests {
             Target::Root,
             Target::Volume { volume: VolumeId(1) },
             Target::Batch { volume: VolumeId(1) },
+            Target::MultiDelete { volume: VolumeId(1) },
         ];
         for target in targets {
             let allowed: Vec<&str> = Method::ALL
@@ -263,6 +281,7 @@ mod tests {
         let object =
             Target::Object { volume: VolumeId(1), key: 2, alt: 3, cookie: 0x0123_4567_89ab_cdef };
         assert_eq!(format!("{object:?}"), "/1/2/3/0123..");
+        assert_eq!(format!("{:?}", Target::MultiDelete { volume: VolumeId(1) }), "/1/delete");
     }
 
     #[test]

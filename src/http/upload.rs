@@ -83,14 +83,19 @@ fn is_own_site(origin: &[u8], head: &Head, buf: &[u8]) -> bool {
     head.host.is_some_and(|host| authority::is_origin_of(origin, host.of(buf)))
 }
 
-/// Refuses a PUT, POST or DELETE with the media type of a form; the reason shows the correct command.
+/// Refuses a PUT, POST or DELETE with the media type of a form, and a multi-delete with any other than
+/// `text/plain`; the reason shows the correct command.
 ///
 /// # Errors
-/// 415 for the media type of a form: [`is_form`].
+/// 415 for the media type of a form ([`is_form`]), and for a multi-delete that is not text.
 pub fn check_type(head: &Head, buf: &[u8], target: Target) -> Result<(), Reject> {
     let is_write = !matches!(head.method, Method::Get | Method::Head);
     let content_type = head.content_type.map_or(&b""[..], |span| span.of(buf));
-    if !is_write || !is_form(content_type) {
+    let is_refused = match target {
+        Target::MultiDelete { .. } if head.method == Method::Post => !is_plain_text(content_type),
+        _ => is_form(content_type),
+    };
+    if !is_write || !is_refused {
         return Ok(());
     }
     let reason = match (target, head.method) {
@@ -108,6 +113,10 @@ pub fn check_type(head: &Head, buf: &[u8], target: Target) -> Result<(), Reject>
         (Target::Batch { .. }, _) => {
             "the Content-Type is that of a form; send the tar itself, with its own type: curl \
              --data-binary @batch.tar -H 'Content-Type: application/x-tar' URL"
+        }
+        (Target::MultiDelete { .. }, _) => {
+            "the Content-Type is not text/plain; send one key/alt/cookie a line: curl --data-binary \
+             @photos.txt -H 'Content-Type: text/plain' URL"
         }
     };
     Err(Reject::new(Status::UNSUPPORTED_MEDIA_TYPE, reason))
@@ -127,11 +136,22 @@ fn is_identity(codings: &[u8]) -> bool {
 pub fn is_form(media_type: &[u8]) -> bool {
     const URL_ENCODED: &[u8] = b"application/x-www-form-urlencoded";
     const MULTIPART: &[u8] = b"multipart/";
-    let end = media_type.iter().position(|byte| b";, \t".contains(byte));
-    let media_type = &media_type[..end.unwrap_or(media_type.len())];
+    let media_type = without_parameters(media_type);
     let start = media_type.get(..MULTIPART.len());
     media_type.eq_ignore_ascii_case(URL_ENCODED)
         || start.is_some_and(|start| start.eq_ignore_ascii_case(MULTIPART))
+}
+
+/// Returns whether `media_type` is `text/plain`, with any parameters.
+fn is_plain_text(media_type: &[u8]) -> bool {
+    without_parameters(media_type).eq_ignore_ascii_case(b"text/plain")
+}
+
+/// Returns a media type without the text after it, also if that is not separated as RFC 9110 section 8.3.1
+/// requires.
+fn without_parameters(media_type: &[u8]) -> &[u8] {
+    let end = media_type.iter().position(|byte| b";, \t".contains(byte));
+    &media_type[..end.unwrap_or(media_type.len())]
 }
 
 #[cfg(test)]
@@ -149,6 +169,8 @@ mod tests {
         let parsed = parse(text.as_bytes(), &HeadLimits::DEFAULT, &mut HeadProgress::default());
         (parsed.unwrap().unwrap(), text.into_bytes())
     }
+
+    const MULTI_DELETE: Target = Target::MultiDelete { volume: VolumeId(1) };
 
     /// The status of the refusal; for accepted fields, 0 without and 1 with digests to verify.
     fn result_of(fields: &str) -> u16 {
@@ -263,6 +285,7 @@ mod tests {
             ("POST", Target::Root, "curl --data-binary @photo.jpg "),
             ("POST", Target::Volume { volume: VolumeId(1) }, "curl --data-binary @photo.jpg "),
             ("POST", batch, "curl --data-binary @batch.tar "),
+            ("POST", MULTI_DELETE, "curl --data-binary @photos.txt "),
             ("DELETE", object, "curl -X DELETE URL"),
         ] {
             for media_type in [
@@ -301,6 +324,24 @@ mod tests {
         }
         let (head, buf) = head("GET", "Content-Type: multipart/form-data\r\n");
         assert_eq!(check_type(&head, &buf, Target::Root), Ok(()), "a read has no body");
+    }
+
+    #[test]
+    fn multi_delete_is_plain_text() {
+        let result_of = |method: &str, fields: &str| {
+            let (head, buf) = head(method, fields);
+            check_type(&head, &buf, MULTI_DELETE).map_err(|reject| reject.status.code())
+        };
+        for media_type in ["text/plain", "Text/PLAIN", "text/plain;charset=UTF-8", "text/plain ; x"]
+        {
+            assert_eq!(result_of("POST", &format!("Content-Type: {media_type}\r\n")), Ok(()));
+        }
+        assert_eq!(result_of("POST", ""), Err(415));
+        for media_type in ["text/html", "text/plain2", "application/json", "text", "*/*", ""] {
+            let fields = format!("Content-Type: {media_type}\r\n");
+            assert_eq!(result_of("POST", &fields), Err(415), "{media_type:?}");
+            assert_eq!(result_of("PUT", &fields), Ok(()), "the method is not allowed");
+        }
     }
 
     proptest! {

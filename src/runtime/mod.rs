@@ -21,4 +21,4 @@ pub use executor::Runtime;
 pub use gate::{ClosedGate, Gate, Pass};
 pub use handle::{Handle, Operation, Sleep};
 pub use split_mix::split_mix;
-pub use sync::{Event, KeyLocks, Locked, Queue, Replies, Signal, join, within};
+pub use sync::{Event, KeyLocks, Locked, Queue, Replies, Signal, join, join_all, within};

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::hash::Hash;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -31,6 +31,40 @@ pub async fn join<A: Future, B: Future>(first: A, second: B) -> (A::Output, B::O
     })
     .await;
     (first_done.expect("both are done"), second_done.expect("both are done"))
+}
+
+/// Runs futures concurrently in one task, at most `at_once` of them at a time, until all have ended. Returns
+/// their outputs in the order of the futures.
+pub async fn join_all<F: Future>(
+    futures: impl IntoIterator<Item = F>,
+    at_once: usize,
+) -> Vec<F::Output> {
+    let mut waiting = futures.into_iter().enumerate();
+    let mut running: Vec<(usize, Pin<Box<F>>)> = Vec::with_capacity(at_once);
+    let mut outputs = Vec::new();
+    poll_fn(|cx| {
+        loop {
+            for (n, future) in waiting.by_ref().take(at_once - running.len()) {
+                outputs.push(None);
+                running.push((n, Box::pin(future)));
+            }
+            let before = running.len();
+            running.retain_mut(|(n, future)| match future.as_mut().poll(cx) {
+                Poll::Ready(output) => {
+                    outputs[*n] = Some(output);
+                    false
+                }
+                Poll::Pending => true,
+            });
+            match running.len() {
+                0 if before == 0 => return Poll::Ready(()),
+                left if left == before => return Poll::Pending,
+                _ => {}
+            }
+        }
+    })
+    .await;
+    outputs.into_iter().map(|output| output.expect("all are done")).collect()
 }
 
 /// Waits for `future` until `deadline` (nanoseconds). Returns `None` if it has not ended by then. Only for a

@@ -11,7 +11,7 @@
 //! - `generation`: an open generation of a volume ([`Volume`]) and its file: create, choose among several,
 //!   open, state, remove.
 //! - `compaction`: copying what lives to the next generation, and the exchange of the two.
-//! - `slot`: a volume across its generations ([`Slot`]): PUT, DELETE, GET, uploads.
+//! - `slot`: a volume across its generations ([`Slot`]): PUT, DELETE, multi-deletes, GET, uploads.
 //! - `io`: the policy for short and failed transfers. `names`, `sync_dir`: names of files, and making them
 //!   durable. `error`: everything that can go wrong.
 

@@ -168,6 +168,8 @@ fn drain_refuses_writes_and_answers_reads() {
             put_head(&path(2), 1, "") + "y",
             put_head("/1", 1, "").replacen("PUT", "POST", 1) + "y",
             put_head("/1/batch", 1, "").replacen("PUT", "POST", 1) + "y",
+            put_head("/1/delete", 1, "Content-Type: text/plain\r\n").replacen("PUT", "POST", 1)
+                + "y",
             format!("DELETE {} HTTP/1.1\r\nHost: a\r\n\r\n", path(1)),
             put_head(&path(2), 2 << 20, "Expect: 100-continue\r\n"),
             get_head(&path(1)),

@@ -134,6 +134,9 @@ fn noncanonical_targets_are_refused() {
             "/1/",
             "/1/2",
             "/1/batch/",
+            "/1/delete/",
+            "/1/delete/2",
+            "/delete",
             "/1/Batch",
             "/batch",
             "/favicon.ico",
@@ -168,6 +171,8 @@ fn unsupported_method_gets_405_with_allow() {
             ("PUT", "/1", "POST"),
             ("GET", "/1/batch", "POST"),
             ("PATCH", "/1/batch", "POST"),
+            ("GET", "/1/delete", "POST"),
+            ("DELETE", "/1/delete", "POST"),
             ("PATCH", "/favicon.ico", "GET, HEAD, PUT, POST, DELETE"),
         ] {
             let body = matches!(method, "POST" | "PUT").then_some(&b"y"[..]);
@@ -222,6 +227,9 @@ fn errors_without_unread_body_keep_the_connection() {
         check(416, "GET", &path(1), &[("Range", "bytes=5-")], None);
         check(304, "GET", &path(1), &[("If-None-Match", &etag)], None);
         check(400, "POST", "/1/batch", &[], Some(b"no tar"));
+        check(400, "POST", "/1/delete", &[("Content-Type", "text/plain")], Some(b"no name"));
+        check(415, "POST", "/1/delete", &[], Some(b"no text"));
+        check(404, "POST", "/9/delete", &[("Content-Type", "text/plain")], Some(b"no name"));
         // Read completely: no Expect, and no reason to refuse early.
         check(201, "PUT", &path(3), &[], Some(&large));
     });

@@ -7,6 +7,7 @@ mod errors;
 mod large;
 mod model;
 mod modified;
+mod multi_delete;
 mod objects;
 mod overload;
 mod ranges;

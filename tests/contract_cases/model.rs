@@ -92,6 +92,18 @@ impl Model {
                 self.photos.insert(other, small);
                 exchange(with_body("POST", "/1/batch", "", &tar), 201, None)
             }
+            8 => {
+                let other = (key + 1) % NAMES;
+                let names = [&name[3..], &path(other)[3..], ""].join("\n");
+                let text = "Content-Type: text/plain\r\n";
+                let request = with_body("POST", "/1/delete", text, names.as_bytes());
+                let mut outcome = |key: u64| {
+                    let status = if self.photos.remove(&key).is_some() { 204 } else { 404 };
+                    format!("{{\"key\":{key},\"alt\":0,\"status\":{status}}}")
+                };
+                let body = format!("[{},{}]", outcome(key), outcome(other));
+                exchange(request, 200, Some(body.into_bytes()))
+            }
             5 => {
                 let status = if there.is_some() { 200 } else { 404 };
                 let request = head("HEAD", &name, "");

@@ -164,6 +164,8 @@ fn slow_requests_are_ended_with_408() {
                   body_min_bytes_per_second = 1000000\n";
     both_with(config, "64MiB", |store| {
         let batch = put_head("/1/batch", 5000, "").replacen("PUT", "POST", 1);
+        let text = "Content-Type: text/plain\r\n";
+        let multi_delete = put_head("/1/delete", 5000, text).replacen("PUT", "POST", 1);
         let mut slow: Vec<(RawConnection, String)> = [
             "GET /1".to_owned(),
             put_head(&path(2), 10, "") + "12345",
@@ -172,6 +174,7 @@ fn slow_requests_are_ended_with_408() {
             put_head(&path(4), 3 << 20, "") + &"x".repeat(1_100_000),
             put_head(&path(5), 3 << 20, ""),
             batch + &"x".repeat(3000),
+            multi_delete + &"x".repeat(3000),
         ]
         .into_iter()
         .map(|begun| (store.connect(), begun))

@@ -84,6 +84,7 @@ fn forms_are_refused_with_a_working_command() {
             ("POST", "/", "curl --data-binary @photo.jpg"),
             ("POST", "/1", "curl --data-binary @photo.jpg"),
             ("POST", "/1/batch", "curl --data-binary @batch.tar"),
+            ("POST", "/1/delete", "curl --data-binary @photos.txt"),
             ("DELETE", &path(1), "curl -X DELETE"),
         ] {
             for kind in ["multipart/form-data; boundary=x", "application/x-www-form-urlencoded"] {

@@ -46,6 +46,10 @@ fn start_action(
         }
         let done = match action {
             Action::Delete(id) => volume.delete(IDS[id], COOKIE, None).await.is_ok(),
+            Action::MultiDelete(count) => {
+                let named: Vec<_> = IDS[..count].iter().map(|id| (*id, COOKIE)).collect();
+                volume.delete_all(&named, None).await.is_ok()
+            }
             Action::Batch(_) | Action::BatchBody => volume.put_batch(needles, None).await.is_ok(),
             _ => {
                 let NewNeedle { id, cookie, draft } = needles.remove(0);

@@ -24,6 +24,8 @@ pub enum Action {
     PutBody(usize),
     /// The manifest of a multipart object and a small needle, in one batch put.
     BatchBody,
+    /// This many ids in one multi-delete, whether they exist or not.
+    MultiDelete(usize),
 }
 
 pub const ACTIONS: [Action; 6] = [
@@ -85,6 +87,7 @@ pub fn effect(n: u64, action: Action) -> Effect {
         Action::Batch(count) => (0..count).map(|id| (id, Some(n * 10 + id as u64))).collect(),
         Action::PutBody(id) => vec![(id, Some(BODIES + n * 10))],
         Action::BatchBody => vec![(0, Some(BODIES + n * 10)), (1, Some(n * 10))],
+        Action::MultiDelete(count) => (0..count).map(|id| (id, None)).collect(),
     }
 }
 
@@ -157,6 +160,29 @@ pub fn multi_histories() -> Vec<Vec<Action>> {
         for other in MULTI {
             all.push(vec![multi, other]);
         }
+    }
+    all
+}
+
+/// Histories with a multi-delete.
+pub fn multi_delete_histories() -> Vec<Vec<Action>> {
+    let mut all = Vec::new();
+    for multi in [Action::MultiDelete(2), Action::MultiDelete(3)] {
+        all.push(vec![multi]);
+        for other in [
+            Action::PutSmall(0),
+            Action::PutLarge(1),
+            Action::Delete(1),
+            Action::Batch(3),
+            Action::PutBody(0),
+            Action::MultiDelete(2),
+            Action::MultiDelete(3),
+        ] {
+            all.push(vec![multi, other]);
+            all.push(vec![other, multi]);
+        }
+        // So that all three exist.
+        all.push(vec![Action::Batch(3), multi, Action::PutSmall(2)]);
     }
     all
 }

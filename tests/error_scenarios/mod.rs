@@ -25,6 +25,7 @@ pub enum Step {
     Put(usize, u64),
     Delete(usize),
     Batch(&'static [(usize, u64)]),
+    MultiDelete(&'static [usize]),
     /// Concurrently.
     Concurrent(&'static [Step]),
     ReadOnly(bool),
@@ -79,8 +80,8 @@ use Base::{
     PartialKilled, PartialTorn, Saved, Torn, TornRecord, TornToNothing,
 };
 use Step::{
-    Batch, Checkpoint, Close, Concurrent, Create, CreateInSteps, Delete, Get, Idle, Open, Put,
-    ReadOnly, ReadOnlyAtHint, Remove,
+    Batch, Checkpoint, Close, Concurrent, Create, CreateInSteps, Delete, Get, Idle, MultiDelete,
+    Open, Put, ReadOnly, ReadOnlyAtHint, Remove,
 };
 
 /// All scenarios.
@@ -108,6 +109,9 @@ pub const SCENARIOS: &[(Base, &[Step])] = &[
     (Filled, &[Open, Batch(&[(1, 8), (3, 9)]), Delete(1), Get, Close]),
     (Filled, &[Open, Concurrent(&[Delete(0), Put(1, 9), Put(2, 8)]), Get, Close]),
     (Filled, &[Open, Concurrent(&[Batch(&[(0, 8), (1, 9)]), Batch(&[(1, 6), (0, 5)])]), Get]),
+    (Filled, &[Open, MultiDelete(&[0, 1]), Put(0, 10), Get, Close, Open, Get]),
+    (Filled, &[Open, Put(2, 8), MultiDelete(&[2, 3, 0]), Get]),
+    (Filled, &[Open, Concurrent(&[MultiDelete(&[1, 0]), Put(1, 9), MultiDelete(&[0, 1])]), Get]),
     (Filled, &[Open, Concurrent(&[Put(2, 3), ReadOnly(true), Put(3, 4)]), Get, Close]),
     (Filled, &[Open, ReadOnly(true), Put(0, 5), ReadOnly(false), Put(0, 6), Get, Close]),
     (Filled, &[Open, Put(2, 3), ReadOnly(true), Idle, Get, Close]),
@@ -123,6 +127,7 @@ pub const SCENARIOS: &[(Base, &[Step])] = &[
     (Killed, &[Open, Put(0, 3), Delete(1), Get]),
     (Full, &[Open, Put(2, 3), Delete(0), Delete(1), Get, Close, Open, Get]),
     (Full, &[Open, Concurrent(&[Delete(1), Put(0, 5), Delete(0)]), Get]),
+    (Full, &[Open, MultiDelete(&[1, 0]), Get, Close, Open, Get]),
     (Base::ReadOnly, &[Open, Put(0, 3), Get, ReadOnly(false), Put(0, 4), Get, Close]),
     (Base::ReadOnly, &[Open, ReadOnly(false), ReadOnly(true), Close, Open, Get]),
     (BadCopy, &[Open, Put(0, 3), Get, Close]),
@@ -136,6 +141,7 @@ pub const SCENARIOS: &[(Base, &[Step])] = &[
     (NewLarge, &[Open, Put(0, 3), Concurrent(&[Put(0, 102), Put(1, 4)]), Get]),
     (Bodies, &[Open, Put(0, 103), Delete(1), Get, Close]),
     (Bodies, &[Open, Delete(0), Put(1, 4), Get, Close, Open, Get]),
+    (Bodies, &[Open, MultiDelete(&[0, 1]), Get, Close, Open, Get]),
     (Nothing, &[CreateInSteps, Open, Put(0, 3), Get]),
     (Partial, &[Open, Close]),
     (Partial, &[Open, Put(0, 3), Put(1, 4), Put(2, 5), Delete(0), Put(1, 7), Put(2, 8), Idle, Get]),

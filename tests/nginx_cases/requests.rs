@@ -73,6 +73,12 @@ fn every_method_works_through_nginx() {
             assert!(has_body(&client.get(&path(key)).unwrap(), &bytes(key, 20_000)));
         }
 
+        let names = format!("10/0/{COOKIE}\n11/0/{COOKIE}\n");
+        let text = [("Content-Type", "text/plain")];
+        let names = Some(names.as_bytes());
+        let deleted = client.request("POST", "/1/delete", &text, names).unwrap();
+        assert_eq!((deleted.status, deleted.text().matches(":204}").count()), (200, 2));
+        assert_eq!(client.get(&path(10)).unwrap().status, 404);
         assert_eq!(client.request("DELETE", &path(1), &[], None).unwrap().status, 204);
         assert_eq!(client.request("DELETE", &path(1), &[], None).unwrap().status, 404);
         assert_eq!(client.get(&path(1)).unwrap().status, 404);
@@ -209,6 +215,7 @@ fn public_server_refuses_every_write() {
             ("POST", "/".to_owned()),
             ("POST", "/1".to_owned()),
             ("POST", "/1/batch".to_owned()),
+            ("POST", "/1/delete".to_owned()),
             ("PATCH", path(1)),
             ("OPTIONS", path(1)),
             ("get", path(1)),

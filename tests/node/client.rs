@@ -19,6 +19,10 @@ use super::{BATCH_MAX, Plan, SharedSeen, listener};
 const COOKIE: u64 = 0x0123_4567_89ab_cdef;
 /// Largest number of photos in a batch.
 const PHOTOS_MAX: u64 = 4;
+/// Upper bound of the space of a tombstone in the log, in a commit of its own (bytes).
+const TOMBSTONE_COST: u64 = 4096 + 1024;
+/// Upper bound of the buffers of a multi-delete: its body and its tombstones (bytes).
+const DELETE_MEMORY: u64 = (2 + PHOTOS_MAX) * 4096;
 /// Usual time until a connection is established (ns).
 pub const CONNECT_DELAY_NS: u64 = 300_000;
 /// Time within which the clients of a burst send their requests (ns).
@@ -132,7 +136,7 @@ impl Client {
 
     async fn one(&mut self) {
         let name = self.name();
-        match self.draw(24) {
+        match self.draw(25) {
             0..=4 => {
                 let value = self.value();
                 self.put(name, value, Action::Put(value.number), None).await;
@@ -160,6 +164,7 @@ impl Client {
             17 => self.get_unless(name).await,
             18 => self.get_if(name).await,
             19 => self.get_with_wrong_cookie(name).await,
+            20 => self.delete_all(name.0).await,
             _ => self.get(name).await,
         }
     }
@@ -359,6 +364,45 @@ impl Client {
         }
     }
 
+    /// Deletes several photos with one multi-delete.
+    async fn delete_all(&mut self, volume: VolumeId) {
+        let first = self.draw(self.plan.keys);
+        let count = self.plan.keys.min(1 + self.draw(PHOTOS_MAX));
+        let keys = (0..count).map(|n| (first + n) % self.plan.keys);
+        let names: Vec<Name> = keys.map(|key| (volume, key, COOKIE)).collect();
+        let lines: String =
+            names.iter().map(|(_, key, _)| format!("{key}/0/{COOKIE:016x}\n")).collect();
+        let begun: Vec<(usize, Event)> =
+            names.iter().map(|name| self.begin(*name, Action::Delete)).collect();
+        let at = names.iter().zip(&begun).map(|(name, (at, _))| (*name, *at)).collect();
+        self.seen.borrow_mut().add_multi_delete(at);
+        let request = Request::new("POST", &format!("/{volume}/delete"), Some(volume));
+        let cost = count * TOMBSTONE_COST;
+        let request = request.field("Content-Type", "text/plain").body(lines.into_bytes(), cost);
+        let Some((asked, reply)) = self.ask(request).await else { return };
+        let answers: Vec<Answer> = match reply.status {
+            200 => {
+                let documents: Vec<serde_json::Value> =
+                    serde_json::from_slice(&reply.body).unwrap();
+                let keys: Vec<_> = documents.iter().map(|photo| photo["key"].as_u64()).collect();
+                let wanted: Vec<_> = names.iter().map(|(_, key, _)| Some(*key)).collect();
+                assert_eq!(keys, wanted);
+                self.count("multi-deletes");
+                self.across(names[0], begun[0].1.called, "multi-deletes across an exchange");
+                let answer = |photo: &serde_json::Value| match photo["status"].as_u64() {
+                    Some(204) => Answer::Deleted,
+                    Some(404) => Answer::Missing,
+                    status => panic!("a photo of a multi-delete has the status {status:?}"),
+                };
+                documents.iter().map(answer).collect()
+            }
+            _ => vec![self.check_refusal(&asked, &reply); names.len()],
+        };
+        for ((name, (at, event)), answer) in names.iter().zip(begun).zip(answers) {
+            self.answered(*name, at, event, answer);
+        }
+    }
+
     async fn get(&mut self, name: Name) {
         let called = self.handle.now();
         let Some((asked, reply)) = self.ask(Request::of("GET", name)).await else { return };
@@ -483,7 +527,12 @@ impl Client {
 
     /// Asserts that a refusal has a cause. Returns whether the effect of the request is unknown.
     fn check_refusal(&self, asked: &RequestInfo, reply: &Reply) -> Answer {
-        let (status, reason) = (reply.status, reply.reason());
+        let (status, mut reason) = (reply.status, reply.reason());
+        if reason.starts_with("photo ")
+            && reason.ends_with(" is damaged on disk; nothing was deleted")
+        {
+            reason = "the photo is damaged on disk";
+        }
         self.causes.explain(asked, status, reason);
         self.count(match status {
             503 => "refusals with 503",
@@ -504,15 +553,21 @@ impl Client {
     async fn ask(&mut self, request: Request) -> Option<(RequestInfo, Reply)> {
         let is_head = request.head.starts_with("HEAD");
         let is_batch = request.head.contains("/batch ");
+        let is_multi_delete = request.head.contains("/delete ");
         let asked = RequestInfo {
             volume: request.volume,
-            is_delete: request.head.starts_with("DELETE"),
+            is_delete: request.head.starts_with("DELETE") || is_multi_delete,
             called: self.handle.now(),
-            memory: READ_MEMORY + 2 * request.body.len() as u64,
+            memory: READ_MEMORY
+                + if is_multi_delete { DELETE_MEMORY } else { 2 * request.body.len() as u64 },
             was_recovering: self.causes.is_recovering(request.volume),
         };
         let len = request.body.len() as u64;
-        let memory = if is_batch { READ_MEMORY + len / 4 * 5 } else { len };
+        let memory = match (is_batch, is_multi_delete) {
+            (true, _) => READ_MEMORY + len / 4 * 5,
+            (_, true) => READ_MEMORY + DELETE_MEMORY,
+            _ => len,
+        };
         let upload = self.causes.begin_upload(request.volume, request.cost, memory);
         let (reply, is_broken) = self.exchange(&request.bytes(), is_head).await;
         self.causes.end_upload(upload);

@@ -52,6 +52,8 @@ pub struct Seen {
     wipes: BTreeMap<VolumeId, Vec<Event>>,
     /// Batch puts: object and index of each of their events.
     batches: Vec<Vec<(Name, usize)>>,
+    /// Multi-deletes: object and index of each of their events.
+    multi_deletes: Vec<Vec<(Name, usize)>>,
     /// Values by number, starting at 1.
     values: Vec<Value>,
     /// Numbers of values by entity tag.
@@ -78,6 +80,32 @@ fn proven_by(event: &Event) -> Option<u64> {
         }
         _ => None,
     }
+}
+
+/// Whether the event at `at` must have deleted the object: it was there, it was missing later, and nothing
+/// else can have deleted it in between.
+fn must_have_deleted(events: &[Event], at: usize, wipes: impl Iterator<Item = Event>) -> bool {
+    let others = events.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, event)| *event);
+    let may_have_deleted = |event: &Event| {
+        matches!(event.action, Action::Delete | Action::DeleteIf(_) | Action::Wipe)
+            && matches!(event.answer, Answer::Deleted | Answer::Removed | Answer::Unknown)
+    };
+    let deletes: Vec<Event> = others.chain(wipes).filter(may_have_deleted).collect();
+    let is_there = |event: &&Event| {
+        use Answer::{Created, Exists, Present, Replaced, Stored, Value};
+        matches!(event.answer, Created | Replaced | Stored | Exists | Present | Value(_))
+    };
+    let deleting = events[at];
+    events.iter().filter(|event| event.answer == Answer::Missing).any(|missing| {
+        let there = events.iter().filter(is_there);
+        let mut there = there.filter(|there| there.answered < missing.called);
+        deleting.called < missing.answered
+            && there.any(|there| {
+                !deletes.iter().any(|delete| {
+                    delete.answered >= there.called && delete.called <= missing.answered
+                })
+            })
+    })
 }
 
 impl Seen {
@@ -148,6 +176,11 @@ impl Seen {
         self.batches.push(events);
     }
 
+    /// Records a multi-delete by the indices of its operations.
+    pub fn add_multi_delete(&mut self, events: Vec<(Name, usize)>) {
+        self.multi_deletes.push(events);
+    }
+
     /// Records, or updates, the deletion of a volume.
     pub fn wipe(&mut self, volume: VolumeId, event: Event) {
         let wipes = self.wipes.entry(volume).or_default();
@@ -189,9 +222,30 @@ impl Seen {
         }
     }
 
+    /// Marks all operations of a multi-delete as carried out if one of them must have been.
+    fn settle_multi_deletes(&mut self) {
+        for photos in &self.multi_deletes {
+            let is_proven = |(name, at): &(Name, usize)| {
+                let wipes = self.wipes.get(&name.0).into_iter().flatten();
+                must_have_deleted(&self.objects[name], *at, wipes.copied())
+            };
+            if !photos.iter().any(is_proven) {
+                continue;
+            }
+            for (name, at) in photos {
+                let event = &mut self.objects.get_mut(name).unwrap()[*at];
+                if event.answer == Answer::Unknown {
+                    event.answer = Answer::Removed;
+                    *self.counts.entry("multi-deletes proven by one photo").or_default() += 1;
+                }
+            }
+        }
+    }
+
     /// Verifies the history of every object.
     pub fn verify(&mut self) {
         self.settle_batches();
+        self.settle_multi_deletes();
         for (name, events) in &self.objects {
             let wipes = self.wipes.get(&name.0).into_iter().flatten();
             let events: Vec<Event> = events.iter().chain(wipes).copied().collect();

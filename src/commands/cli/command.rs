@@ -9,6 +9,7 @@ use super::background::BackgroundArgs;
 use super::check::CheckArgs;
 use super::completions::CompletionsArgs;
 use super::config::ConfigArgs;
+use super::delete::DeleteArgs;
 use super::dump::DumpArgs;
 use super::export::ExportArgs;
 use super::get::GetArgs;
@@ -48,6 +49,8 @@ pub enum Command {
     Put(PutArgs),
     /// Get a photo from a running daemon, verified.
     Get(GetArgs),
+    /// Delete photos of a running daemon.
+    Delete(DeleteArgs),
     /// Store every file of a directory, or the photos of a tar; resumes where it was interrupted.
     Import(ImportArgs),
     /// Write the live photos of volumes as a tar, while no daemon runs on them.
@@ -103,6 +106,7 @@ impl Cli {
             Command::Man(args) => args.run(Self::command()),
             Command::Put(args) => args.run(),
             Command::Get(args) => args.run(),
+            Command::Delete(args) => args.run(),
             Command::Import(args) => args.run(),
         }
     }

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::output::{fail, note, stdout};
-use crate::commands::client::{AddressError, Client, ClientError, ServerAddress};
+use super::photo_url::photo_url;
+use crate::commands::client::{Client, ClientError, ServerAddress};
 use crate::commands::transfer::get::{GetError, Photo};
-use crate::commands::transfer::name::PhotoName;
 
 const GET_EXAMPLES: &str = "\
 Examples:
@@ -45,7 +45,7 @@ pub struct GetArgs {
 impl GetArgs {
     /// Downloads the photo to the file or to standard output.
     pub(super) fn run(self) -> ExitCode {
-        let (server, path) = match self.target() {
+        let (server, name) = match photo_url(&self.url, &self.server) {
             Ok(target) => target,
             Err(error) => return fail(&error),
         };
@@ -54,7 +54,7 @@ impl GetArgs {
         if let Some(path) = output.filter(|path| !self.force && path.symlink_metadata().is_ok()) {
             return fail(&GetError::Exists(path.to_owned()));
         }
-        match get(&Client::new(server, "--server"), &path, output, self.force) {
+        match get(&Client::new(server, "--server"), &name.to_string(), output, self.force) {
             Ok(()) => ExitCode::SUCCESS,
             Err(GetError::Client(error @ ClientError::Unreachable { .. })) => fail(&error),
             Err(error @ (GetError::Exists(_) | GetError::Write { .. })) => fail(&error),
@@ -63,30 +63,6 @@ impl GetArgs {
                 ExitCode::FAILURE
             }
         }
-    }
-
-    fn target(&self) -> Result<(ServerAddress, String), String> {
-        let (server, path) = if self.url.starts_with('/') {
-            (self.server.clone(), self.url.as_str())
-        } else {
-            match ServerAddress::split(&self.url) {
-                Ok(split) => split,
-                Err(AddressError::Malformed(_)) => return Err(self.names_no_photo()),
-                Err(error) => return Err(error.to_string()),
-            }
-        };
-        match PhotoName::parse(path) {
-            Some(name) => Ok((server, name.to_string())),
-            None => Err(self.names_no_photo()),
-        }
-    }
-
-    fn names_no_photo(&self) -> String {
-        format!(
-            "{:?} names no photo; write /VOLUME/KEY/ALT/COOKIE, with a cookie of 16 hexadecimal \
-             digits, or the same behind http://HOST:PORT",
-            self.url
-        )
     }
 }
 

@@ -1,7 +1,8 @@
 //! The command line: commands, their flags and their output. The work of a command is done in other modules.
 //!
 //! `command` is the table of the commands, which are in a file each; `compact` belongs to `volume`. `admin`,
-//! `listed_volume`, `output`, `progress`, `interrupt`, `offline` and `volume_id` are what they share.
+//! `listed_volume`, `output`, `photo_url`, `progress`, `interrupt`, `offline` and `volume_id` are what they
+//! share.
 //!
 //! Exit codes: 0 success; 1 the command ran, and found a problem or left some work undone; 2 it could not
 //! run (usage, configuration, no such file).
@@ -18,6 +19,7 @@ mod command;
 mod compact;
 mod completions;
 mod config;
+mod delete;
 mod dump;
 mod export;
 mod get;
@@ -29,6 +31,7 @@ mod man;
 mod nginx_config;
 mod offline;
 mod output;
+mod photo_url;
 mod progress;
 mod put;
 mod serve;
@@ -40,6 +43,7 @@ pub use check::CheckArgs;
 pub use command::{Cli, Command, main};
 pub use completions::CompletionsArgs;
 pub use config::ConfigArgs;
+pub use delete::DeleteArgs;
 pub use dump::DumpArgs;
 pub use export::ExportArgs;
 pub use get::GetArgs;

@@ -5,6 +5,7 @@ use super::object_name::ObjectName;
 use super::shard::Shard;
 use crate::base::access_trace::{self, FLAG_CROSSED, FLAG_RANGE, Record, object_hash};
 use crate::http::head::{Head, Method};
+use crate::http::status::Status;
 
 impl Shard {
     /// Adds what a request did to objects to the access trace, if there is a trace and its sample includes
@@ -13,7 +14,7 @@ impl Shard {
     pub(super) fn trace(&self, head: &Head, began: u64, answered: &Answered) {
         let Some(queue) = &self.shared.access else { return };
         let Some(status) = answered.status else { return };
-        let trace = |method, object: &ObjectName, size: u64, is_range| {
+        let trace = |method, status: Status, object: &ObjectName, size: u64, is_range| {
             let hash = object_hash(object.volume.0, object.id.key.0, object.id.alt.0);
             if !queue.includes(hash) {
                 return;
@@ -41,11 +42,16 @@ impl Shard {
         match &answered.access {
             Access::None => {}
             Access::Object { object, size, is_range } => {
-                trace(traced(head.method), object, *size, *is_range);
+                trace(traced(head.method), status, object, *size, *is_range);
             }
             Access::Batch(photos) => {
                 for (object, size) in photos {
-                    trace(access_trace::Method::Batch, object, *size, false);
+                    trace(access_trace::Method::Batch, status, object, *size, false);
+                }
+            }
+            Access::Deletes(photos) => {
+                for (object, status) in photos {
+                    trace(access_trace::Method::Delete, *status, object, 0, false);
                 }
             }
         }

@@ -32,6 +32,8 @@ pub enum Access {
     },
     /// Stored these photos, each with its length (bytes).
     Batch(Vec<(ObjectName, u64)>),
+    /// Was to delete these photos, each with its status.
+    Deletes(Vec<(ObjectName, Status)>),
 }
 
 /// Result of handling a request.

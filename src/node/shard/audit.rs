@@ -1,6 +1,8 @@
 //! The audit log: all deletes, and the writes that were refused or failed, with the address of the client.
-//! Off unless configured; reads are never logged. Lines contain no cookie.
+//! Off unless configured; reads are never logged. Lines contain no cookie. A multi-delete has a line for each
+//! photo, as if each were deleted by a request of its own.
 
+use super::answered::{Access, Answered};
 use super::shard::Shard;
 use crate::base::types::VolumeId;
 use crate::http::conn::Conn;
@@ -33,11 +35,17 @@ impl Shard {
             Method::Post => "POST",
             Method::Delete => "DELETE",
         };
+        let method = match target {
+            Some(Target::MultiDelete { .. }) if method == "POST" => "DELETE",
+            _ => method,
+        };
         let (volume, key, alt) = match target {
             Some(Target::Object { volume, key, alt, .. }) => (Some(volume), Some(key), Some(alt)),
-            Some(Target::Volume { volume } | Target::Batch { volume }) => {
-                (Some(volume), None, None)
-            }
+            Some(
+                Target::Volume { volume }
+                | Target::Batch { volume }
+                | Target::MultiDelete { volume },
+            ) => (Some(volume), None, None),
             Some(Target::Root) | None => (None, None, None),
         };
         Some(Audited { method, peer: conn.peer().await, volume, key, alt })
@@ -57,6 +65,15 @@ impl Shard {
 }
 
 impl Audited {
+    /// Logs the request as [`Self::log`] does; a multi-delete whose photos are known, photo by photo.
+    pub fn log_answered(self, answered: &Answered) {
+        let Access::Deletes(photos) = &answered.access else { return self.log(answered.status) };
+        for (object, status) in photos {
+            let (key, alt) = (Some(object.id.key.0), Some(object.id.alt.0));
+            Self { peer: self.peer.clone(), key, alt, ..self }.log(Some(*status));
+        }
+    }
+
     /// Logs the request after it was answered, unless it is a PUT or POST that succeeded.
     pub fn log(self, status: Option<Status>) {
         let Self { method, peer, volume, key, alt } = self;

@@ -18,7 +18,7 @@
 //!   trace and audit log that record it;
 //! - `exchange`, `upload_parameters`, `receive`, `stored_photo`, `not_stored`: what the handlers of requests
 //!   share;
-//! - `download`, `upload`, `store`, `batch`, `delete`: the handlers;
+//! - `download`, `upload`, `store`, `batch`, `delete`, `multi_delete`: the handlers;
 //! - `session`: a connection, and its requests one after the other;
 //! - `listen`, `remote_worker`, `inbox`: new connections, requests of other threads, messages;
 //! - `reactor`: the event loop.
@@ -41,6 +41,7 @@ mod inbox;
 mod listen;
 mod listener;
 mod message;
+mod multi_delete;
 mod not_stored;
 mod object_name;
 mod object_reply;

@@ -11,7 +11,7 @@ use super::plain_reply::PlainReply;
 use super::shard::Shard;
 use super::slots::Slot;
 use super::store::Destination;
-use super::{batch, delete, download, store};
+use super::{batch, delete, download, multi_delete, store};
 use crate::base::types::{Cookie, NeedleId};
 use crate::http::conn::{Conn, Next};
 use crate::http::head::{Head, Method};
@@ -139,7 +139,7 @@ async fn serve_request(shard: &Rc<Shard>, conn: &mut Conn, head: &Head) -> NextS
     if !matches!(answered.next_step, NextStep::Move(_)) {
         shard.trace(head, conn.began(), &answered);
         if let Some(audited) = audited {
-            audited.log(answered.status);
+            audited.log_answered(&answered);
         }
         let took = shard.handle.now().saturating_sub(conn.began());
         let group = MethodGroup::from(metrics_method(head.method));
@@ -170,7 +170,10 @@ async fn dispatch(
             store::store(shard, conn, head, Destination::Volume(volume)).await
         }
         Target::Root => store::store(shard, conn, head, Destination::Any).await,
-        // Boxed: this path is rare and its future is large.
+        // Boxed: these paths are rare and their futures are large.
         Target::Batch { volume } => Box::pin(batch::store(shard, conn, head, volume)).await,
+        Target::MultiDelete { volume } => {
+            Box::pin(multi_delete::delete(shard, conn, head, volume)).await
+        }
     }
 }

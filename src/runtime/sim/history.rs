@@ -46,6 +46,8 @@ pub enum Answer {
     Unmet,
     /// Deleted.
     Deleted,
+    /// Deleted, unless the object did not exist.
+    Removed,
     /// Read, with this value.
     Value(u64),
     /// The object exists, with any value.
@@ -120,6 +122,7 @@ fn effect(event: &Event, before: Value) -> Option<Value> {
     let is_right = match event.answer {
         Answer::Unknown => true,
         Answer::Stored => matches!(right, Answer::Created | Answer::Replaced),
+        Answer::Removed => matches!(right, Answer::Deleted | Answer::Missing),
         Answer::Present => matches!(right, Answer::Value(_)),
         answer => answer == right,
     };

@@ -42,6 +42,37 @@ fn join_runs_two_futures_concurrently() {
 }
 
 #[test]
+fn join_all_runs_a_bounded_number_of_futures_at_a_time() {
+    run(|handle| async move {
+        let (running, most) = (Cell::new(0), Cell::new(0));
+        for (seconds, at_once, took) in [
+            (vec![], 3, 0),
+            (vec![0, 0], 3, 0),
+            (vec![2], 3, 2),
+            (vec![1, 3, 2, 1], 4, 3),
+            (vec![3, 1, 1, 1, 1], 2, 4),
+            (vec![1; 7], 3, 3),
+            (vec![1; 4], 1, 4),
+        ] {
+            most.set(0);
+            let start = handle.now();
+            let futures = seconds.iter().map(async |seconds| {
+                running.set(running.get() + 1);
+                most.set(most.get().max(running.get()));
+                sleep(&handle, seconds * SECOND).await;
+                running.set(running.get() - 1);
+                *seconds
+            });
+            assert_eq!(join_all(futures, at_once).await, seconds);
+            assert_eq!(since(&handle, start), took, "{seconds:?}");
+            // Those that are ready at once have ended before the next one begins.
+            let wanted = if took > 0 { at_once.min(seconds.len()) } else { seconds.len().min(1) };
+            assert_eq!(most.get(), wanted, "{seconds:?}");
+        }
+    });
+}
+
+#[test]
 fn event_wakes_all_waiting_tasks_and_stays_set() {
     run(|handle| async move {
         let event = Rc::new(Event::new(&handle));

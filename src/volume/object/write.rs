@@ -35,7 +35,7 @@ pub struct Stored {
     pub modified_ns: u64,
 }
 
-/// The batch put to which a needle belongs; all zero for none.
+/// The batch put or multi-delete to which a needle belongs; all zero for none.
 #[derive(Clone, Copy, Default)]
 pub(in crate::volume) struct Batch {
     pub id: u64,
@@ -168,9 +168,13 @@ impl Volume {
         id: NeedleId,
         cookie: Cookie,
         at: Location,
+        batch: Batch,
     ) -> Result<Pending, Refusal> {
         let header = NeedleHeader {
             previous: at.offset,
+            batch: batch.id,
+            batch_ordinal: batch.ordinal,
+            batch_count: batch.count,
             ..self.header(Kind::Tombstone, id, cookie, self.handle.wall())
         };
         let buf = self.handle.pool().alloc(BLOCK as usize).ok_or(Refusal::NoBuffer)?;

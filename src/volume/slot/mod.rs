@@ -4,9 +4,11 @@
 //!
 //! - `slot`: the volume and its current generation. `compaction_progress`: how far the next one is.
 //! - `uploads`: the uploads in progress. `upload`: one of them, as its receiver sees it.
-//! - `write`: PUT, DELETE and batch puts. `read`: GET and HEAD. `state`: changes and the end of the volume.
+//! - `write`: PUT, DELETE and batch puts. `multi_delete`: the delete of many needles. `read`: GET and HEAD.
+//! - `state`: changes and the end of the volume.
 
 pub(in crate::volume) mod compaction_progress;
+mod multi_delete;
 mod read;
 #[expect(clippy::module_inception, reason = "the file of `Slot`")]
 mod slot;

@@ -115,14 +115,7 @@ impl Slot {
         check: Check<'_>,
     ) -> Result<Vec<Stored>, Refusal> {
         self.volume().admit()?;
-        let mut names: Vec<NeedleId> = needles.iter().map(|needle| needle.id).collect();
-        names.sort_unstable();
-        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "an id twice in a batch put");
-        // Locked in the order of ids, so that two batch puts never wait for each other.
-        let mut held = Vec::with_capacity(names.len());
-        for name in names {
-            held.push(self.lock_id(name).await);
-        }
+        let _held = self.lock_ids(needles.iter().map(|needle| needle.id).collect()).await;
         let (joined, stored) = self.join_batch(needles, check).await?;
         if let Some(joined) = joined {
             joined.settled().await?;
@@ -218,7 +211,7 @@ impl Slot {
             volume.contents.borrow_mut().remove(volume.hasher.hash(id), at.offset);
             return Ok(None);
         }
-        let tombstone = volume.tombstone(id, cookie, at)?;
+        let tombstone = volume.tombstone(id, cookie, at, Batch::default())?;
         Ok(Some(volume.append_with_blocks(vec![tombstone]).await?))
     }
 
@@ -245,6 +238,20 @@ impl Slot {
                 .with(body.upload, |upload| upload.encode_manifest(body.len, log_end, out))?;
         }
         Ok(needle)
+    }
+
+    /// Locks all of `ids`, in their order, so that two writes of many needles never wait for each other.
+    ///
+    /// # Panics
+    /// If an id is there twice: the write would wait for itself.
+    pub(super) async fn lock_ids(&self, mut ids: Vec<NeedleId>) -> Vec<Locked<NeedleId>> {
+        ids.sort_unstable();
+        assert!(ids.windows(2).all(|pair| pair[0] != pair[1]), "an id twice in one write");
+        let mut held = Vec::with_capacity(ids.len());
+        for id in ids {
+            held.push(self.lock_id(id).await);
+        }
+        held
     }
 
     /// Waits until no other write holds the lock of `id`.

@@ -71,8 +71,8 @@ pub struct Version {
     pub acknowledged: Option<Moment>,
 }
 
-/// Objects that are always written together: a single one, or those of a batch put. All writes to them are
-/// sent one after the other on one connection.
+/// Objects that are always written together: a single one, or those of a batch put and multi-delete. All
+/// writes to them are sent one after the other on one connection.
 #[derive(Clone, Debug)]
 pub struct WriteGroup {
     pub paths: Vec<String>,

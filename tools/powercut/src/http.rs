@@ -17,5 +17,7 @@ pub fn client(address: SocketAddr) -> Client {
 
 /// Sends a request and reads the answer.
 pub fn ask(client: &Client, method: Method, path: &str, body: Body<'_>) -> io::Result<Answer> {
-    client.request(method, path, &[], body).and_then(Reply::read).map_err(io::Error::other)
+    let is_multi_delete = path.ends_with("/delete");
+    let headers: &[_] = if is_multi_delete { &[("Content-Type", "text/plain")] } else { &[] };
+    client.request(method, path, headers, body).and_then(Reply::read).map_err(io::Error::other)
 }

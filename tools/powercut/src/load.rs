@@ -142,6 +142,9 @@ impl Writer {
             let chosen = split_mix(&mut self.seed);
             let version = split_mix(&mut self.seed);
             let goes_on = match split_mix(&mut self.seed) % 32 {
+                0..=2 if version.is_multiple_of(4) => {
+                    self.delete_all(&client, PHOTOS + chosen % BATCHES)
+                }
                 0..=2 => self.batch(&client, PHOTOS + chosen % BATCHES, version),
                 3 => self.post(&client, version),
                 4..=7 => self.one(&client, chosen % PHOTOS, None),
@@ -256,6 +259,20 @@ impl Writer {
         let tar = tar.into_inner().expect("writing to memory cannot fail");
         let path = format!("/{}/batch", self.volume);
         let effect = self.send(client, (Method::Post, &path, Body::Bytes(&tar)), &[201]);
+        self.end(index, &effect)
+    }
+
+    /// Deletes the objects of a batch with one multi-delete, whether they exist or not.
+    fn delete_all(&mut self, client: &Client, group: u64) -> bool {
+        let index = self.begin(group, None);
+        let name = |path: &String| {
+            let name = path.splitn(3, '/').nth(2).expect("a path has a volume and a name");
+            format!("{name}\n")
+        };
+        let names: String = self.written.groups[index].paths.iter().map(name).collect();
+        let path = format!("/{}/delete", self.volume);
+        let body = Body::Bytes(names.as_bytes());
+        let effect = self.send(client, (Method::Post, &path, body), &[200]);
         self.end(index, &effect)
     }
 

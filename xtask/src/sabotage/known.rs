@@ -63,6 +63,8 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
     ("dirty-padding", "regressions", "regression_cases::log_end::padding_of_a_commit_is_zero"),
     ("overwrite-without-cookie", "engine", "wrong_cookie_reveals_and_changes_nothing"),
     ("ack-half-a-batch", "batch", "batch_is_stored_whole_with_one_commit"),
+    ("tombstones-one-by-one", "crash", "sequential_multi_deletes"),
+    ("split-multi-delete", "multi_delete", "existing_photos_are_deleted_with_one_commit"),
     ("deleted-is-alive", "engine", "full_volume_refuses_puts_but_accepts_deletes"),
     ("range-off-by-one", "large", "large_cases::bodies::range_reads_only_the_chunks_it_overlaps"),
     (

@@ -75,6 +75,11 @@ fn partial_answers_constrain_less() {
         before.into_iter().chain([put]).collect::<Vec<_>>()
     };
     assert!(is_linearizable(&stored(None)) && is_linearizable(&stored(Some(PUT))));
+    let removed = event(12, 15, Action::Delete, Answer::Removed);
+    let then = |answer| event(20, 30, Action::Get, answer);
+    assert!(is_linearizable(&[removed]) && is_linearizable(&[PUT, removed]));
+    assert!(is_linearizable(&[PUT, removed, then(Answer::Missing)]));
+    assert!(!is_linearizable(&[PUT, removed, then(Answer::Value(1))]));
     let present = event(40, 50, Action::Get, Answer::Present);
     assert!(is_linearizable(&[PUT, present]) && !is_linearizable(&[present]));
     let wipe = event(20, 30, Action::Wipe, Answer::Deleted);
