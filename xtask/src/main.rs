@@ -1,8 +1,10 @@
 //! Development commands of the project. `cargo xtask test` is the whole suite, as run by CI.
 
+mod areas;
 mod bench;
 mod busy;
 mod compaction;
+mod coverage;
 mod crash_states;
 mod dependencies;
 mod fuzz;
@@ -25,6 +27,7 @@ mod smuggling;
 mod stages;
 mod start_bench;
 mod suite;
+mod syntax;
 mod test_binaries;
 mod xfs;
 
@@ -79,6 +82,11 @@ cargo xtask mutants [--file PATH]... [--changed [BASE]] [--sample N|AREA=N,...] 
                                    code), runs the tests that reach each for up to S seconds (60), and
                                    records the undetected ones. Continues where it was stopped;
                                    --survivors leaves out those that were detected before tests changed
+cargo xtask coverage [--tests BINARY,...] [--area AREA,...] [--add] [--list]
+                                   runs the tests with counters built in, lists the code and the results
+                                   of conditions that none reaches, and records the result. --add adds
+                                   to what was measured before; --list only lists it again. Needs
+                                   cargo-llvm-cov and the llvm-tools of the toolchain
 cargo xtask hostile                measures the effect of slow and disconnecting clients on others, and
                                    records the result
 cargo xtask powercut [FLAG...]     cuts the power of the release build on XFS, shuts XFS down under it and
@@ -112,6 +120,9 @@ fn main() -> ExitCode {
         ["start-bench", ref flags @ ..] => Some(start_bench::start_bench(flags)),
         ["mutants", ref flags @ ..] => {
             mutants::Options::parse(flags).map(|it| mutants::mutants(&it))
+        }
+        ["coverage", ref flags @ ..] => {
+            coverage::Options::parse(flags).map(|it| coverage::coverage(&it))
         }
         ["quick"] => Some(suite::run_quick()),
         ["hostile"] => Some(hostile::hostile()),

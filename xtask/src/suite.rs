@@ -30,7 +30,7 @@ const TOOLS: [(&str, &str); 11] = [
 const ON_XFS: [&str; 4] = ["parity", "daemon", "kill", "damage"];
 
 /// Test binary that mounts its own file systems; its tests are ignored by default.
-const WITH_MOUNTS: &str = "file_systems";
+pub const WITH_MOUNTS: &str = "file_systems";
 
 /// Options of the suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

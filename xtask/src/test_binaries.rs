@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::io::{BufReader, Read};
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Mutex, mpsc};
 use std::thread;
@@ -36,6 +36,19 @@ pub struct TestBinary {
     path: PathBuf,
     /// Directory of its package, in which it runs.
     dir: PathBuf,
+    /// Its arguments.
+    args: Vec<String>,
+    /// Variables of its environment, besides those of this process.
+    variables: Vec<(String, String)>,
+}
+
+impl TestBinary {
+    /// The same binary with other arguments.
+    #[must_use]
+    pub fn with_args(&self, args: &[&str]) -> Self {
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        Self { args, ..self.clone() }
+    }
 }
 
 /// A test binary that has ended.
@@ -72,7 +85,20 @@ struct MessageProfile {
 /// # Errors
 /// When the build fails.
 pub fn build() -> Result<Vec<TestBinary>, Failed> {
-    let mut command = cargo(&["test", "--workspace", "--locked", "--no-run"]);
+    build_these(&["--workspace"], &[])
+}
+
+/// Builds the test binaries that `which`, arguments of cargo, selects. Variables are added to the environment of
+/// the build, and of the binaries.
+///
+/// # Errors
+/// When the build fails.
+pub fn build_these(
+    which: &[&str],
+    variables: &[(String, String)],
+) -> Result<Vec<TestBinary>, Failed> {
+    let mut command = cargo(&["test", "--locked", "--no-run"]);
+    command.args(which).envs(variables.iter().map(|(name, value)| (name, value)));
     command.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
     let line = announce(&command);
     let output = command.output();
@@ -82,6 +108,9 @@ pub fn build() -> Result<Vec<TestBinary>, Failed> {
     }
     let text = String::from_utf8_lossy(&output.stdout);
     let mut binaries: Vec<TestBinary> = text.lines().filter_map(test_binary).collect();
+    for binary in &mut binaries {
+        binary.variables = variables.to_vec();
+    }
     if binaries.is_empty() {
         return Err(Failed(format!("`{line}` names no test binary")));
     }
@@ -100,6 +129,8 @@ fn test_binary(line: &str) -> Option<TestBinary> {
         name: name.display().to_string(),
         path: message.executable?,
         dir: manifest.parent()?.to_owned(),
+        args: Vec::new(),
+        variables: Vec::new(),
     })
 }
 
@@ -124,7 +155,7 @@ fn run_at_once(binaries: &[TestBinary], at_once: usize, mut ended: impl FnMut(En
                 let next = || queue.lock().expect("no worker panics with the lock").pop_front();
                 while let Some(binary) = next() {
                     eprintln!("begin {}", binary.name);
-                    let (output, status) = run_one(&binary.path, &binary.dir);
+                    let (output, status) = run_one(binary);
                     let name = binary.name.clone();
                     if sender.send(Ended { name, output, status }).is_err() {
                         return;
@@ -138,13 +169,15 @@ fn run_at_once(binaries: &[TestBinary], at_once: usize, mut ended: impl FnMut(En
 }
 
 /// Runs one binary. Both streams go into one pipe, which keeps their lines in order.
-fn run_one(path: &Path, dir: &Path) -> (Vec<u8>, std::io::Result<ExitStatus>) {
+fn run_one(binary: &TestBinary) -> (Vec<u8>, std::io::Result<ExitStatus>) {
+    let TestBinary { path, dir, args, variables, .. } = binary;
     let mut output = Vec::new();
     let mut run = || {
         let (reader, writer) = std::io::pipe()?;
         let mut command = Command::new(path);
         // As cargo sets it for the package.
-        command.current_dir(dir).env("CARGO_MANIFEST_DIR", dir);
+        command.args(args).current_dir(dir).env("CARGO_MANIFEST_DIR", dir);
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
         let mut child = command.stdout(writer.try_clone()?).stderr(writer).spawn()?;
         // The command holds the writing end, without which the reader would never see the end.
         drop(command);
@@ -194,6 +227,8 @@ mod tests {
             name: name.to_owned(),
             path: path.into(),
             dir: "/".into(),
+            args: Vec::new(),
+            variables: Vec::new(),
         };
         let binaries =
             [binary("a", "/bin/pwd"), binary("b", "/nonexistent"), binary("c", "/bin/false")];

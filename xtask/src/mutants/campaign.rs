@@ -3,8 +3,8 @@
 use std::fs;
 use std::time::Instant;
 
-use super::areas::all_candidates;
 use super::cache;
+use super::candidate::all_candidates;
 use super::coverage::{Coverage, measure};
 use super::options::Options;
 use super::report::report;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::site::Site;
 use super::sites::find;
+use crate::areas::{AREAS, sources};
 use crate::process::Failed;
 use crate::project::root;
 use crate::record::cannot;
@@ -37,6 +38,22 @@ impl Candidate {
     pub fn key(&self) -> String {
         format!("{}\t{}\t{}\t{}", self.file.display(), self.function, self.change, self.nth)
     }
+}
+
+/// Returns all possible mistakes, by area and file.
+///
+/// # Errors
+/// If a file cannot be read.
+pub fn all_candidates() -> Result<Vec<Candidate>, Failed> {
+    let mut all = Vec::new();
+    for (area, paths) in AREAS {
+        for path in *paths {
+            for file in sources(Path::new(path))? {
+                all.extend(candidates(area, &file)?);
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// Returns all possible mistakes of a file.

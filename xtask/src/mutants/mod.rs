@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | `campaign` | one run of it |
 //! | `options` | which mistakes are made: flags |
-//! | `areas`, `diff` | parts of the code and their files; changed lines |
+//! | `diff` | changed lines |
 //! | `site`, `sites`, `candidate` | places of mistakes, how they are found, and one mistake |
 //! | `without_tests` | source files without their tests |
 //! | `rewrite`, `tree` | building mistakes in, in a copy of the sources |
@@ -19,7 +19,6 @@
 //! | `cache`, `source_hashes` | results of earlier runs, and whether they still hold |
 //! | `report` | the table |
 
-mod areas;
 mod cache;
 mod campaign;
 mod candidate;

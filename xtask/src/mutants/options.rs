@@ -6,9 +6,9 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::areas::AREAS;
 use super::candidate::Candidate;
 use super::diff::changed_lines;
+use crate::areas::AREAS;
 use crate::process::Failed;
 
 /// What the command is given.

@@ -9,7 +9,7 @@ use syn::{
 };
 
 use super::site::{Form, Mutant, Site};
-use super::without_tests::{is_test, range};
+use crate::syntax::{is_test, range};
 
 /// All places in a source file, in its order. Tests and what the compiler evaluates are left out.
 ///

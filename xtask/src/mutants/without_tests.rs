@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
-use proc_macro2::Span;
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 use syn::{Block, ImplItemFn};
+
+use crate::syntax::{is_test, range};
 
 /// A source file without its tests.
 ///
@@ -42,24 +43,6 @@ pub fn without_tests(source: &str) -> Result<String, syn::Error> {
         at = range.end;
     }
     Ok(text + &source[at..])
-}
-
-/// Bytes of the file.
-pub(super) fn range(span: Span) -> Range<usize> {
-    span.byte_range()
-}
-
-/// `#[test]`, or only in builds for tests.
-pub(super) fn is_test(attrs: &[syn::Attribute]) -> bool {
-    attrs.iter().any(|attr| {
-        let mut text = String::new();
-        if let syn::Meta::List(list) = &attr.meta {
-            text = list.tokens.to_string();
-        }
-        attr.path().is_ident("test")
-            || (attr.path().is_ident("cfg")
-                && (text == "test" || text.starts_with("all (test") || text == "loom"))
-    })
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
-//! The parts of the code in which mistakes are made, and their files.
+//! The parts of the code that mutation testing and coverage report on, and their source files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::candidate::{Candidate, candidates};
 use crate::process::Failed;
 use crate::project::root;
 use crate::record::cannot;
@@ -33,24 +32,11 @@ pub const AREAS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Returns all possible mistakes, by area and file.
+/// Returns the source files at `path`, relative to the root of the project, without those of tests.
 ///
 /// # Errors
-/// If a file cannot be read.
-pub fn all_candidates() -> Result<Vec<Candidate>, Failed> {
-    let mut all = Vec::new();
-    for (area, paths) in AREAS {
-        for path in *paths {
-            for file in sources(Path::new(path))? {
-                all.extend(candidates(area, &file)?);
-            }
-        }
-    }
-    Ok(all)
-}
-
-/// Returns the source files at `path`, without those of tests.
-fn sources(path: &Path) -> Result<Vec<PathBuf>, Failed> {
+/// If a directory cannot be read.
+pub fn sources(path: &Path) -> Result<Vec<PathBuf>, Failed> {
     let full = root().join(path);
     if full.is_file() {
         return Ok(vec![path.to_owned()]);
