@@ -16,6 +16,7 @@ use hayloft::base::limits::{LOG_START, UNIT};
 use hayloft::base::types::NeedleId;
 use hayloft::runtime::background::{DiskLoad, Pace, PaceLimits, SharedPace, Waited};
 use hayloft::runtime::op::Op;
+use hayloft::runtime::sim::Fault;
 use hayloft::runtime::sim::disk::Image;
 use hayloft::volume::format::{HEADER_LEN, Kind, NeedleHeader, decode_header};
 use hayloft::volume::{
@@ -121,6 +122,27 @@ fn new_file_is_flushed_at_intervals() {
     compact_as(&mut process, &slot, CompactionOrder { size: 160 << 20, ..order() }).unwrap();
     let sectors = (1 << 20) / 512;
     assert!(most.get() > 0 && most.get() < 72 * sectors, "{} pieces", most.get());
+}
+
+/// More would fill the queue of the device, and requests would wait for all of them.
+#[test]
+fn one_read_and_one_write_are_in_flight() {
+    let (mut process, slot) = started();
+    for key in 0..200 {
+        process.put(&slot, id(key), &bytes(key, 100_000)).unwrap();
+    }
+    let most = Rc::new(Cell::new((0, 0)));
+    let seen = Rc::clone(&most);
+    process.world.on_event(move |snapshot| {
+        let (reads, writes) = seen.get();
+        seen.set((reads.max(snapshot.reads().len()), writes.max(snapshot.writes().len())));
+    });
+    // Writes that take longer than it takes to assemble the next commit.
+    for operation in (20..60).step_by(3) {
+        process.world.fail(operation, Fault::Stall(5_000_000));
+    }
+    compact(&mut process, &slot).unwrap();
+    assert_eq!(most.get(), (1, 1));
 }
 
 /// Calls `work` at many moments of a compaction, in a task of its own each time.

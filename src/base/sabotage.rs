@@ -109,6 +109,10 @@ sabotages! {
     CompactTwiceInADirectory = "compact-twice-in-a-directory",
     /// New volumes take the space that compactions need.
     IgnoreReserve = "ignore-reserve",
+    /// A volume is created although its number is taken, by a volume or by a file.
+    CreateOverFiles = "create-over-files",
+    /// A volume is compacted although the file of an older generation is there.
+    CompactBesideOldFile = "compact-beside-old-file",
     /// A checkpoint is still being written while the file of its volume is removed.
     CheckpointAfterRemoval = "checkpoint-after-removal",
     /// A drain waits for requests under way without a time limit.
@@ -241,6 +245,10 @@ sabotages! {
     ReadTheGaps = "read-the-gaps",
     /// Compaction flushes the new file once, at its end.
     OneLongFlush = "one-long-flush",
+    /// Compaction begins to write a commit while the one before is being written.
+    WritesAtOnce = "writes-at-once",
+    /// The index of a generation that was superseded is freed at once.
+    FreeIndexAtOnce = "free-index-at-once",
     /// Compaction keeps needles part of the batch put that stored them.
     KeepBatchFields = "keep-batch-fields",
     /// Compaction changes the versions of needles.

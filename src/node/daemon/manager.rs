@@ -134,11 +134,7 @@ impl ManagerState {
             Some(id) => id,
             None => self.next_id()?,
         };
-        if self.placement.borrow().get(id).is_some() {
-            let sentence = format!("Volume {id} exists already; choose another number.");
-            return Err(Refused::Conflict(sentence));
-        }
-        self.check_files(id)?;
+        self.check_number(id)?;
         let size = new.size.unwrap_or(self.config.volume_size);
         let checked = Config::check_volume_size(size);
         checked
@@ -151,11 +147,18 @@ impl ManagerState {
         Ok(Plan { changing, size: size.bytes(), store })
     }
 
-    /// Checks that no file has the number of a volume to be created.
+    /// Checks that no volume and no file has the number of a volume to be created.
     ///
     /// # Errors
     /// [`Refused::Conflict`] if one has; [`Refused::Failed`] if a data directory cannot be listed.
-    fn check_files(&self, id: VolumeId) -> Result<(), Refused> {
+    fn check_number(&self, id: VolumeId) -> Result<(), Refused> {
+        if chosen(Sabotage::CreateOverFiles) {
+            return Ok(());
+        }
+        if self.placement.borrow().get(id).is_some() {
+            let sentence = format!("Volume {id} exists already; choose another number.");
+            return Err(Refused::Conflict(sentence));
+        }
         match volume_files::file_of(&self.stores, id) {
             Ok(None) => Ok(()),
             Ok(Some(path)) => Err(Refused::Conflict(format!(

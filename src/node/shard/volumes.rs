@@ -93,7 +93,8 @@ impl Volumes {
         }
         let entries = self.entries.borrow();
         let entry = entries.get(&id).ok_or(OrderError::NoVolume)?;
-        if !entry.files.is_empty() || !slot.other_files().is_empty() {
+        let is_alone = entry.files.is_empty() && slot.other_files().is_empty();
+        if !is_alone && !chosen(Sabotage::CompactBesideOldFile) {
             let reason = "another file of it could not be removed; restart the daemon first";
             return Err(OrderError::NotCompacted(reason.to_owned()));
         }

@@ -155,6 +155,31 @@ impl<'a> Snapshot<'a> {
         state.disk.wreck(&writing)
     }
 
+    /// Reads in flight: the name of the file, and the offset (bytes).
+    #[must_use]
+    pub fn reads(&self) -> Vec<(String, u64)> {
+        self.in_flight(|op| match op {
+            Op::Read { offset, .. } => Some(*offset),
+            _ => None,
+        })
+    }
+
+    /// Writes in flight: the name of the file, and the offset (bytes).
+    #[must_use]
+    pub fn writes(&self) -> Vec<(String, u64)> {
+        self.in_flight(|op| match op {
+            Op::Write { offset, .. } => Some(*offset),
+            _ => None,
+        })
+    }
+
+    fn in_flight(&self, offset_of: impl Fn(&Op) -> Option<u64>) -> Vec<(String, u64)> {
+        let flights = self.state.flights.iter();
+        let found = flights
+            .filter_map(|flight| Some((self.state.name_of(&flight.op), offset_of(&flight.op)?)));
+        found.collect()
+    }
+
     /// Returns the contents of the disk after a kill of the process at this moment.
     #[must_use]
     pub fn image(&self) -> Image {

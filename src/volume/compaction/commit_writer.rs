@@ -186,7 +186,7 @@ impl CommitWriter {
         if self.needles.is_empty() {
             return Ok(());
         }
-        self.settle().await?;
+        let earlier = self.before_next().await?;
         let volume = &self.volume;
         let before = self.end;
         let len = self.filled.next_multiple_of(BLOCK);
@@ -226,6 +226,9 @@ impl CommitWriter {
         (self.end, self.filled) = (after, UNIT);
         self.bytes_written += len;
         self.unsynced += len;
+        if let Some(earlier) = earlier {
+            return self.end_write(earlier).await;
+        }
         match self.spare.take() {
             Some(spare) => self.buf = Some(spare),
             None => self.settle().await?,
@@ -233,11 +236,27 @@ impl CommitWriter {
         Ok(())
     }
 
-    /// Waits for the commit that is being written, and enters its needles into the index.
+    /// Waits for the commit that is being written, so that no other write is in flight. A mistake returns it
+    /// instead.
+    async fn before_next(&mut self) -> Result<Option<InFlight>, NotCompacted> {
+        if chosen(Sabotage::WritesAtOnce) {
+            return Ok(self.in_flight.take());
+        }
+        self.settle().await?;
+        Ok(None)
+    }
+
+    /// Waits for the commit that is being written, if there is one.
     async fn settle(&mut self) -> Result<(), NotCompacted> {
-        let Some(InFlight { needles, before, after, ended, result }) = self.in_flight.take() else {
-            return Ok(());
-        };
+        match self.in_flight.take() {
+            Some(writing) => self.end_write(writing).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for the end of a write, and enters the needles of the commit into the index.
+    async fn end_write(&mut self, writing: InFlight) -> Result<(), NotCompacted> {
+        let InFlight { needles, before, after, ended, result } = writing;
         ended.wait().await;
         let written = result.take().expect("the result is there when the event is set");
         let buf = written.map_err(|error| NotCompacted::Io("write the new file", error))?;

@@ -116,6 +116,16 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
         "node::daemon::compaction::tests::next_volume::new_volumes_leave_the_reserve",
     ),
     (
+        "create-over-files",
+        "lib",
+        "node::daemon::manager::tests::number_that_a_volume_or_a_file_has_is_not_given_to_a_new_volume",
+    ),
+    (
+        "compact-beside-old-file",
+        "lib",
+        "node::shard::volumes::tests::volume_is_not_compacted_while_its_old_file_is_there",
+    ),
+    (
         "checkpoint-after-removal",
         "lib",
         "node::shard::volumes::tests::deleted_volume_leaves_no_checkpoint",
@@ -289,6 +299,12 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
     ("copy-the-dead", "compaction", "bytes_of_a_deleted_object_are_in_no_file_afterwards"),
     ("read-the-gaps", "compaction_rules", "dead_bytes_are_not_read"),
     ("one-long-flush", "compaction_rules", "new_file_is_flushed_at_intervals"),
+    ("writes-at-once", "compaction_rules", "one_read_and_one_write_are_in_flight"),
+    (
+        "free-index-at-once",
+        "lib",
+        "volume::generation::serve::tests::other_tasks_run_while_an_index_is_freed",
+    ),
     (
         "keep-batch-fields",
         "compaction_rules",

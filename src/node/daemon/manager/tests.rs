@@ -82,6 +82,21 @@ fn invalid_creation_is_refused_with_its_reason() {
     });
 }
 
+/// Whatever generation of it the file is.
+#[test]
+fn number_that_a_volume_or_a_file_has_is_not_given_to_a_new_volume() {
+    with_manager(&[5], async |bench| {
+        let refused = |id| bench.state.plan(NewVolume { id: Some(VolumeId(id)), ..new_volume() });
+        assert!(matches!(refused(5), Err(Refused::Conflict(_))), "the number of a volume");
+        let path = bench.state.stores[0].path.join("6.3.vol");
+        std::fs::write(&path, "came there since the start").unwrap();
+        assert!(matches!(refused(6), Err(Refused::Conflict(_))), "the number of a file");
+        assert!(matches!(bench.state.plan(new_volume()), Err(Refused::Conflict(_))), "also chosen");
+        std::fs::remove_file(path).unwrap();
+        assert!(refused(6).is_ok());
+    });
+}
+
 #[test]
 fn created_volume_is_opened_and_routed() {
     with_manager(&[1], async |bench| {

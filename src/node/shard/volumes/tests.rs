@@ -376,6 +376,33 @@ fn concurrent_deletion_is_refused_and_counts_are_kept() {
     });
 }
 
+fn in_place() -> CompactionRequest {
+    // Smaller ones cannot be compacted.
+    CompactionRequest { size: Some(8 << 20), ..CompactionRequest::default() }
+}
+
+/// Compacts the volume while its old file cannot be removed. Otherwise a crash could leave three generations,
+/// of which the oldest is no parent of the newest.
+#[test]
+fn volume_is_not_compacted_while_its_old_file_is_there() {
+    with_volume(1, |handle, world, volumes| async move {
+        let pool = handle.pool().clone();
+        assert!(volumes.put(VolumeId(1), put(&pool)).await.is_ok());
+        volumes.begin_compaction(&handle, VolumeId(1), in_place()).await.unwrap();
+        let slot = volumes.local(VolumeId(1)).unwrap();
+        while slot.volume().generation() == 0 {
+            // Timers are slower than this.
+            handle.submit(Op::OpenDir { path: "data".into() }).await;
+        }
+        world.unplug("1.0.");
+        handle.sleep_until(handle.now() + 60_000_000_000).await;
+        assert_eq!(slot.compaction_progress().phase, CompactionPhase::None);
+        assert!(names(&world).contains(&"1.0.vol".to_owned()));
+        let again = volumes.begin_compaction(&handle, VolumeId(1), in_place()).await;
+        assert!(matches!(again, Err(OrderError::NotCompacted(_))), "{again:?}");
+    });
+}
+
 /// Deletes a volume while it is being compacted, with a fault on an operation of that time, if one is given.
 /// Returns the names of the remaining files, unless the deletion was refused.
 fn names_after_deletion_while_compacting(
@@ -387,11 +414,7 @@ fn names_after_deletion_while_compacting(
         for _ in 0..3 {
             assert!(volumes.put(VolumeId(1), put(&pool)).await.is_ok());
         }
-        let request = CompactionRequest {
-            // Smaller ones cannot be compacted.
-            size: Some(8 << 20),
-            ..CompactionRequest::default()
-        };
+        let request = in_place();
         if let Some(n) = fault {
             world.fail(n, Fault::Errno(5));
         }
