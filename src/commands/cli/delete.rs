@@ -166,5 +166,9 @@ fn report(client: &Client, request: &DeleteRequest, existed: Option<&[bool]>) ->
         format!("{outcome} {}{photo}", client.address())
     });
     // All lines, also if one cannot be printed: the photos are deleted.
-    lines.fold(true, |is_printed, line| announce(&line) && is_printed)
+    let mut is_printed = true;
+    for line in lines {
+        is_printed &= announce(&line);
+    }
+    is_printed
 }
