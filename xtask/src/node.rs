@@ -5,10 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use hayloft::commands::client::{Answer, Body};
-use hayloft::http::head::Method;
-
-use crate::http::{ask, client};
+use crate::http::{Answer, Client};
 use crate::process::Failed;
 use crate::project::{root, target};
 use crate::record::cannot;
@@ -131,7 +128,7 @@ impl Node {
     }
 
     fn ask_admin(&self, path: &str) -> Result<Answer, Failed> {
-        ask(&client(self.admin), Method::Get, path, Body::None)
+        Client::new(self.admin).ask("GET", path)
     }
 
     /// Text with which the admin API answers a GET.

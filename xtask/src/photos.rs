@@ -4,10 +4,7 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hayloft::commands::client::Body;
-use hayloft::http::head::Method;
-
-use crate::http::{ask, client};
+use crate::http::Client;
 use crate::process::Failed;
 
 const COOKIE: &str = "0123456789abcdef";
@@ -56,7 +53,7 @@ impl Batches {
         keys: &[u64],
         patience: Duration,
     ) -> Result<Duration, Failed> {
-        let client = client(data);
+        let client = Client::new(data);
         let batch = format!("/{}/batch", self.volume);
         let mut tar = Vec::new();
         let (mut photos, mut refused) = (0, Duration::ZERO);
@@ -68,10 +65,10 @@ impl Batches {
             }
             tar.resize(tar.len() + 1024, 0);
             let began = Instant::now();
-            let mut reply = ask(&client, Method::Post, &batch, Body::Bytes(&tar))?;
+            let mut reply = client.send("POST", &batch, &tar)?;
             while reply.status == NO_ROOM && began.elapsed() < patience {
                 thread::sleep(RETRY_INTERVAL);
-                reply = ask(&client, Method::Post, &batch, Body::Bytes(&tar))?;
+                reply = client.send("POST", &batch, &tar)?;
                 refused += RETRY_INTERVAL;
             }
             if reply.status != 201 {
@@ -92,9 +89,9 @@ impl Batches {
     /// # Errors
     /// When one is missing or wrong.
     pub fn check(&self, data: SocketAddr, keys: &[u64]) -> Result<(), Failed> {
-        let client = client(data);
+        let client = Client::new(data);
         for key in keys {
-            let reply = ask(&client, Method::Get, &path(self.volume, *key), Body::None)?;
+            let reply = client.ask("GET", &path(self.volume, *key))?;
             let byte = content(*key);
             let is_right = reply.status == 200
                 && reply.body.len() == (self.len_of)(*key)
@@ -113,9 +110,9 @@ impl Batches {
 /// # Errors
 /// When one is.
 pub fn check_deleted(data: SocketAddr, volume: u32, keys: &[u64]) -> Result<(), Failed> {
-    let client = client(data);
+    let client = Client::new(data);
     for key in keys {
-        let reply = ask(&client, Method::Get, &path(volume, *key), Body::None)?;
+        let reply = client.ask("GET", &path(volume, *key))?;
         if reply.status != 404 {
             return Err(Failed(format!("RETURNED: photo {key} was deleted: {}", reply.status)));
         }
@@ -134,9 +131,9 @@ pub fn delete(data: SocketAddr, volume: u32, keys: &[u64]) -> Result<(), Failed>
             .chunks(part)
             .map(|keys| {
                 scope.spawn(move || {
-                    let client = client(data);
+                    let client = Client::new(data);
                     for key in keys {
-                        let reply = ask(&client, Method::Delete, &path(volume, *key), Body::None)?;
+                        let reply = client.ask("DELETE", &path(volume, *key))?;
                         if reply.status != 204 {
                             let why = reply.text();
                             let status = reply.status;

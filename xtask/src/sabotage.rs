@@ -14,7 +14,7 @@ use crate::process::{Failed, run};
 use crate::project::{cargo, root, target};
 
 /// Test binaries, fast ones first; the last two start daemons. `lib` are the unit tests.
-const TESTS: [&str; 27] = [
+const TESTS: [&str; 28] = [
     "errors",
     "engine",
     "generations",
@@ -28,6 +28,7 @@ const TESTS: [&str; 27] = [
     "golden_large",
     "batch",
     "large",
+    "multi_delete",
     "read_only",
     "losses",
     "checkpoints",

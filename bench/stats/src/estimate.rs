@@ -5,7 +5,7 @@
 //! interval of the median is Efron's percentile bootstrap (Efron and Tibshirani 1993, chapter 13) with a
 //! fixed seed: the same blocks give the same interval.
 
-use hayloft::runtime::split_mix;
+use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 
 /// Number of bootstrap samples: the interval is stable to the printed precision.
@@ -45,11 +45,8 @@ fn median_of_sorted(sorted: &[f64]) -> Option<f64> {
 #[must_use]
 pub fn estimate(values: &[f64]) -> Option<Estimate> {
     let median = median(values)?;
-    let mut random = SEED;
-    let mut draw = || {
-        let scaled = u128::from(split_mix(&mut random)) * values.len() as u128;
-        values[usize::try_from(scaled >> 64).expect("below values.len()")]
-    };
+    let mut random = Rng::with_seed(SEED);
+    let mut draw = || values[random.usize(..values.len())];
     let mut drawn: Vec<f64> = Vec::with_capacity(DRAWS);
     let mut sample = vec![0.0; values.len()];
     for _ in 0..DRAWS {
@@ -87,8 +84,8 @@ mod tests {
     #[test]
     fn intervals_narrow_with_more_pairs_and_are_reproducible() {
         let values = |count: u64| -> Vec<f64> {
-            let mut seed = 5;
-            (0..count).map(|_| 1.0 + (split_mix(&mut seed) % 1000) as f64 / 1e4).collect()
+            let mut random = fastrand::Rng::with_seed(5);
+            (0..count).map(|_| 1.0 + random.u64(0..1000) as f64 / 1e4).collect()
         };
         let width = |count| {
             let estimate = estimate(&values(count)).unwrap();
@@ -102,8 +99,8 @@ mod tests {
     /// bootstrap of nine values is known to cover slightly less.
     #[test]
     fn intervals_have_about_their_nominal_coverage() {
-        let mut seed = 11;
-        let mut uniform = || split_mix(&mut seed) as f64 / u64::MAX as f64;
+        let mut random = fastrand::Rng::with_seed(11);
+        let mut uniform = || random.f64();
         let covered = (0..200).filter(|_| {
             let values: Vec<f64> = (0..9).map(|_| uniform()).collect();
             let estimate = estimate(&values).unwrap();

@@ -4,11 +4,9 @@ use std::net::SocketAddr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use hayloft::commands::client::{Answer, Body};
-use hayloft::http::head::Method;
 use serde::{Deserialize, Serialize};
 
-use crate::http::{ask, client};
+use crate::http::{Answer, Client};
 use crate::node::Node;
 use crate::process::Failed;
 
@@ -88,12 +86,12 @@ impl Admin {
     }
 
     fn get(self, path: &str) -> Result<Answer, Failed> {
-        expect(&[200], path, ask(&client(self.address), Method::Get, path, Body::None)?)
+        expect(&[200], path, Client::new(self.address).ask("GET", path)?)
     }
 
     fn post(self, path: &str, body: &str, fine: &[u16]) -> Result<Answer, Failed> {
-        let body = Body::Bytes(body.as_bytes());
-        expect(fine, path, ask(&client(self.address), Method::Post, path, body)?)
+        let answer = Client::new(self.address).send("POST", path, body.as_bytes())?;
+        expect(fine, path, answer)
     }
 
     /// A volume.

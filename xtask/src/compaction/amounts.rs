@@ -1,6 +1,6 @@
 //! The part `amounts`: bytes that a compaction reads and writes.
 
-use hayloft::runtime::split_mix;
+use fastrand::Rng;
 use serde_json::json;
 
 use super::admin::Admin;
@@ -67,8 +67,8 @@ fn small(key: u64) -> usize {
 /// Half of the keys, by chance.
 #[must_use]
 pub fn half(keys: &[u64], seed: u64) -> Vec<u64> {
-    let mut seed = seed;
-    keys.iter().copied().filter(|_| split_mix(&mut seed).is_multiple_of(2)).collect()
+    let mut random = Rng::with_seed(seed);
+    keys.iter().copied().filter(|_| random.bool()).collect()
 }
 
 /// Compares the bytes that compactions read and wrote with those of the log and the live needles.

@@ -5,14 +5,12 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use hayloft::commands::client::Body;
-use hayloft::http::head::Method;
 use serde_json::json;
 
 use super::admin::Admin;
 use super::outcome::{Figure, Outcome, Verdict};
 use super::scene::Scene;
-use crate::http::{ask, client};
+use crate::http::Client;
 use crate::photos::{Batches, check_deleted, path};
 use crate::process::Failed;
 use crate::record::cannot;
@@ -37,10 +35,10 @@ fn other(_key: u64) -> usize {
 }
 
 fn put(data: SocketAddr, first: u64, pattern: &[u8]) -> Result<(), Failed> {
-    let client = client(data);
+    let client = Client::new(data);
     for (key, len) in (first..).zip(LENGTHS) {
         let body: Vec<u8> = pattern.iter().copied().cycle().take(len).collect();
-        let reply = ask(&client, Method::Put, &path(1, key), Body::Bytes(&body))?;
+        let reply = client.send("PUT", &path(1, key), &body)?;
         if !matches!(reply.status, 201 | 204) {
             return Err(Failed(format!("PUT of photo {key}: {} {}", reply.status, reply.text())));
         }

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use hayloft::runtime::split_mix;
+use fastrand::Rng;
 use serde_json::json;
 
 use super::admin::Admin;
@@ -69,7 +69,7 @@ pub fn refill(scene: &Scene) -> Result<Outcome, Failed> {
     let node = scene.node(&dir, "0", MIB, &["--shard-ports", "off"], "")?;
     let admin = Admin::of(&node);
     let photos = Batches { volume: 1, each: 100, len_of: photo };
-    let (mut live, mut next, mut seed) = (Vec::<u64>::new(), 0, 5);
+    let (mut live, mut next, mut random) = (Vec::<u64>::new(), 0, Rng::with_seed(5));
     let mut refusals = Vec::new();
     let (mut first_used, mut most, mut least_free) = (None, 0, u64::MAX);
     for number in 1..=loops {
@@ -85,7 +85,7 @@ pub fn refill(scene: &Scene) -> Result<Outcome, Failed> {
         }
         let (mut dead, mut kept) = (Vec::new(), Vec::new());
         for key in live {
-            if split_mix(&mut seed).is_multiple_of(2) { dead.push(key) } else { kept.push(key) }
+            if random.bool() { dead.push(key) } else { kept.push(key) }
         }
         live = kept;
         delete(node.data, 1, &dead).map_err(in_loop)?;
