@@ -88,8 +88,8 @@ pub fn build() -> Result<Vec<TestBinary>, Failed> {
     build_these(&["--workspace"], &[])
 }
 
-/// Builds the test binaries that `which`, arguments of cargo, selects. Variables are added to the environment of
-/// the build, and of the binaries.
+/// Builds the test binaries that `which`, arguments of cargo, selects. Variables are added to the environment
+/// of the build, and of the binaries.
 ///
 /// # Errors
 /// When the build fails.

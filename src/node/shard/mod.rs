@@ -45,6 +45,7 @@ mod multi_delete;
 mod not_stored;
 mod object_name;
 mod object_reply;
+mod open_volumes;
 mod order;
 mod outbox;
 mod paces;

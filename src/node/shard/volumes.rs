@@ -1,7 +1,5 @@
 //! The volumes of one shard: finds, changes and deletes them.
 
-mod open;
-
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -24,12 +22,12 @@ use crate::volume::{self, CompactionPhase, GenerationFile, NotRemoved, Refusal, 
 /// The volumes of one shard.
 #[derive(Default)]
 pub struct Volumes {
-    entries: Rc<RefCell<BTreeMap<VolumeId, VolumeEntry>>>,
-    files: ShardFiles,
+    pub(super) entries: Rc<RefCell<BTreeMap<VolumeId, VolumeEntry>>>,
+    pub(super) files: ShardFiles,
     /// Queue of the volumes that want to write a checkpoint.
-    checkpoint_queue: OnceCell<Rc<BackgroundQueue>>,
+    pub(super) checkpoint_queue: OnceCell<Rc<BackgroundQueue>>,
     /// Paces of background work on each disk.
-    paces: Paces,
+    pub(super) paces: Paces,
     /// Counters of deleted volumes, since the shard's totals must not decrease.
     deleted_stats: volume::Stats,
 }
@@ -358,7 +356,7 @@ impl Volumes {
 }
 
 /// Runs `work` for each item, four at a time.
-async fn four_at_a_time<T>(items: Vec<T>, work: impl AsyncFn(T)) {
+pub(super) async fn four_at_a_time<T>(items: Vec<T>, work: impl AsyncFn(T)) {
     let items = RefCell::new(items.into_iter());
     let worker = async || {
         loop {

@@ -141,7 +141,8 @@ fn is_touched(second: &Second, swaps: &[Swap]) -> bool {
     swaps.iter().any(|swap| swap.from < second.began + 1.0 && second.began < swap.to)
 }
 
-/// The longest waits of each block (milliseconds), of seconds with a swap and of those without, if it has both.
+/// The longest waits of each block (milliseconds): of seconds with a swap and of those without, if it has
+/// both.
 fn compared(swaps: &[Swap], all: &[Second], kind: &str) -> Vec<(f64, f64)> {
     let mut blocks: BTreeMap<u64, [Option<f64>; 2]> = BTreeMap::new();
     for second in all.iter().filter(|second| second.kind == kind) {

@@ -14,9 +14,9 @@ use crate::record::Record;
 /// Areas in which code that no test reaches needs a reason.
 const JUDGED: [&str; 4] = ["volume", "ring", "shard", "daemon"];
 const NOTES: &str = "
-Counters of LLVM in the test binaries, the daemons and the commands that they start. Tests, assertions, panics and
-deliberate mistakes (`src/base/sabotage.rs`) are left out. A region is code without a decision; a result is one of
-the two of a condition. A process that is killed loses what it counted.
+Counters of LLVM in the test binaries, the daemons and the commands that they start. Tests, assertions,
+panics and deliberate mistakes (`src/base/sabotage.rs`) are left out. A region is code without a decision; a
+result is one of the two of a condition. A process that is killed loses what it counted.
 
 | area | regions | run | results | seen | errors behind `?` | seen | not reached | of these with a reason |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |

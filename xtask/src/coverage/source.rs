@@ -365,7 +365,8 @@ mod tests {
     #[test]
     fn code_of_deliberate_mistakes_is_left_out() {
         let text = "fn f() { if chosen(A) { a() } else { b() } if !chosen(B) { c() } else { d() }
-            if x && chosen(C) { e() } if x || !chosen(D) { g() } match y { _ if chosen(E) => h(), _ => i() } }";
+            if x && chosen(C) { e() } if x || !chosen(D) { g() }
+            match y { _ if chosen(E) => h(), _ => i() } }";
         for code in ["a()", "d()", "e()", "h()", "chosen(A)", "!chosen(D)"] {
             assert!(left_out(text, code), "{code}");
         }

@@ -12,8 +12,8 @@ use crate::record::cannot;
 /// Variables of an environment.
 pub type Variables = Vec<(String, String)>;
 
-/// Name of the profiles: processes add to one of four for each binary, so that their number does not grow with
-/// that of the processes.
+/// Name of the profiles: processes add to one of four for each binary, so that their number does not grow
+/// with that of the processes.
 const PROFILES: &str = "hayloft-%4m.profraw";
 
 /// Target directory, separate from that of builds with other flags.
@@ -52,8 +52,8 @@ pub fn require() -> Result<(), Failed> {
         None => Ok(()),
         Some(missing) => Err(Failed(format!(
             "coverage needs the llvm-tools of this toolchain: {} is missing; \
-             `rustup component add llvm-tools` installs it. Without rustup, name programs of the same version \
-             of LLVM in LLVM_COV and LLVM_PROFDATA",
+             `rustup component add llvm-tools` installs it. Without rustup, name programs of the same \
+             version of LLVM in LLVM_COV and LLVM_PROFDATA",
             missing.display()
         ))),
     }

@@ -252,7 +252,8 @@ impl GeneratorArgs {
         Ok(Summary::new(title, plan, &outcome))
     }
 
-    /// Prints the table (if quiet, only failures, on standard error) and writes the requested files; returns whether every answer was correct.
+    /// Prints the table (if quiet, only failures, on standard error) and writes the requested files; returns
+    /// whether every answer was correct.
     ///
     /// # Errors
     /// When a file cannot be written.

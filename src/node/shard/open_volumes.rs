@@ -4,13 +4,13 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{Volumes, four_at_a_time};
+use super::assignment::Assignment;
+use super::order::OrderError;
+use super::shard_files::Settled;
+use super::volume_entry::{EntryState, VolumeEntry};
+use super::volume_summary::VolumeSummary;
+use super::volumes::{Volumes, four_at_a_time};
 use crate::base::types::VolumeId;
-use crate::node::shard::assignment::Assignment;
-use crate::node::shard::order::OrderError;
-use crate::node::shard::shard_files::Settled;
-use crate::node::shard::volume_entry::{EntryState, VolumeEntry};
-use crate::node::shard::volume_summary::VolumeSummary;
 use crate::runtime::Handle;
 use crate::volume::{
     self, DamageSource, GenerationFile, OpenContext, OpenError, Progress, Slot, Volume,
