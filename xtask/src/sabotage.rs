@@ -14,7 +14,7 @@ use crate::process::{Failed, run};
 use crate::project::{cargo, root, target};
 
 /// Test binaries, fast ones first; the last two start daemons. `lib` are the unit tests.
-const TESTS: [&str; 28] = [
+const TESTS: [&str; 29] = [
     "errors",
     "engine",
     "generations",
@@ -38,6 +38,7 @@ const TESTS: [&str; 28] = [
     "compaction_faults",
     "compaction_order",
     "compaction_rules",
+    "scrub",
     "crash",
     "shards",
     LIB,
