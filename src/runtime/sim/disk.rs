@@ -20,11 +20,14 @@
 //! blocks is unlimited, unless [`Disk::set_capacity`] limits it. A file of an [`Image`] that was made from
 //! bytes has all its blocks.
 //!
-//! Faults other than power cuts are in [`super::fault`].
+//! A sector can be bad, so that neither reads nor writes of it succeed, or unreadable, so that reads fail
+//! until it is written. A power cut that loses the write makes it unreadable again. Faults other than these
+//! and power cuts are in [`super::fault`].
 
 mod image;
 #[cfg(test)]
 mod tests;
+mod unreadable;
 mod wreck;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,13 +38,12 @@ use nix::libc;
 use super::blocks::touched;
 use super::page::PAGE;
 use super::pages::Pages;
+use unreadable::Unreadable;
 use wreck::{Change, apply, bad_sectors, directory_of};
 
+pub use super::page::SECTOR;
 pub use image::Image;
 pub use wreck::{Loose, Wreck};
-
-/// Length of a sector (bytes).
-pub const SECTOR: usize = 512;
 
 #[derive(Clone, Debug, Default)]
 struct Inode {
@@ -61,6 +63,7 @@ pub struct Disk {
     loose: Vec<Loose>,
     /// Bad sectors, by inode and sector number.
     bad: BTreeSet<(usize, usize)>,
+    unreadable: Unreadable,
     /// Whether a durable write flushes the whole cache.
     flushes_all: bool,
     /// Whether there are unwritten extents.
@@ -81,9 +84,11 @@ impl Disk {
             disk.inodes.push(Inode { present: bytes.clone(), durable: bytes.clone() });
         }
         disk.durable_names = disk.names.clone();
-        let bad = image.bad.iter().filter_map(|(name, n)| Some((*disk.names.get(name)?, *n)));
-        disk.bad = bad.collect();
-        disk
+        let by_inode = |(name, n): &(String, usize)| Some((*disk.names.get(name)?, *n));
+        let (bad, unreadable) = (&image.bad, &image.unreadable);
+        let bad = bad.iter().filter_map(by_inode).collect();
+        let unreadable = Unreadable::new(unreadable.iter().filter_map(by_inode).collect());
+        Self { bad, unreadable, ..disk }
     }
 
     /// Creates the device after the process was killed: all written data can be read, and unflushed data is
@@ -97,6 +102,7 @@ impl Disk {
             durable_names: wreck.names.clone(),
             loose: wreck.loose.clone(),
             bad: wreck.bad.clone(),
+            unreadable: Unreadable::new(wreck.unreadable.clone()),
             ..Self::default()
         };
         for change in &wreck.changes {
@@ -108,6 +114,7 @@ impl Disk {
         }
         for loose in &wreck.loose {
             disk.inodes[loose.inode].present.write(loose.at, &loose.bytes);
+            disk.unreadable.written(loose.inode, loose.range(), false);
         }
         disk
     }
@@ -270,6 +277,7 @@ impl Disk {
     /// Writes sectors and extends the file if necessary. With `durable` they are flushed at once.
     pub fn write(&mut self, inode: usize, at: usize, bytes: &[u8], durable: bool) {
         self.inodes[inode].present.write(at, bytes);
+        self.unreadable.written(inode, at..at + bytes.len(), durable);
         if durable {
             self.inodes[inode].durable.write(at, bytes);
             self.settle(inode, &(at..at + bytes.len()));
@@ -286,6 +294,7 @@ impl Disk {
     /// them even after a sync.
     pub fn write_discarded(&mut self, inode: usize, at: usize, bytes: &[u8]) {
         self.inodes[inode].present.write(at, bytes);
+        self.unreadable.written(inode, at..at + bytes.len(), false);
     }
 
     /// Removes the range of a durable write from the loose bytes.
@@ -316,6 +325,7 @@ impl Disk {
         durable.set_allocated(present.allocated().clone());
         for loose in self.loose.extract_if(.., |loose| loose.inode == inode) {
             durable.write(loose.at, &loose.bytes);
+            self.unreadable.written(inode, loose.range(), true);
         }
     }
 
@@ -333,6 +343,7 @@ impl Disk {
                 self.loose.push(loose);
             } else {
                 self.inodes[loose.inode].durable.write(loose.at, &loose.bytes);
+                self.unreadable.written(loose.inode, loose.range(), true);
             }
         }
     }
@@ -373,6 +384,28 @@ impl Disk {
         self.bad.insert((inode, sector));
     }
 
+    /// Whether reads of the range fail because it contains an unreadable sector.
+    #[must_use]
+    pub fn is_unreadable(&self, inode: usize, at: usize, len: usize) -> bool {
+        self.unreadable.touches(inode, at, len)
+    }
+
+    /// Makes a sector unreadable until it is written.
+    pub fn wear_out(&mut self, inode: usize, sector: usize) {
+        self.unreadable.add(inode, sector);
+    }
+
+    /// Makes a sector readable again, with its content.
+    pub fn make_readable(&mut self, inode: usize, sector: usize) {
+        self.unreadable.written(inode, sector * SECTOR..(sector + 1) * SECTOR, true);
+    }
+
+    /// Sectors of which reads fail until they are written, by the name of their file.
+    #[must_use]
+    pub fn unreadable_sectors(&self) -> BTreeSet<(String, usize)> {
+        bad_sectors(self.unreadable.present(), &self.names)
+    }
+
     /// Flips a bit, on the media and in the contents that a read returns.
     pub fn rot(&mut self, inode: usize, byte: usize, bit: u32) {
         let file = &mut self.inodes[inode];
@@ -396,6 +429,7 @@ impl Disk {
             changes: self.changes.clone(),
             loose: all,
             bad: self.bad.clone(),
+            unreadable: self.unreadable.on_media().clone(),
         }
     }
 
@@ -404,6 +438,7 @@ impl Disk {
     pub fn image(&self) -> Image {
         let files = self.names.iter();
         let files = files.map(|(name, &inode)| (name.clone(), self.inodes[inode].present.clone()));
-        Image { files: files.collect(), bad: bad_sectors(&self.bad, &self.names) }
+        let bad = bad_sectors(&self.bad, &self.names);
+        Image { files: files.collect(), bad, unreadable: self.unreadable_sectors() }
     }
 }

@@ -60,6 +60,8 @@ pub struct Met {
 
 /// Name of the counter of operations on bad sectors.
 pub const BAD_SECTOR: &str = "bad sector";
+/// Name of the counter of reads of sectors that are unreadable until they are written.
+pub const UNREADABLE_SECTOR: &str = "unreadable sector";
 /// Name of the counter of flipped bits.
 pub const BIT_ROT: &str = "bit rot";
 /// Name of the counter of reservations for which there were too few free blocks.

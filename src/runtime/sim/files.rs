@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use nix::libc;
 
 use super::disk::SECTOR;
-use super::fault::{BAD_SECTOR, Fault, NO_SPACE, WRITE_AFTER_FAILURE, WRITE_WITHOUT_SPACE};
+use super::fault::{
+    BAD_SECTOR, Fault, NO_SPACE, UNREADABLE_SECTOR, WRITE_AFTER_FAILURE, WRITE_WITHOUT_SPACE,
+};
 use super::flight::gather;
 use super::state::{State, name_in};
 use crate::base::limits::UNIT;
@@ -212,6 +214,10 @@ impl State {
         }
         if self.disk.is_bad(inode, at, out.len()) {
             self.faults.count(BAD_SECTOR);
+            return -i64::from(libc::EIO);
+        }
+        if self.disk.is_unreadable(inode, at, out.len()) {
+            self.faults.count(UNREADABLE_SECTOR);
             return -i64::from(libc::EIO);
         }
         i64::try_from(self.disk.read(inode, at, out)).expect("small files")

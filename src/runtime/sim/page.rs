@@ -2,3 +2,5 @@
 
 /// Length of a page, which is also a block of the file system (bytes).
 pub const PAGE: usize = 4096;
+/// Length of a sector (bytes).
+pub const SECTOR: usize = 512;

@@ -1,6 +1,7 @@
 //! The simulated world, as tests use it.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -129,12 +130,7 @@ impl World {
     /// Writes in flight: the name of the file, and the offset (bytes).
     #[must_use]
     pub fn writes(&self) -> Vec<(String, u64)> {
-        let state = self.0.borrow();
-        let writes = state.flights.iter().filter_map(|flight| match &flight.op {
-            Op::Write { offset, .. } => Some((state.name_of(&flight.op), *offset)),
-            _ => None,
-        });
-        writes.collect()
+        self.look(|snapshot| snapshot.writes())
     }
 
     /// Whether a write is in flight.
@@ -217,6 +213,32 @@ impl World {
         let mut state = self.0.borrow_mut();
         let inode = state.disk.find(name).expect("a file of that name");
         state.disk.spoil(inode, sector);
+    }
+
+    /// Makes a sector of a file unreadable: reads of it fail until it is written.
+    ///
+    /// # Panics
+    /// When there is no such file.
+    pub fn wear_out(&self, name: &str, sector: usize) {
+        let mut state = self.0.borrow_mut();
+        let inode = state.disk.find(name).expect("a file of that name");
+        state.disk.wear_out(inode, sector);
+    }
+
+    /// Makes an unreadable sector of a file readable again, with its content.
+    ///
+    /// # Panics
+    /// When there is no such file.
+    pub fn make_readable(&self, name: &str, sector: usize) {
+        let mut state = self.0.borrow_mut();
+        let inode = state.disk.find(name).expect("a file of that name");
+        state.disk.make_readable(inode, sector);
+    }
+
+    /// Sectors that are unreadable now: the name of the file, and the number of the sector.
+    #[must_use]
+    pub fn unreadable(&self) -> BTreeSet<(String, usize)> {
+        self.0.borrow().disk.unreadable_sectors()
     }
 
     /// Flips a bit of a file without an operation.

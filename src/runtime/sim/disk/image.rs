@@ -12,6 +12,8 @@ pub struct Image {
     pub files: BTreeMap<String, Pages>,
     /// Bad sectors, which can be neither read nor written, by file name and sector number.
     pub bad: BTreeSet<(String, usize)>,
+    /// Sectors that cannot be read until they are written, by file name and sector number.
+    pub unreadable: BTreeSet<(String, usize)>,
 }
 
 impl Image {

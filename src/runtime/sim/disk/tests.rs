@@ -5,7 +5,7 @@ use crate::runtime::Runtime;
 use crate::runtime::buffer::{Pool, Region};
 use crate::runtime::op::{DirId, FileId, Op, Piece, Returned};
 use crate::runtime::sim::fault::{
-    BAD_SECTOR, BIT_ROT, NO_SPACE, WRITE_AFTER_FAILURE, WRITE_WITHOUT_SPACE,
+    BAD_SECTOR, BIT_ROT, NO_SPACE, UNREADABLE_SECTOR, WRITE_AFTER_FAILURE, WRITE_WITHOUT_SPACE,
 };
 use crate::runtime::sim::{Fault, SimDriver, World};
 
@@ -235,6 +235,29 @@ fn bad_sectors_fail_io_and_persist_and_bit_rot_changes_data() {
         assert!(Disk::from_image(&image).is_bad(0, 2 * SECTOR, 2 * SECTOR));
         assert!(!Disk::from_image(&image).is_bad(0, 4 * SECTOR, SECTOR));
     }
+}
+
+#[test]
+fn unreadable_sector_can_be_read_after_a_write_unless_a_power_cut_loses_it() {
+    let mut process = Process::start();
+    process.world.wear_out(FILE, 3);
+    assert_eq!([process.read(1).0, process.read(2).0, process.read(3).0], [2 * WHOLE, EIO, EIO]);
+    assert_eq!(process.world.count(UNREADABLE_SECTOR), 2);
+    assert_eq!(process.write(3, 5, false), WHOLE);
+    assert_eq!(process.read(3), (2 * WHOLE, 5));
+    let wreck = process.world.look(|snapshot| snapshot.wreck());
+    let is_unreadable = |disk: Disk| disk.is_unreadable(0, 3 * SECTOR, SECTOR);
+    assert!(is_unreadable(Disk::from_image(&wreck.image(|_| false, 0))));
+    assert!(!is_unreadable(Disk::from_image(&wreck.image(|_| true, 0))));
+    let mut killed = Disk::after_kill(&wreck);
+    assert!(!is_unreadable(killed.clone()));
+    assert!(is_unreadable(Disk::from_image(&killed.wreck(&[]).image(|_| false, 0))));
+    killed.sync(0);
+    assert!(!is_unreadable(Disk::from_image(&killed.wreck(&[]).image(|_| false, 0))));
+    process.world.wear_out(FILE, 3);
+    assert_eq!(process.world.unreadable(), [(FILE.to_owned(), 3)].into());
+    process.world.make_readable(FILE, 3);
+    assert_eq!((process.read(3), process.world.unreadable()), ((2 * WHOLE, 5), [].into()));
 }
 
 #[test]

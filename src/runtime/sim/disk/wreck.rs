@@ -1,9 +1,11 @@
 //! What a power cut may leave of a disk.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::image::Image;
+use super::unreadable::Unreadable;
 use crate::runtime::sim::blocks::Blocks;
 use crate::runtime::sim::pages::Pages;
 
@@ -14,6 +16,13 @@ pub struct Loose {
     pub(in crate::runtime::sim) inode: usize,
     pub(in crate::runtime::sim) at: usize,
     pub(in crate::runtime::sim) bytes: Rc<[u8]>,
+}
+
+impl Loose {
+    /// Its bytes of the file.
+    pub fn range(&self) -> Range<usize> {
+        self.at..self.at + self.bytes.len()
+    }
 }
 
 /// A change of names.
@@ -49,6 +58,7 @@ pub struct Wreck {
     pub(in crate::runtime::sim) changes: Vec<Change>,
     pub(in crate::runtime::sim) loose: Vec<Loose>,
     pub(in crate::runtime::sim) bad: BTreeSet<(usize, usize)>,
+    pub(in crate::runtime::sim) unreadable: BTreeSet<(usize, usize)>,
 }
 
 /// Applies a change to the names of files.
@@ -96,14 +106,16 @@ impl Wreck {
     #[must_use]
     pub fn trimmed(&self) -> Self {
         let mut loose: Vec<Loose> = Vec::new();
+        let unreadable = Unreadable::new(self.unreadable.clone());
         for one in &self.loose {
             let overlaps = |other: &Loose| {
                 other.inode == one.inode
                     && other.at < one.at + one.bytes.len()
                     && one.at < other.at + other.bytes.len()
             };
-            let changes =
-                !self.durable[one.inode].holds(one.at, &one.bytes) || loose.iter().any(overlaps);
+            let changes = !self.durable[one.inode].holds(one.at, &one.bytes)
+                || unreadable.touches(one.inode, one.at, one.bytes.len())
+                || loose.iter().any(overlaps);
             if changes {
                 loose.push(one.clone());
             }
@@ -120,15 +132,18 @@ impl Wreck {
             apply(&mut names, change);
         }
         let mut files: BTreeMap<String, Pages> = BTreeMap::new();
+        let mut unreadable = Unreadable::new(self.unreadable.clone());
         for (name, &inode) in &names {
             let mut file = self.durable[inode].clone();
             for (n, loose) in self.loose.iter().enumerate() {
                 if loose.inode == inode && survives(n) {
                     file.write(loose.at, &loose.bytes);
+                    unreadable.written(inode, loose.range(), true);
                 }
             }
             files.insert(name.clone(), file);
         }
-        Image { files, bad: bad_sectors(&self.bad, &names) }
+        let unreadable = bad_sectors(unreadable.on_media(), &names);
+        Image { files, bad: bad_sectors(&self.bad, &names), unreadable }
     }
 }
