@@ -2,14 +2,15 @@
 
 use std::rc::Rc;
 
-use hayloft::base::types::Cookie;
+use hayloft::base::types::{Cookie, NeedleId};
 use hayloft::runtime::buffer::Pool;
 use hayloft::runtime::sim::Fault;
 use hayloft::runtime::sim::disk::Image;
 use hayloft::volume::{Check, Existing, Expected, GetError, Refusal, Slot, Stored};
 
 use super::{
-    EIO, FILE, LOG, SIZE, Values, clean_image, id, ids, sealed_after_tear, small_pool, start, zero,
+    EIO, FILE, Got, LOG, SIZE, Values, clean_image, id, ids, sealed_after_tear, small_pool, start,
+    zero,
 };
 use crate::common::{COOKIE, Process, bytes, draft, expected};
 
@@ -208,4 +209,71 @@ fn unreadable_candidate_refuses_writes_beside_a_lost_one() {
         let refused = Err(Refusal::Unreadable(id(3)));
         assert_eq!(process.put(&volume, id(3), b"new").map(drop), refused, "{lost} is lost");
     }
+}
+
+/// After a read error, every id with the hash of the needle was answered as damaged; so was it for HEAD after
+/// damage of a header.
+#[test]
+fn lost_sector_of_a_needle_hides_no_other_with_the_same_hash() {
+    let pool = small_pool();
+    let stored = [1, 2, 3, 4].map(id);
+    let absent = [101, 102, 103, 104].map(id);
+    // Longer than what a HEAD reads.
+    let image = clean_image(&pool, &stored.map(|id| (id.key.0, bytes(id.key.0, 6000))));
+    let mut unreadable = 0;
+    for (sector, is_flipped) in (LOG / 512..LOG / 512 + 80).flat_map(|n| [(n, false), (n, true)]) {
+        let mut process = Process::start(3, &image, &pool);
+        let volume = process.open().unwrap();
+        match is_flipped {
+            true => process.world.rot(FILE, sector * 512 + 20, 1),
+            false => process.world.wear_out(FILE, sector),
+        }
+        let mut affected = [0; 2];
+        for id in stored {
+            let got = [process.get(&volume, id), head(&mut process, &volume, id, COOKIE)];
+            for (got, affected) in got.into_iter().zip(&mut affected) {
+                match got {
+                    Err(GetError::Unreadable(..)) => *affected += 1,
+                    got => assert!(got.is_ok(), "sector {sector}, {is_flipped}: {id} {got:?}"),
+                }
+            }
+        }
+        assert!(affected.iter().all(|n| *n <= 1), "sector {sector}, {is_flipped}: {affected:?}");
+        unreadable += affected[0];
+        for id in absent {
+            let got = [process.get(&volume, id), head(&mut process, &volume, id, COOKIE)];
+            let gone = [(); 2].map(|()| Err(GetError::NotFound));
+            assert_eq!(got, gone, "sector {sector}, {is_flipped}: {id}");
+        }
+    }
+    assert!(unreadable > 80, "{unreadable}");
+}
+
+/// A wrong cookie was answered as the right one when data was damaged or could not be read, which showed that
+/// the object exists.
+#[test]
+fn damaged_data_reveals_nothing_to_a_wrong_cookie() {
+    let pool = small_pool();
+    let image = clean_image(&pool, &[(1, bytes(1, 6000))]);
+    let wrong = Cookie(COOKIE.0 ^ 1);
+    for (sector, is_flipped) in
+        (LOG / 512 + 1..LOG / 512 + 15).flat_map(|n| [(n, false), (n, true)])
+    {
+        let mut process = Process::start(3, &image, &pool);
+        let volume = process.open().unwrap();
+        match is_flipped {
+            true => process.world.rot(FILE, sector * 512 + 20, 1),
+            false => process.world.wear_out(FILE, sector),
+        }
+        let got =
+            [process.get_as(&volume, id(1), wrong), head(&mut process, &volume, id(1), wrong)];
+        let gone = [(); 2].map(|()| Err(GetError::NotFound));
+        assert_eq!(got, gone, "sector {sector}, {is_flipped}");
+    }
+}
+
+fn head(process: &mut Process, volume: &Rc<Slot>, id: NeedleId, cookie: Cookie) -> Got {
+    let (volume, pool) = (Rc::clone(volume), process.runtime.handle().pool().clone());
+    let head = async move { volume.head(id, cookie, |len| pool.alloc(len)).await };
+    process.run(head).map(|_| Vec::new())
 }

@@ -56,6 +56,16 @@ impl Volume {
         }
     }
 
+    /// Returns the object that the needle at `at` belongs to, and its cookie, if its first or its last unit
+    /// says so.
+    pub(super) async fn owner_of(&self, at: Location) -> Option<(NeedleId, Cookie)> {
+        match self.identify(at).await.ok()? {
+            Identity::Readable(header) => Some((header.id, header.cookie)),
+            Identity::Attributed(owner, cookie) => Some((owner, cookie)),
+            Identity::Unknown | Identity::Lost => None,
+        }
+    }
+
     async fn identify(&self, at: Location) -> Result<Identity, Refusal> {
         let unit = UNIT as usize;
         let incarnation = self.superblock.incarnation;

@@ -140,11 +140,11 @@ impl Volume {
             let began = self.handle.now();
             let (buf, result) = file.read(buf, REPLY_HEADROOM, len, at.offset, reads).await;
             self.pace.waited(Waited::Read, began);
-            if let Err(error) = result {
-                count(&file.stats.damaged_reads, 1);
-                return Err(GetError::Unreadable(id, Damage::Io(error)));
-            }
-            match self.judge(&buf[REPLY_HEADROOM..wanted], at, id, cookie, extent) {
+            let verdict = match result {
+                Ok(()) => self.judge(&buf[REPLY_HEADROOM..wanted], at, id, cookie, extent),
+                Err(error) => Verdict::Failed(GetError::Unreadable(id, Damage::Io(error))),
+            };
+            match verdict {
                 Verdict::Failed(_) if chosen(Sabotage::NotFoundForUnreadable) => {
                     return Err(GetError::NotFound);
                 }
@@ -155,7 +155,12 @@ impl Volume {
                 Verdict::Other => count(&file.stats.false_candidates, 1),
                 Verdict::Failed(error) => {
                     count(&file.stats.damaged_reads, 1);
-                    return Err(error);
+                    // It may be another needle with the same hash, or the cookie may be wrong.
+                    match self.owner_of(at).await {
+                        Some((owner, _)) if owner != id => count(&file.stats.false_candidates, 1),
+                        Some((_, held)) if !held.matches(cookie) => return Err(GetError::NotFound),
+                        _ => return Err(error),
+                    }
                 }
             }
             spare = Some(buf);
