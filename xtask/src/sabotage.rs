@@ -14,7 +14,7 @@ use crate::process::{Failed, run};
 use crate::project::{cargo, root, target};
 
 /// Test binaries, fast ones first; the last two start daemons. `lib` are the unit tests.
-const TESTS: [&str; 29] = [
+const TESTS: [&str; 28] = [
     "errors",
     "engine",
     "generations",
@@ -38,7 +38,6 @@ const TESTS: [&str; 29] = [
     "compaction_faults",
     "compaction_order",
     "compaction_rules",
-    "scrub",
     "crash",
     "shards",
     LIB,
