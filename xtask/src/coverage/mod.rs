@@ -1,9 +1,9 @@
 //! Coverage: runs the tests with counters built in, and lists what none of them reaches.
 //!
 //! Counters are those of LLVM: of regions, which are stretches of code without a decision, and of the results
-//! of single conditions. The syntax of the sources says which regions belong together, so that code that never
-//! runs is listed once, and which are of no interest. Code that no test reaches is covered by a new one, or
-//! its reason is in `reasons.tsv`.
+//! of single conditions. The syntax of the sources says which regions belong together, so that code that
+//! never runs is listed once, and which are of no interest. Code that no test reaches is covered by a new
+//! one, or its reason is in `reasons.tsv`.
 //!
 //! | file | holds |
 //! | --- | --- |
