@@ -86,13 +86,17 @@ fn photos_are_deleted_and_the_answer_lists_each() {
 #[test]
 fn up_to_1000_photos_are_deleted_with_one_commit() {
     both_with("[limits]\nbuffer_memory_per_shard = \"8MiB\"\n", "64MiB", |store| {
-        store_photos(store, 0..1000);
         let commits = || store.daemon.metric("hayloft_commits_total", "");
+        let none = commits();
+        store_photos(store, 0..1000);
+        // Counters are published a little later than a write is answered.
+        store.daemon.wait_until("the commit of the batch put", || commits() > none);
         let before = commits();
         let reply = delete(store, &lines((0..1000).rev()));
         let wanted: Vec<_> = (0..1000).rev().map(|key| (key, 0, 204)).collect();
         assert_eq!(outcomes(&reply), wanted);
         store.assert_needles(0);
+        store.daemon.wait_until("the commit of the multi-delete", || commits() > before);
         assert_eq!(commits() - before, 1.0);
     });
 }
