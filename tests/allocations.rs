@@ -73,6 +73,7 @@ fn superblock(id: u32) -> Superblock {
         created_ns: 1,
         revision: 1,
         history_from: 0,
+        verified_ns: 0,
     }
 }
 
@@ -140,6 +141,7 @@ fn start(dir: &std::path::Path, count: usize) -> (Vec<std::net::SocketAddr>, Arc
                 disk_missing: false,
                 audit_log: false,
                 background: PaceLimits { min: 4 << 20, max: 256 << 20, transfer_max: 0 },
+                scrub_interval_ns: 0,
             },
             shared: Arc::clone(&shared),
             assignments: vec![assignment],

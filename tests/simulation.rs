@@ -80,6 +80,9 @@ const REQUIRED_EVENTS: &[&str] = &[
     "volumes moved",
     "volumes resized",
     "writes across an exchange",
+    // Of scrubs.
+    "scrubs asked for",
+    "volumes without damage",
 ];
 
 /// Counts of events, and a hash of the whole run.
@@ -317,6 +320,8 @@ impl Simulation<'_> {
         assert!(node.run(Until::Ready), "volumes are still being recovered");
         node.settle();
         node.check(self.seed, &self.seen);
+        node.settle();
+        node.scrub(&self.seen);
         node.settle();
         node.drain();
         assert!(node.run(Until::Drained), "the node does not stop");

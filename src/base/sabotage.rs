@@ -309,6 +309,28 @@ sabotages! {
     IgnoreEraseWithin = "ignore-erase-within",
     /// The policy compacts a volume again at once after a failure.
     RetryAtOnce = "retry-at-once",
+    /// A scrub verifies headers, and no data.
+    ScrubHeadersOnly = "scrub-headers-only",
+    /// A scrub does not read the footers of needles.
+    SkipFooters = "skip-footers",
+    /// A scrub does not compare parts with their manifests.
+    SkipParts = "skip-parts",
+    /// A scrub does not compare the index with the log.
+    SkipIndex = "skip-index",
+    /// A scrub takes the leftovers of torn commits for damage.
+    LeftoversAreDamage = "leftovers-are-damage",
+    /// A torn commit all of whose needles can be read gets no seal, whatever else of it is missing.
+    LeaveTornUnsealed = "leave-torn-unsealed",
+    /// An error is reported without reading the place again.
+    ReadOnce = "read-once",
+    /// The index is saved although it differs from the log.
+    TrustCheckpoint = "trust-checkpoint",
+    /// What is near to an error is not read.
+    SkipNeighbourhood = "skip-neighbourhood",
+    /// Scrubs go on while their volume is compacted.
+    ScrubWhileCompacting = "scrub-while-compacting",
+    /// A scrub that found damage is recorded as one that found none.
+    RecordDamagedScrub = "record-damaged-scrub",
 }
 
 /// Whether this mistake is enabled by the environment variable [`VARIABLE`].

@@ -23,9 +23,11 @@ use super::label::label_enum;
 
 mod cell;
 mod compaction;
+mod scrub;
 
 pub use cell::{Level, StateCell};
 pub use compaction::{CompactionBoard, CompactionEnd, CompactionOutcome, ShownCompaction};
+pub use scrub::ScrubBoard;
 
 label_enum! {
     /// State of a data directory.
@@ -223,6 +225,8 @@ pub struct VolumeBoard {
     pub generation: Level,
     /// Its compaction.
     pub compaction: CompactionBoard,
+    /// Its scrubs.
+    pub scrub: ScrubBoard,
     /// Dead bytes that the last compaction could not remove, such as tombstones that are kept. Written by the
     /// main thread.
     pub kept_bytes: Level,
@@ -250,6 +254,7 @@ impl VolumeBoard {
             oldest_dead_ns: Level::default(),
             generation: Level::default(),
             compaction: CompactionBoard::default(),
+            scrub: ScrubBoard::default(),
             kept_bytes: Level::default(),
             erase_overdue: Level::default(),
         }

@@ -11,6 +11,7 @@
 //! - `generation`: an open generation of a volume ([`Volume`]) and its file: create, choose among several,
 //!   open, state, remove.
 //! - `compaction`: copying what lives to the next generation, and the exchange of the two.
+//! - `scrub`: reading and verifying everything while the volume serves.
 //! - `slot`: a volume across its generations ([`Slot`]): PUT, DELETE, multi-deletes, GET, uploads.
 //! - `io`: the policy for short and failed transfers. `names`, `sync_dir`: names of files, and making them
 //!   durable. `error`: everything that can go wrong.
@@ -26,6 +27,7 @@ mod io;
 mod log;
 mod names;
 mod object;
+mod scrub;
 mod slot;
 mod sync_dir;
 
@@ -45,4 +47,8 @@ pub use names::file_name;
 pub use object::{
     Body, Check, DamagedNeedle, Draft, Existing, LiveNeedle, Needle, NewNeedle, Stored, Walk,
 };
-pub use slot::{CompactionPhase, CompactionProgress, Slot, Upload};
+pub use scrub::{Finding, Flaw, ScrubPlan, Scrubbed};
+pub use slot::{
+    CompactionPhase, CompactionProgress, DAMAGE_LISTED_MAX, FoundDamage, ScrubProgress, Slot,
+    Upload,
+};

@@ -42,6 +42,7 @@ pub fn superblock(size: u64) -> Superblock {
         created_ns: 1_700_000_000_000_000_000,
         revision: 1,
         history_from: 0,
+        verified_ns: 0,
     }
 }
 

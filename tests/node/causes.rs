@@ -350,6 +350,12 @@ impl Causes {
         })
     }
 
+    /// Whether a write to any file of a volume failed in this life.
+    fn failed_write(&self, volume: VolumeId) -> bool {
+        let is_beside = |name: &str| VolumeFile::beside(name).is_some_and(|it| it.volume == volume);
+        self.world.met().iter().any(|met| met.is_write && is_beside(&met.name))
+    }
+
     /// Records the last figures of a deleted volume.
     pub fn retire(&self, figures: Option<Arc<VolumeMetrics>>) {
         self.retired.borrow_mut().extend(figures);

@@ -172,6 +172,7 @@ fn superblock(id: VolumeId, size: u64, number: u64) -> Superblock {
         created_ns: 1_700_000_000_000_000_000,
         revision: 1,
         history_from: 0,
+        verified_ns: 0,
     }
 }
 
@@ -211,6 +212,7 @@ fn config(plan: &Plan, disk_missing: bool) -> ShardConfig {
         disk_missing,
         audit_log: false,
         background: PaceLimits { min: 4 << 20, max: 256 << 20, transfer_max: 64 << 10 },
+        scrub_interval_ns: 0,
     }
 }
 
@@ -381,7 +383,17 @@ impl Node {
 
     /// Starts an operator that makes `changes` changes.
     pub fn operator(&self, seed: u64, changes: u64, seen: &SharedSeen) {
-        let operator = Operator {
+        self.spawn(self.new_operator(seed, seen).work(changes));
+    }
+
+    /// Scrubs all volumes.
+    pub fn scrub(&mut self, seen: &SharedSeen) {
+        self.spawn(self.new_operator(0, seen).scrub_all());
+        assert!(self.run(Until::Done), "a scrub does not end");
+    }
+
+    fn new_operator(&self, seed: u64, seen: &SharedSeen) -> Operator {
+        Operator {
             world: self.world.clone(),
             handle: self.clients.handle().clone(),
             metrics: Arc::clone(&self.metrics),
@@ -392,8 +404,7 @@ impl Node {
             plan: self.plan,
             seed,
             is_paused: false,
-        };
-        self.spawn(operator.work(changes));
+        }
     }
 
     /// Starts a burst of clients that each read one object, and waits until they are connected.

@@ -9,8 +9,8 @@ use hayloft::base::types::{ShardId, VolumeId};
 use hayloft::node::board::{VolumeInfo, VolumeState as Shown};
 use hayloft::node::metrics::Metrics;
 use hayloft::node::shard::{
-    AssignedFile, Assignment, DeleteVolume, FenceVolume, OpenVolume, OrderError, Requester,
-    SetReadOnly, SetRoute,
+    AssignedFile, Assignment, DeleteVolume, FenceVolume, ListDamage, OpenVolume, OrderError,
+    Requester, ScrubVolume, SetReadOnly, SetRoute,
 };
 use hayloft::runtime::op::DirId;
 use hayloft::runtime::sim::history::{Action, Answer, Event};
@@ -21,7 +21,7 @@ use hayloft::volume::{self, NotRemoved, Preallocation};
 use super::causes::{Causes, ChangeKind};
 use super::files::{self, VolumeFile};
 use super::monitor::Monitor;
-use super::{Plan, SharedSeen, owner_of, superblock};
+use super::{Plan, SECOND, SharedSeen, owner_of, superblock};
 
 pub struct Operator {
     pub world: World,
@@ -74,6 +74,10 @@ impl Operator {
                 }
                 continue;
             }
+            if self.draw(8) == 0 {
+                self.scrub(volume).await;
+                continue;
+            }
             if self.plan.compactions && self.draw(3) > 0 {
                 self.compact_or_cancel(volume).await;
                 continue;
@@ -113,6 +117,39 @@ impl Operator {
                 self.causes.end_unknown(number);
             }
             Err(_) => self.causes.end_refused(number),
+        }
+    }
+
+    /// Asks for a scrub, which goes on while the next changes are made.
+    async fn scrub(&mut self, volume: VolumeId) {
+        let owner = owner_of(&self.plan, volume);
+        if self.requester.ask(owner, ScrubVolume { volume }).await.is_ok() {
+            self.count("scrubs asked for");
+        }
+    }
+
+    /// Scrubs all volumes, one after the other, and asserts that nothing is wrong in them. There must have been
+    /// no fault in this life.
+    pub async fn scrub_all(self) {
+        for volume in self.causes.present() {
+            let owner = owner_of(&self.plan, volume);
+            let board = self.metrics.board.volume(volume).expect("it is present");
+            let passes = board.scrub.passes.get();
+            match self.requester.ask(owner, ScrubVolume { volume }).await {
+                Ok(()) => {}
+                // Its files cannot be told apart, or none can be used.
+                Err(OrderError::NotOpened(_)) => continue,
+                Err(error) => panic!("volume {volume} is not scrubbed: {error}"),
+            }
+            let deadline = self.handle.now() + 3600 * SECOND;
+            while board.scrub.passes.get() == passes {
+                assert!(self.handle.now() < deadline, "the scrub of volume {volume} does not end");
+                self.handle.sleep_until(self.handle.now() + SECOND / 10).await;
+            }
+            let damage = self.requester.ask(owner, ListDamage { volume }).await;
+            assert_eq!(damage, Ok(Vec::new()), "damage of volume {volume}");
+            assert_eq!(board.scrub.is_index_compared.get(), 1, "index of volume {volume}");
+            self.count("volumes without damage");
         }
     }
 

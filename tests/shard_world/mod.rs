@@ -50,6 +50,7 @@ pub fn config() -> ShardConfig {
         disk_missing: false,
         audit_log: false,
         background: PaceLimits { min: 4 << 20, max: 256 << 20, transfer_max: 0 },
+        scrub_interval_ns: 0,
     }
 }
 
@@ -84,6 +85,7 @@ fn disk(pool: &Pool) -> Image {
         created_ns: 1_700_000_000_000_000_000,
         revision: 1,
         history_from: 0,
+        verified_ns: 0,
     };
     let world = World::new(1, &Image::default());
     let mut driver = world.driver();

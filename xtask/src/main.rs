@@ -1,9 +1,9 @@
 //! Development commands of the project. `cargo xtask test` is the whole suite, as run by CI.
 
 mod areas;
+mod background;
 mod bench;
 mod busy;
-mod compaction;
 mod coverage;
 mod crash_states;
 mod dependencies;
@@ -65,6 +65,9 @@ cargo xtask compaction [--quick] [--only PART,...] [--needles N] [--dir DIR]
                                    the swap, bytes read and written, the rate when idle, remains of
                                    deleted photos, 50 refills of a small disk, memory with N needles
                                    (1000000); and records the results. As root. --quick is a trial run
+cargo xtask health [--quick] [--only PART,...] [--dir DIR]
+                                   measures scrubs: whether 1000 planted damages are found, and the effect
+                                   on reads; and records the results. As root. --quick is a trial run
 cargo xtask index-bench [--entries N]
                                    measures memory and CPU time of the index with N needles (10M), and
                                    records the result
@@ -114,7 +117,8 @@ fn main() -> ExitCode {
         ["kills", ref rest @ ..] => long_run::count(rest, "--kills", 1000).map(long_run::kills),
         ["crash-states", ref flags @ ..] => Some(crash_states::run_long(flags)),
         ["bench", ref flags @ ..] => Some(bench::bench(flags)),
-        ["compaction", ref flags @ ..] => Some(compaction::compaction(flags)),
+        ["compaction", ref flags @ ..] => Some(background::compaction(flags)),
+        ["health", ref flags @ ..] => Some(background::health(flags)),
         ["index-bench", ref flags @ ..] => Some(index_bench::index_bench(flags)),
         ["growth-bench", ref flags @ ..] => Some(growth_bench::growth_bench(flags)),
         ["start-bench", ref flags @ ..] => Some(start_bench::start_bench(flags)),

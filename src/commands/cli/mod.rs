@@ -1,6 +1,6 @@
 //! The command line: commands, their flags and their output. The work of a command is done in other modules.
 //!
-//! `command` is the table of the commands, which are in a file each; `compact` belongs to `volume`. `admin`,
+//! `command` is the table of the commands, which are in a file each; `compact` and `scrub` belong to `volume`. `admin`,
 //! `listed_volume`, `output`, `photo_url`, `progress`, `interrupt`, `offline` and `volume_id` are what they
 //! share.
 //!
@@ -34,6 +34,7 @@ mod output;
 mod photo_url;
 mod progress;
 mod put;
+mod scrub;
 mod serve;
 mod volume;
 mod volume_id;

@@ -82,3 +82,8 @@ pub(super) fn announce(line: &str) -> bool {
         }
     }
 }
+/// Writes a JSON value for people to standard output, as [`deliver`] does.
+pub(super) fn deliver_json(value: &serde_json::Value) -> ExitCode {
+    let text = serde_json::to_string_pretty(value).expect("a parsed JSON value always serializes");
+    deliver((text + "\n").as_bytes())
+}

@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::admin::{ask, done, exit_code, get};
 use super::compact::{self, Wanted};
 use super::listed_volume::ListedVolume;
-use super::output::{announce, deliver, error_text, note};
+use super::output::{announce, deliver, deliver_json, error_text, note};
+use super::scrub;
 use super::volume_id::volume_id;
 use crate::base::size::{ByteSize, rounded};
 use crate::base::types::VolumeId;
@@ -31,9 +32,11 @@ Examples:
       the space of its deleted and replaced photos comes back, while it serves
   hayloft volume move 3 --disk 1 --wait
       to the second data directory, while it serves
+  hayloft volume scrub 3 --wait
+      every photo in it is read and verified, while it serves
 
 Exit codes: 0 done; 1 the daemon refused, a compaction that was waited for failed or was \
-cancelled, or it is done but standard output could not be written; 2 the daemon could not be \
+cancelled, a scrub that was waited for ended with damage known, or it is done but standard output could not be written; 2 the daemon could not be \
 reached.";
 
 /// Flags of `hayloft volume`.
@@ -127,6 +130,24 @@ pub enum Action {
         #[arg(long)]
         wait: bool,
     },
+    /// Read and verify everything in a volume now, while it serves
+    Scrub {
+        /// Number of the volume
+        #[arg(value_name = "N", value_parser = volume_id())]
+        id: VolumeId,
+        /// Show the progress, and wait for the end
+        #[arg(long)]
+        wait: bool,
+    },
+    /// List the places of a volume that scrubs have found damaged
+    Damage {
+        /// Number of the volume
+        #[arg(value_name = "N", value_parser = volume_id())]
+        id: VolumeId,
+        /// Print the daemon's answer, as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Refuse new photos and deletions; kept across restarts
     ReadOnly {
         /// Number of the volume; repeatable
@@ -161,6 +182,8 @@ impl VolumeArgs {
                 let wanted = Wanted { size, accept_losses, disk: Some(disk) };
                 compact::compact(&client, id, wanted, wait)
             }
+            Action::Scrub { id, wait } => scrub::scrub(&client, id, wait),
+            Action::Damage { id, json } => scrub::damage(&client, id, json),
             Action::ReadOnly { ids } => set(&client, &ids, "read-only"),
             Action::Writable { ids } => set(&client, &ids, "writable"),
         };
@@ -168,15 +191,10 @@ impl VolumeArgs {
     }
 }
 
-fn pretty(info: &Value) -> ExitCode {
-    let text = serde_json::to_string_pretty(info).expect("a parsed JSON value always serializes");
-    deliver((text + "\n").as_bytes())
-}
-
 fn list(client: &Client, json: bool) -> Result<ExitCode, ClientError> {
     let reply = get(client, "/volumes")?;
     if json {
-        return Ok(pretty(&reply.json()?));
+        return Ok(deliver_json(&reply.json()?));
     }
     let volumes: Vec<ListedVolume> = reply.json()?;
     Ok(deliver((table(&volumes) + &compact::report(&volumes)).as_bytes()))
@@ -232,7 +250,7 @@ fn table(volumes: &[ListedVolume]) -> String {
 fn show(client: &Client, id: VolumeId, json: bool) -> Result<ExitCode, ClientError> {
     let info: Value = get(client, &format!("/volumes/{id}"))?.json()?;
     if json {
-        return Ok(pretty(&info));
+        return Ok(deliver_json(&info));
     }
     let mut text = String::new();
     for (key, value) in info.as_object().into_iter().flatten() {

@@ -154,7 +154,7 @@ fn numbers_outside_their_range_are_rejected() {
 #[test]
 fn invalid_compaction_settings_are_rejected() {
     type Change = fn(&mut Config);
-    let cases: [(Change, &str, &str); 10] = [
+    let cases: [(Change, &str, &str); 11] = [
         (
             |c| c.compaction.garbage_share = Share::percent(4),
             "compaction.garbage_share: 0.04 is out of range",
@@ -191,6 +191,11 @@ fn invalid_compaction_settings_are_rejected() {
             "write a size from 64KiB to 64GiB",
         ),
         (
+            |c| c.background.scrub_days = 3651,
+            "background.scrub_days: 3651 is out of range",
+            "write 0 to 3650 (days)",
+        ),
+        (
             |c| c.auto_create.when_room_below = OrWord::of(ByteSize::kib(1)),
             "auto_create.when_room_below: 1KiB is out of range",
             "from 1MiB to 1024TiB",
@@ -217,6 +222,7 @@ fn invalid_compaction_settings_are_rejected() {
         config.compaction.erase_within = OrWord::of(TimeSpan::hours(1));
         config.compaction.tombstone_keep = TimeSpan::default();
         config.background.rate_min = config.background.rate_max;
+        config.background.scrub_days = 0;
         config.auto_create.when_room_below = OrWord::of(ByteSize::mib(1));
         config.auto_create.size = OrWord::of(ByteSize::mib(16));
     });
@@ -225,7 +231,7 @@ fn invalid_compaction_settings_are_rejected() {
 #[test]
 fn compaction_settings_are_read_from_the_file() {
     let text = "auto_create = { size = \"100GiB\", when_room_below = 1073741824 }\n\
-                [background]\nrate_min = \"8MiB\"\nrate_max = 1073741824\n\
+                [background]\nrate_min = \"8MiB\"\nrate_max = 1073741824\nscrub_days = 10\n\
                 [compaction]\npolicy = \"off\"\ngarbage_share = 0.75\n\
                 garbage_share_when_full = 0.125\nhours = \"22:00-06:00\"\nerase_within = \"30d\"\n\
                 reserve = \"20GiB\"\ntombstone_keep = \"12h\"\nverify = false\n";
@@ -239,6 +245,7 @@ fn compaction_settings_are_read_from_the_file() {
     assert_eq!(compaction.reserve.value(), Some(ByteSize::gib(20)));
     assert_eq!(compaction.tombstone_keep, TimeSpan::hours(12));
     assert_eq!(config.background.rate_max, ByteSize::gib(1));
+    assert_eq!(config.background.scrub_interval_ns(), 8 * TimeSpan::days(1).nanos());
     assert_eq!(config.auto_create.size.value(), Some(ByteSize::gib(100)));
     assert_eq!(config.auto_create.when_room_below.value(), Some(ByteSize::gib(1)));
     for (text, wanted) in [

@@ -57,6 +57,8 @@ pub enum VolumeChange {
     },
     /// Cancel the compaction of a volume. Answered once it has ended.
     CancelCompaction(VolumeId),
+    /// Scrub a volume. Answered once that is noted; progress and end are on the board.
+    Scrub(VolumeId),
 }
 
 /// Result of a change: the id of the volume.

@@ -1,6 +1,7 @@
 //! What the control plane asks the daemon's main thread for.
 
 use super::change::ChangeRequest;
+use super::damage::DamageRequest;
 use super::pause::PauseRequest;
 
 /// A request of the control plane to the daemon's main thread.
@@ -10,4 +11,6 @@ pub enum ControlRequest {
     Change(ChangeRequest),
     /// Pause or resume background work.
     Pause(PauseRequest),
+    /// List the damage of a volume.
+    Damage(DamageRequest),
 }

@@ -8,7 +8,7 @@
 //! | `handle` | [`ControlHandle`]: stop of a running control plane |
 //! | `stop_signal` | [`StopSignal`]: stops its services |
 //! | `control_request` | [`ControlRequest`]: what is sent to the main thread |
-//! | `change`, `pause` | its kinds: changes to volumes, and pausing of background work |
+//! | `change`, `pause`, `damage` | its kinds: changes to volumes, pausing of background work, lists of damage |
 //! | `creation`, `compactions` | volumes that are being created, or compacted |
 //! | `refused` | why a change was refused |
 //! | `admin/` | a service: health, readiness, metrics, status and volumes over HTTP |
@@ -21,6 +21,7 @@ mod change;
 mod compactions;
 mod control_request;
 mod creation;
+mod damage;
 mod handle;
 mod pause;
 mod plane;
@@ -31,6 +32,7 @@ pub use change::{ChangeRequest, NewVolume, VolumeChange, WantedCompaction};
 pub use compactions::{CompactionJob, CompactionOrigin, Compactions, NotBegun};
 pub use control_request::ControlRequest;
 pub use creation::{Creation, Creations};
+pub use damage::DamageRequest;
 pub use handle::ControlHandle;
 pub use pause::PauseRequest;
 pub use plane::ControlPlane;

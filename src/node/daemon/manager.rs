@@ -101,6 +101,10 @@ impl ManagerState {
                 let result = self.compact(id, wanted).await;
                 request.answer(result.map(|()| id));
             }
+            VolumeChange::Scrub(id) => {
+                let result = self.scrub(id).await;
+                request.answer(result.map(|()| id));
+            }
             VolumeChange::CancelCompaction(id) => {
                 let result = self.cancel_compaction(id).await;
                 request.answer(result.map(|()| id));

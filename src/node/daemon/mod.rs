@@ -28,6 +28,7 @@
 //! | `work` | the requests that the main thread receives, and the tasks that it runs |
 //! | `manager` | creation, deletion and state changes of volumes while the daemon runs |
 //! | `compaction` | compactions: requests, the queue, the policy; volumes created ahead of need |
+//! | `scrubs` | scrubs, and lists of damage, that operators ask for |
 //! | `disks`, `watched_files` | monitoring of the data directories and volume files |
 //! | `access` | the access trace's file and writer thread |
 //! | `random` | random numbers |
@@ -56,6 +57,7 @@ mod private;
 mod random;
 mod readiness;
 mod running;
+mod scrubs;
 mod serve;
 mod shards;
 mod signals;

@@ -134,6 +134,7 @@ fn shard_config(config: &Config, files: OpenFiles, disk_missing: bool) -> ShardC
         drain_ns: ns(limits.drain_timeout()),
         disk_missing,
         audit_log: config.audit_log,
+        scrub_interval_ns: config.background.scrub_interval_ns(),
         background: PaceLimits {
             min: config.background.rate_min.bytes(),
             max: config.background.rate_max.bytes(),

@@ -99,6 +99,7 @@ pub fn superblock(dir: &DataDir, id: VolumeId, size: u64) -> Superblock {
         created_ns: sys::wall_ns(),
         revision: 1,
         history_from: 0,
+        verified_ns: 0,
     }
 }
 

@@ -50,6 +50,9 @@ impl Manager {
             match self.requests.recv_timeout(wait) {
                 Ok(ControlRequest::Change(request)) => self.spawn(|state| state.change(request)),
                 Ok(ControlRequest::Pause(request)) => self.spawn(|state| state.pause(request)),
+                Ok(ControlRequest::Damage(request)) => {
+                    self.spawn(|state| state.list_damage(request));
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 // The admin thread has ended: `Running::watch` notices that.
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(left.min(TURN)),

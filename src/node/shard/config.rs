@@ -26,4 +26,7 @@ pub struct ShardConfig {
     pub audit_log: bool,
     /// Limits of the pace of background work on each disk.
     pub background: PaceLimits,
+    /// Time from the begin of a scrub of a volume to the begin of the next one (nanoseconds); 0: only on
+    /// request.
+    pub scrub_interval_ns: u64,
 }

@@ -63,6 +63,8 @@ mod requester;
 mod rising_total;
 mod route;
 mod routes;
+mod scrub_progress;
+mod scrubs;
 mod session;
 #[expect(clippy::module_inception, reason = "a struct is defined in the file named after it")]
 mod shard;
@@ -85,7 +87,8 @@ pub use file_monitor::FileMonitor;
 pub use listener::Listener;
 pub use order::{
     CancelCompaction, CompactVolume, CompactionRequest, DeleteVolume, FenceVolume, LimitDevice,
-    OpenVolume, OrderError, PauseBackground, SetReadOnly, SetRoute, TargetDir,
+    ListDamage, OpenVolume, OrderError, PauseBackground, ScrubVolume, SetReadOnly, SetRoute,
+    TargetDir,
 };
 pub use reactor::{Reactor, run};
 #[cfg(test)]

@@ -92,8 +92,10 @@ impl Volumes {
         match self.files.settle(handle, assignment, files, opened).await {
             Settled::Open(volume, others) => {
                 metrics.open_ms.set(ms);
-                self.set_opened(id, EntryState::Open(Slot::new(Rc::clone(&volume))), others);
+                let slot = Slot::new(Rc::clone(&volume));
+                self.set_opened(id, EntryState::Open(Rc::clone(&slot)), others);
                 log_opened(&volume, ms);
+                self.start_scrubs(handle, &slot);
             }
             Settled::Failed(error, files) => {
                 self.set_opened(id, EntryState::Failed(error.clone()), files);

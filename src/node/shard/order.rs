@@ -95,7 +95,19 @@ pub struct CancelCompaction {
     pub volume: VolumeId,
 }
 
-/// Pauses or resumes the compactions of the shard. Checkpoints go on. Cannot fail.
+/// Asks for a scrub of a volume of the shard. Its outcome comes at once; progress and end are on the board.
+pub struct ScrubVolume {
+    /// Volume id.
+    pub volume: VolumeId,
+}
+
+/// Lists the damage that scrubs have found in a volume of the shard.
+pub struct ListDamage {
+    /// Volume id.
+    pub volume: VolumeId,
+}
+
+/// Pauses or resumes the compactions and scrubs of the shard. Checkpoints go on. Cannot fail.
 pub struct PauseBackground {
     /// True to pause, false to resume.
     pub paused: bool,

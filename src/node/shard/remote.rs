@@ -2,8 +2,8 @@
 //! of request has an outcome of its own type, and a table of its own for the answers that are awaited.
 
 use super::order::{
-    CancelCompaction, CompactVolume, DeleteVolume, FenceVolume, LimitDevice, OpenVolume,
-    OrderError, PauseBackground, SetReadOnly, SetRoute,
+    CancelCompaction, CompactVolume, DeleteVolume, FenceVolume, LimitDevice, ListDamage,
+    OpenVolume, OrderError, PauseBackground, ScrubVolume, SetReadOnly, SetRoute,
 };
 use super::request::{
     CheckPut, DeleteNeedle, FoundNeedle, PostNeedle, PutNeedle, ReadNeedle, RequestError,
@@ -14,6 +14,7 @@ use crate::base::types::{ShardId, VolumeId};
 use crate::http::conditional::WriteConditions;
 use crate::runtime::buffer::Buf;
 use crate::runtime::{Handle, Replies};
+use crate::volume::FoundDamage;
 
 /// A thread that sends requests to shards and receives the answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +129,11 @@ request_kinds! {
     CompactVolume(CompactVolume) -> Result<(), OrderError>, in compact_volume;
     /// Cancel the compaction of a volume.
     CancelCompaction(CancelCompaction) -> Result<(), OrderError>, in cancel_compaction;
-    /// Pause or resume compactions.
+    /// Ask for a scrub of a volume.
+    ScrubVolume(ScrubVolume) -> Result<(), OrderError>, in scrub_volume;
+    /// List the damage of a volume.
+    ListDamage(ListDamage) -> Result<Vec<FoundDamage>, OrderError>, in list_damage;
+    /// Pause or resume compactions and scrubs.
     PauseBackground(PauseBackground) -> (), in pause_background;
     /// Set the owner of a volume.
     SetRoute(SetRoute) -> (), in set_route;
@@ -182,11 +187,13 @@ mod tests {
             fence_volume,
             compact_volume,
             cancel_compaction,
+            scrub_volume,
+            list_damage,
             pause_background,
             set_route,
             limit_device,
         } = &awaited;
-        let expect: [&dyn Fn() -> usize; 14] = [
+        let expect: [&dyn Fn() -> usize; 16] = [
             &|| read.expect(),
             &|| put.expect(),
             &|| post.expect(),
@@ -198,6 +205,8 @@ mod tests {
             &|| fence_volume.expect(),
             &|| compact_volume.expect(),
             &|| cancel_compaction.expect(),
+            &|| scrub_volume.expect(),
+            &|| list_damage.expect(),
             &|| pause_background.expect(),
             &|| set_route.expect(),
             &|| limit_device.expect(),

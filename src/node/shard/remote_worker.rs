@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use super::order::{
-    CancelCompaction, CompactVolume, DeleteVolume, FenceVolume, LimitDevice, OpenVolume,
-    PauseBackground, SetReadOnly, SetRoute,
+    CancelCompaction, CompactVolume, DeleteVolume, FenceVolume, LimitDevice, ListDamage,
+    OpenVolume, PauseBackground, ScrubVolume, SetReadOnly, SetRoute,
 };
 use super::remote::{AnyOutcome, AnyRequest, ReadInto, RemoteAnswer, RemoteRequest, ToVolume};
 use super::shard::Shard;
@@ -61,6 +61,12 @@ impl Shard {
             AnyRequest::CancelCompaction(CancelCompaction { volume }) => {
                 AnyOutcome::CancelCompaction(Box::pin(volumes.cancel_compaction(volume)).await)
             }
+            AnyRequest::ScrubVolume(ScrubVolume { volume }) => {
+                AnyOutcome::ScrubVolume(volumes.request_scrub(volume))
+            }
+            AnyRequest::ListDamage(ListDamage { volume }) => {
+                AnyOutcome::ListDamage(volumes.found_damage(volume))
+            }
             AnyRequest::PauseBackground(PauseBackground { paused }) => {
                 volumes.paces().set_paused(paused);
                 self.board().background_paused.set(u64::from(paused));
@@ -112,6 +118,8 @@ mod tests {
             CompactVolume { volume: VolumeId(5), request: compaction }.into_any(),
             CancelCompaction { volume: VolumeId(5) }.into_any(),
             PauseBackground { paused: true }.into_any(),
+            ScrubVolume { volume: VolumeId(5) }.into_any(),
+            ListDamage { volume: VolumeId(5) }.into_any(),
         ];
         for (number, request) in (10..).zip(orders) {
             let request = RemoteRequest { from: RequestOrigin::Main, number, request };
@@ -136,6 +144,8 @@ mod tests {
                 (15, AnyOutcome::CompactVolume(Err(OrderError::NoVolume))),
                 (16, AnyOutcome::CancelCompaction(Err(OrderError::NoVolume))),
                 (17, AnyOutcome::PauseBackground(())),
+                (18, AnyOutcome::ScrubVolume(Err(OrderError::NoVolume))),
+                (19, AnyOutcome::ListDamage(Err(OrderError::NoVolume))),
             ]
         ));
         assert_eq!(shard.board().background_paused.get(), 1);

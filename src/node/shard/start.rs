@@ -57,6 +57,7 @@ impl Start {
             disk_missing: false,
             audit_log: false,
             background: PaceLimits::default(),
+            scrub_interval_ns: 0,
         };
         Self {
             id,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::compaction_progress::show;
 use super::rising_total::RisingTotal;
+use super::scrub_progress;
 use crate::base::limits::TRAILER;
 use crate::node::board::{ShownWriteState, VolumeState};
 use crate::node::metrics::VolumeMetrics;
@@ -59,6 +60,7 @@ impl VolumeEntry {
         self.published_commits.set(volume.stats().commits.get());
         if let EntryState::Open(slot) = &self.state {
             show(slot.compaction_progress(), &board.compaction);
+            scrub_progress::show(slot, &board.scrub);
         }
         let figures = volume.figures();
         board.size_bytes.set(figures.size);

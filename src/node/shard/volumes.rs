@@ -16,7 +16,8 @@ use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::VolumeId;
 use crate::node::metrics::VolumeMetrics;
 use crate::runtime::background::BackgroundQueue;
-use crate::runtime::{Handle, join};
+use crate::runtime::op::DirId;
+use crate::runtime::{Handle, KeyLocks, join};
 use crate::volume::{self, CompactionPhase, GenerationFile, NotRemoved, Refusal, Slot};
 
 /// The volumes of one shard.
@@ -28,15 +29,23 @@ pub struct Volumes {
     pub(super) checkpoint_queue: OnceCell<Rc<BackgroundQueue>>,
     /// Paces of background work on each disk.
     pub(super) paces: Paces,
+    /// Time from the begin of a scrub to the begin of the next one (nanoseconds); 0: only on request.
+    pub(super) scrub_interval_ns: u64,
+    /// Held during a scrub: one volume at a time in each data directory.
+    pub(super) scrub_turns: OnceCell<Rc<KeyLocks<DirId>>>,
     /// Counters of deleted volumes, since the shard's totals must not decrease.
     deleted_stats: volume::Stats,
 }
 
 impl Volumes {
     /// No volumes. The files of volumes to come will be monitored by `monitor`, and their background work
-    /// keeps these paces.
-    pub fn new(monitor: Option<Arc<dyn FileMonitor>>, paces: Paces) -> Self {
-        Self { files: ShardFiles::new(monitor), paces, ..Self::default() }
+    /// keeps these paces. `scrub_interval_ns`: as in [`ScrubPlan::interval_ns`].
+    pub fn new(
+        monitor: Option<Arc<dyn FileMonitor>>,
+        paces: Paces,
+        scrub_interval_ns: u64,
+    ) -> Self {
+        Self { files: ShardFiles::new(monitor), paces, scrub_interval_ns, ..Self::default() }
     }
 
     fn state(&self, id: VolumeId) -> Result<EntryState, OrderError> {

@@ -140,6 +140,15 @@ impl BackgroundTask {
         }
     }
 
+    /// Waits until [`Self::wake`] is called, the task is asked to stop, or `time` has come (nanoseconds), if
+    /// there is one.
+    pub async fn wait_for_work(&self, time: Option<u64>) {
+        match time {
+            Some(time) => drop(self.work.wait_until(time).await),
+            None => self.work.wait().await,
+        }
+    }
+
     /// Waits for `wait`, unless the task is asked to stop before. To be awaited by the task itself, and only
     /// for a future that may be dropped: not for an operation, which would go on and lose its buffers.
     ///

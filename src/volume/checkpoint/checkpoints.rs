@@ -22,6 +22,8 @@ pub struct Checkpoints {
     pub(super) exact: Cell<bool>,
     /// The writer.
     pub(super) task: BackgroundTask,
+    /// Whether the index must not be saved, because it differs from the log.
+    pub(super) is_distrusted: Cell<bool>,
 }
 
 impl Checkpoints {
@@ -41,6 +43,7 @@ impl Checkpoints {
             figures: Cell::new(figures),
             exact: Cell::new(exact),
             task: BackgroundTask::new(handle, backoff),
+            is_distrusted: Cell::new(false),
         }
     }
 

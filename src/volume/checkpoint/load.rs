@@ -182,6 +182,7 @@ mod tests {
             created_ns: 0,
             revision: 1,
             history_from: 0,
+            verified_ns: 0,
         }
     }
 

@@ -125,7 +125,7 @@ impl Restoring {
         self.end = self.end.max(extent.end);
         self.segments += 1;
         self.entries += u64::from(segment.len);
-        self.contents.account(extent.len);
+        self.contents.account(extent.len, &extent.sums);
         (self.end <= self.log_end).then_some(())
     }
 
@@ -148,7 +148,7 @@ impl Restoring {
         for (hash, entry) in self.stash {
             // An entry that moved into the table after the stash was written is already present.
             if let Some(at) = self.contents.index_mut().restore_stashed(hash, entry) {
-                self.contents.account(at.len);
+                self.contents.account_one(at);
                 self.end = self.end.max(at.offset + at.len);
             }
         }

@@ -30,10 +30,11 @@ use crate::volume::sync_dir::sync_dir;
 
 impl Volume {
     /// Whether the index may be saved: checkpoints are enabled, the volume was opened for writing and
-    /// read in full, it is not poisoned, and its log has an end that a checkpoint can name.
+    /// read in full, it is not poisoned, the index agrees with the log as far as that is known, and its log has an end that a checkpoint can name.
     pub(super) fn may_checkpoint(&self) -> bool {
         let end = self.log.end();
         self.checkpoints.policy.is_some()
+            && !self.checkpoints.is_distrusted.get()
             && self.write_state.get().takes_checkpoints()
             && log_position(&end).fits(self.superblock.log_end())
     }

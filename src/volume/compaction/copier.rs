@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::commit_writer::CommitWriter;
-use super::log_reader::LogReader;
 use super::not_compacted::NotCompacted;
 use super::order::CompactionOrder;
 use crate::base::limits::UNIT;
@@ -18,6 +17,7 @@ use crate::volume::format::{
     encode_manifest, encode_tombstone, put_chunk_table, reseal, verify_data, verify_meta,
 };
 use crate::volume::index::{IdHash, Location};
+use crate::volume::log::log_reader::LogReader;
 use crate::volume::object::look_up::Present;
 
 /// What is carried over of one pass over the log.

@@ -3,9 +3,9 @@
 //!
 //! - `order`: how. `compacted`, `not_compacted`: how it ended. `compact`: from beginning to end.
 //!   `work`: up to the exchange. `finish`: the removal of the old file.
-//! - `target`: the file of the new generation. `log_reader`, `commit_writer`: reading the old log, appending
-//!   to the new one. `copier`: carrying a needle over. `pass`: which needles, in which order. `damage`: what
-//!   was in ranges that cannot be understood.
+//! - `target`: the file of the new generation. `commit_writer`: appending to the new log. `copier`: carrying a
+//!   needle over. `pass`: which needles, in which order. `damage`: what was in ranges that cannot be
+//!   understood.
 //! - `swap`: the exchange of the generation. `read_back`: verifying the new one before the old one is
 //!   removed.
 
@@ -15,7 +15,6 @@ mod compacted;
 mod copier;
 mod damage;
 mod finish;
-mod log_reader;
 mod not_compacted;
 mod order;
 mod pass;

@@ -5,6 +5,7 @@ use thiserror::Error;
 use crate::runtime::background::{NoWorkBuffer, Stopped};
 use crate::volume::WriteState;
 use crate::volume::error::IoError;
+use crate::volume::log::log_reader::UnreadableRange;
 
 /// Reason why a volume was not compacted. The old generation goes on unchanged, except after
 /// [`Self::Undecided`].
@@ -88,5 +89,11 @@ impl From<NoWorkBuffer> for NotCompacted {
             NoWorkBuffer::Stopped => Self::Stopped,
             NoWorkBuffer::NoneFree => Self::Io("get a buffer", IoError::Errno(nix::libc::ENOBUFS)),
         }
+    }
+}
+
+impl From<UnreadableRange> for NotCompacted {
+    fn from(UnreadableRange { offset, len, error }: UnreadableRange) -> Self {
+        Self::Unreadable { offset, len, error }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use super::log_reader::LogReader;
 use super::not_compacted::NotCompacted;
 use crate::base::limits::UNIT;
 use crate::base::sabotage::{Sabotage, chosen};
@@ -12,6 +11,7 @@ use crate::volume::format::{
     COMMIT_RECORD_LEN, CommitRecord, HEADER_LEN, decode_header, verify_data, verify_meta,
 };
 use crate::volume::log::LogEnd;
+use crate::volume::log::log_reader::LogReader;
 
 /// Verifies the log of the new generation from `from` to `to`, commit by commit. Returns the number of
 /// needles that do not match their checksums: those that did not match in the old generation either.

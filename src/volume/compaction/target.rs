@@ -50,6 +50,7 @@ pub async fn create_target(
         incompat: 0,
         ro_compat: 0,
         history_from: 0,
+        verified_ns: 0,
         ..old.superblock.clone()
     };
     let created = create_file(handle, order.target, &superblock, order.preallocation, |_| ()).await;
@@ -142,6 +143,7 @@ async fn open_target(
         superblock_turn: KeyLocks::new(handle),
         incompat: Cell::new(superblock.incompat),
         history_from: Cell::new(superblock.history_from),
+        verified_ns: Cell::new(superblock.verified_ns),
         was_full: Cell::new(false),
         write_state: Cell::new(WriteState::Building),
         hasher: old.hasher,

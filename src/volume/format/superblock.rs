@@ -108,6 +108,8 @@ pub struct Superblock {
     /// Version from which on the history of changes is complete: tombstones of lower versions may have been
     /// left out by a compaction. 0 if it is complete.
     pub history_from: u64,
+    /// Begin of the last scrub that found nothing wrong in this file (nanoseconds since 1970); 0 for none.
+    pub verified_ns: u64,
 }
 
 /// Reason why a superblock cannot be used.
@@ -155,6 +157,7 @@ impl Superblock {
             out.u64(self.incarnation).u64(self.parent).u64(self.generation).u64(self.size);
             out.u64(self.hash_seed).u32(self.state.code()).u32(0);
             out.bytes(&self.store).u64(self.created_ns).u64(self.revision).u64(self.history_from);
+            out.u64(self.verified_ns);
             out.zeros_to(CHECKSUM_AT);
             checksum(out.written(), COPIES_SEED)
         };
@@ -205,6 +208,7 @@ impl Superblock {
             created_ns: input.u64(),
             revision: input.u64(),
             history_from: input.u64(),
+            verified_ns: input.u64(),
         };
         superblock.check(checksum_id)?;
         Ok(superblock)
@@ -270,7 +274,7 @@ mod tests {
     proptest! {
         #[test]
         fn superblock_is_encoded_exactly_if_it_would_be_decoded(
-            (size, revision, created_ns) in (number(), number(), number()),
+            (size, revision, created_ns, verified_ns) in (number(), number(), number(), number()),
             (compat, ro_compat, incompat) in (any::<u32>(), 0u32..8, 0u32..4),
             history_from in number(),
             (unit, chunk, state) in (0u32..2, 0u32..2, 0u32..4),
@@ -292,6 +296,7 @@ mod tests {
                 created_ns,
                 revision,
                 history_from,
+                verified_ns,
             };
             let mut block = [0xee; BLOCK as usize];
             superblock.put(&mut block);

@@ -14,6 +14,7 @@ impl Volume {
             incompat: self.incompat.get(),
             ro_compat: self.ro_compat.get(),
             history_from: self.history_from.get(),
+            verified_ns: self.verified_ns.get(),
             revision: self.revision.get(),
             ..self.superblock.clone()
         }
@@ -24,7 +25,8 @@ impl Volume {
     /// left.
     ///
     /// # Errors
-    /// See [`StateError`], except [`StateError::Sealed`]. After a failed write the volume is poisoned.
+    /// See [`StateError`], except [`StateError::Sealed`]. After a failed write the volume is poisoned; if its
+    /// state was to change, that is unknown.
     pub(in crate::volume) async fn change_superblock(
         &self,
         change: impl FnOnce(&mut Superblock),
@@ -36,17 +38,41 @@ impl Volume {
         if self.poisoned() {
             return Err(StateError::Poisoned);
         }
-        let mut superblock = self.current_superblock();
+        let before = self.current_superblock();
+        let mut superblock = before.clone();
         change(&mut superblock);
         superblock.revision += 1;
         if superblock.revision >= RISING_MAX {
             return Err(StateError::Failed(IoError::Errno(nix::libc::EOVERFLOW)));
         }
-        self.write_copies(&superblock).await?;
+        if let Err(error) = self.write_copies(&superblock).await {
+            if let StateError::Failed(error) = error {
+                let has_same_state =
+                    before.state == superblock.state && before.ro_compat == superblock.ro_compat;
+                match has_same_state {
+                    true => self.poison(error),
+                    false => self.lose_state(error),
+                }
+            }
+            return Err(error);
+        }
         self.revision.set(superblock.revision);
         self.superblock_state.set(superblock.state);
         self.ro_compat.set(superblock.ro_compat);
+        self.verified_ns.set(superblock.verified_ns);
         Ok(())
+    }
+
+    /// Records that everything in the file was verified by a scrub that began at `began` (nanoseconds since
+    /// 1970), unless nothing is written to the file any more.
+    ///
+    /// # Errors
+    /// As [`Self::change_superblock`].
+    pub(in crate::volume) async fn record_verified(&self, began: u64) -> Result<(), StateError> {
+        if !self.write_state.get().takes_hints() {
+            return Ok(());
+        }
+        self.change_superblock(|superblock| superblock.verified_ns = began).await
     }
 
     /// Writes all copies of the superblock.
@@ -59,13 +85,8 @@ impl Volume {
                 break;
             }
             superblock.encode(&mut buf);
-            buf = match self.file.write_block(buf, offset).await {
-                Ok(buf) => buf,
-                Err(error) => {
-                    self.lose_state(error);
-                    return Err(StateError::Failed(error));
-                }
-            };
+            let written = self.file.write_block(buf, offset).await;
+            buf = written.map_err(StateError::Failed)?;
         }
         Ok(())
     }

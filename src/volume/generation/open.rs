@@ -216,6 +216,7 @@ async fn open_file(
         superblock_turn: KeyLocks::new(handle),
         incompat: Cell::new(superblock.incompat),
         history_from: Cell::new(superblock.history_from),
+        verified_ns: Cell::new(superblock.verified_ns),
         was_full: Cell::new(false),
         write_state: Cell::new(write_state),
         superblock,

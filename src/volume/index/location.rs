@@ -1,5 +1,7 @@
 //! Location of a needle in its volume file.
 
+use super::offset_sums::OffsetSums;
+
 /// Location of a needle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Location {
@@ -9,13 +11,15 @@ pub struct Location {
     pub len: u64,
 }
 
-/// End and total length of a set of needles.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// End and total length of a set of needles, and the sums of their offsets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
     /// End of the needle that ends last (bytes).
     pub end: u64,
     /// Total length of the needles (bytes).
     pub len: u64,
+    /// Sums of their offsets.
+    pub sums: OffsetSums,
 }
 
 impl Extent {
@@ -23,5 +27,6 @@ impl Extent {
     pub(super) fn add(&mut self, at: Location) {
         self.end = self.end.max(at.offset + at.len);
         self.len += at.len;
+        self.sums.add(at.offset);
     }
 }

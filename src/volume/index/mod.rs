@@ -6,7 +6,8 @@
 //!
 //! - `index`: the multimap ([`Index`]). `figures`: its figures. `saving`: saving and restoring it.
 //! - `hash`: hash of ids. `location`: what the hash is mapped to. `unit_number`:
-//!   its offset as an entry has it.
+//!   its offset as an entry has it. `offset_sums`: what the offsets of all needles have in common with those
+//!   that the log says.
 //! - `layout`: the bits of an entry. `segment`: the arithmetic of a part of the table.
 //! - `table`: directory, segments and stash; lookup and removal. `insert`, `growth`, `table_saving`: what
 //!   adds entries to it.
@@ -21,6 +22,7 @@ mod insert;
 mod layout;
 mod location;
 mod memory;
+mod offset_sums;
 mod place;
 mod retired;
 mod saving;
@@ -36,5 +38,6 @@ pub use hash::{Hasher, IdHash};
 pub use index::{Index, PREFETCHED};
 pub use layout::HASH_BITS_MIN;
 pub use location::{Extent, Location};
+pub use offset_sums::{OFFSET_SUMS, OffsetSums};
 pub use retired::RetiredIndex;
 pub use saving::{SavedSegment, StashKey};

@@ -71,6 +71,23 @@ impl Index {
         Some(SavedSegment { prefix, depth, next, len, buckets })
     }
 
+    /// Returns the locations in the segment of the table that begins at `from`, as [`Self::saved_segment`]
+    /// takes it, and the start of the next one.
+    #[must_use]
+    pub fn segment_locations(&self, from: u64) -> Option<(Vec<Location>, u64)> {
+        let layout = self.table.layout();
+        let segment = self.saved_segment(from)?;
+        let entries = segment.buckets().flatten().filter(|entry| *entry != 0);
+        Some((entries.map(|entry| layout.location(entry)).collect(), segment.next))
+    }
+
+    /// Returns the locations of the entries that are not in a segment: few, as a rule.
+    #[must_use]
+    pub fn stashed_locations(&self) -> Vec<Location> {
+        let layout = self.table.layout();
+        self.stash(None, usize::MAX).map(|(_, (_, entry))| layout.location(entry)).collect()
+    }
+
     /// Returns at most `most` entries of the stash that follow the key `behind`, each with its key, and
     /// as the hash and entry that [`Self::restore_stashed`] takes.
     pub fn stash(

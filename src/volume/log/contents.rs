@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::NeedleId;
 use crate::volume::format::{HASH_PREFIX_BITS, HashPrefix};
-use crate::volume::index::{HASH_BITS_MIN, IdHash, Index, Location, RetiredIndex};
+use crate::volume::index::{HASH_BITS_MIN, IdHash, Index, Location, OffsetSums, RetiredIndex};
 use crate::volume::log::damaged_range::DamagedRange;
 use crate::volume::log::properties::LogProperties;
 
@@ -21,6 +21,8 @@ pub struct Contents {
     /// Indexed records of lost objects, by their offset; with the ids of the objects, where these are known.
     losses: BTreeMap<u64, (Location, Option<NeedleId>)>,
     live: u64,
+    /// Sums of the offsets of all entries of the index.
+    sums: OffsetSums,
     properties: LogProperties,
 }
 
@@ -32,6 +34,7 @@ impl Contents {
             parts: BTreeMap::new(),
             losses: BTreeMap::new(),
             live: 0,
+            sums: OffsetSums::default(),
             properties: LogProperties::default(),
         }
     }
@@ -54,6 +57,11 @@ impl Contents {
     /// Bytes of the log that are indexed needles and their parts.
     pub fn live(&self) -> u64 {
         self.live
+    }
+
+    /// Sums of the offsets of all entries of the index, counted as they were added and removed.
+    pub fn offset_sums(&self) -> &OffsetSums {
+        &self.sums
     }
 
     /// Returns the properties of the log.
@@ -154,9 +162,16 @@ impl Contents {
         &mut self.index
     }
 
-    /// Adds `len` bytes of restored needles to the live bytes.
-    pub fn account(&mut self, len: u64) {
+    /// Accounts for restored needles: their length (bytes), and the sums of their offsets.
+    pub fn account(&mut self, len: u64, sums: &OffsetSums) {
         self.live += len;
+        self.sums.add_all(sums);
+    }
+
+    /// Accounts for one restored needle.
+    pub fn account_one(&mut self, at: Location) {
+        self.live += at.len;
+        self.sums.add(at.offset);
     }
 
     /// Restores one item of [`Self::parts`].
@@ -177,11 +192,15 @@ impl Contents {
         let lost: BTreeSet<u64> = lost.map(|at| at.offset).collect();
         assert_eq!(lost.len(), self.losses.len(), "records of losses that are in the index");
         assert_eq!(self.index.len(), self.index.locations().count(), "needles in the index");
+        let mut sums = OffsetSums::default();
+        self.index.locations().for_each(|at| sums.add(at.offset));
+        assert_eq!(self.sums, sums, "sums of the offsets, recounted from the index");
         self.properties.audit();
     }
 
     fn add_live(&mut self, at: Location, parts: u64) {
         self.live += at.len;
+        self.sums.add(at.offset);
         if parts > 0 {
             // The length of the parts may already be known for a manifest that is restored only now.
             let known = self.parts.insert(at.offset, parts).unwrap_or(0);
@@ -190,6 +209,7 @@ impl Contents {
     }
 
     fn remove_live(&mut self, gone: Location) {
+        self.sums.remove(gone.offset);
         self.losses.remove(&gone.offset);
         let len = gone.len + self.parts.remove(&gone.offset).unwrap_or(0);
         let left = self.live.checked_sub(len);

@@ -8,6 +8,7 @@
 //! - `recover`, `scan`: from the file to the index. `contents`: index and space accounting. `properties`:
 //!   since when something is dead, and the highest key. `damaged_range`: damage that is known. `loss`:
 //!   records of what a compaction could not carry over.
+//! - `log_reader`: reading a log in the background, for compactions and scrubs.
 
 mod append;
 pub(in crate::volume) mod append_log;
@@ -17,6 +18,7 @@ pub(in crate::volume) mod damaged_range;
 pub(in crate::volume) mod forming;
 pub(in crate::volume) mod joined;
 pub(in crate::volume) mod log_end;
+pub(in crate::volume) mod log_reader;
 mod loss;
 pub(in crate::volume) mod pending;
 pub(in crate::volume) mod properties;

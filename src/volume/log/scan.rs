@@ -8,8 +8,8 @@ use crate::base::limits::{BLOCK, NEEDLE_LEN_MAX, UNIT};
 use crate::base::types::NeedleId;
 use crate::runtime::buffer::Buf;
 use crate::volume::format::{
-    COMMIT_RECORD_LEN, CommitRecord, Footer, HEADER_LEN, NeedleHeader, decode_header, footer_at,
-    verify_data, verify_meta,
+    COMMIT_RECORD_LEN, CommitRecord, Footer, HEADER_LEN, NeedleHeader, damaged_spare,
+    decode_header, footer_at, verify_data, verify_meta,
 };
 use crate::volume::index::Location;
 use crate::volume::io::VolumeFile;
@@ -72,7 +72,8 @@ pub struct ScanFilter {
 }
 
 impl ScanFilter {
-    fn accepts(&self, sequence: u64, epoch: u64) -> bool {
+    /// Whether a needle of a commit with this sequence and epoch is wanted.
+    pub fn accepts(&self, sequence: u64, epoch: u64) -> bool {
         self.sequences.contains(&sequence) && self.epoch.is_none_or(|wanted| wanted == epoch)
     }
 }
@@ -214,5 +215,12 @@ impl<'a> Scanner<'a> {
         let incarnation = self.incarnation;
         let needle = self.view(at.offset, at.len).await;
         verify_meta(needle, header, incarnation).is_ok() && verify_data(needle, header).is_ok()
+    }
+
+    /// Returns whether a needle also has what is stored for safety only: a second header, and the footer.
+    pub async fn has_spares(&mut self, header: &NeedleHeader, at: Location) -> bool {
+        let incarnation = self.incarnation;
+        let needle = self.view(at.offset, at.len).await;
+        damaged_spare(needle, header, incarnation, at.offset).is_none()
     }
 }

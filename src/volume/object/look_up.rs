@@ -58,7 +58,7 @@ impl Volume {
 
     /// Returns the object that the needle at `at` belongs to, and its cookie, if its first or its last unit
     /// says so.
-    pub(super) async fn owner_of(&self, at: Location) -> Option<(NeedleId, Cookie)> {
+    pub(in crate::volume) async fn owner_of(&self, at: Location) -> Option<(NeedleId, Cookie)> {
         match self.identify(at).await.ok()? {
             Identity::Readable(header) => Some((header.id, header.cookie)),
             Identity::Attributed(owner, cookie) => Some((owner, cookie)),

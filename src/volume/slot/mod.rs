@@ -3,13 +3,16 @@
 //! the uploads in progress.
 //!
 //! - `slot`: the volume and its current generation. `compaction_progress`: how far the next one is.
+//!   `scrub_state`: its scrubs. `damage_list`: what they have found.
 //! - `uploads`: the uploads in progress. `upload`: one of them, as its receiver sees it.
 //! - `write`: PUT, DELETE and batch puts. `multi_delete`: the delete of many needles. `read`: GET and HEAD.
 //! - `state`: changes and the end of the volume.
 
 pub(in crate::volume) mod compaction_progress;
+mod damage_list;
 mod multi_delete;
 mod read;
+pub(in crate::volume) mod scrub_state;
 #[expect(clippy::module_inception, reason = "the file of `Slot`")]
 mod slot;
 mod state;
@@ -18,5 +21,7 @@ pub(in crate::volume) mod uploads;
 mod write;
 
 pub use compaction_progress::{CompactionPhase, CompactionProgress};
+pub use damage_list::{DAMAGE_LISTED_MAX, FoundDamage};
+pub use scrub_state::ScrubProgress;
 pub use slot::Slot;
 pub use upload::Upload;

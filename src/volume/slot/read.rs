@@ -27,7 +27,20 @@ impl Slot {
             let found = volume.get(id, cookie, &mut buffer).await;
             // An index that was replaced during the read no longer tells what exists.
             if found.is_ok() || self.is_current(&volume) {
+                self.note_unreadable(&found);
                 return found;
+            }
+        }
+    }
+
+    /// Has what is near to a needle read that cannot be read.
+    fn note_unreadable(&self, found: &Result<Needle, GetError>) {
+        if let Err(GetError::Unreadable(id, _)) = found {
+            let volume = self.volume();
+            let hash = volume.hasher.hash(*id);
+            let candidate = volume.contents.borrow().index().newest_below(hash, u64::MAX);
+            if let Some(at) = candidate {
+                self.scrub.suspect(at.offset);
             }
         }
     }
@@ -46,6 +59,7 @@ impl Slot {
             let volume = self.volume();
             let found = volume.head(id, cookie, &mut buffer).await;
             if found.is_ok() || self.is_current(&volume) {
+                self.note_unreadable(&found);
                 return found;
             }
         }

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::compaction_progress::CompactionProgress;
+use super::scrub_state::ScrubState;
 use super::uploads::Uploads;
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::{NeedleId, VolumeId};
@@ -24,6 +25,8 @@ pub struct Slot {
     /// The task that compacts the volume.
     compaction: BackgroundTask,
     compaction_progress: Cell<CompactionProgress>,
+    /// The scrubs of the volume.
+    pub(in crate::volume) scrub: ScrubState,
     /// Files of other generations that are there, or may be.
     other_files: RefCell<Vec<GenerationFile>>,
     /// Delay of each write (nanoseconds): a compaction needs it when writes arrive faster than they are
@@ -51,6 +54,7 @@ impl Slot {
             uploads: Uploads::default(),
             compaction: BackgroundTask::new(&handle, Backoff::new(0, 0)),
             compaction_progress: Cell::default(),
+            scrub: ScrubState::new(&handle),
             other_files: RefCell::default(),
             slowed_ns: Cell::new(0),
             current: RefCell::new(volume),
@@ -72,7 +76,7 @@ impl Slot {
     }
 
     /// Returns whether a generation is the current one.
-    pub(super) fn is_current(&self, volume: &Rc<Volume>) -> bool {
+    pub(in crate::volume) fn is_current(&self, volume: &Rc<Volume>) -> bool {
         Rc::ptr_eq(&self.current.borrow(), volume)
     }
 
@@ -85,6 +89,7 @@ impl Slot {
     /// Makes another generation the current one.
     pub(in crate::volume) fn replace(&self, volume: &Rc<Volume>) {
         self.current.replace(Rc::clone(volume));
+        self.scrub.turn_to_new_file();
     }
 
     /// Returns the task that compacts the volume: whoever starts it runs

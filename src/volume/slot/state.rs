@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::slot::Slot;
+use crate::volume::Volume;
 use crate::volume::error::StateError;
 
 impl Slot {
@@ -17,9 +18,27 @@ impl Slot {
         self.volume().set_read_only(read_only).await
     }
 
+    /// Records that everything in a generation was verified by a scrub that began at `began` (nanoseconds since
+    /// 1970), unless another one has taken its place.
+    ///
+    /// # Errors
+    /// As [`Self::set_read_only`], except [`StateError::Sealed`].
+    pub(in crate::volume) async fn record_verified(
+        &self,
+        volume: &Rc<Volume>,
+        began: u64,
+    ) -> Result<(), StateError> {
+        let _change = self.changes.lock(()).await;
+        if !self.is_current(volume) {
+            return Ok(());
+        }
+        volume.record_verified(began).await
+    }
+
     /// Closes the volume: see [`Volume::close`](crate::volume::Volume::close).
     pub async fn close(&self) {
         self.compaction_task().stop().await;
+        self.scrub.task.stop().await;
         let _change = self.changes.lock(()).await;
         self.volume().close().await;
     }
@@ -27,19 +46,22 @@ impl Slot {
     /// Asks the background work of the volume to stop. [`Self::close`] waits for it.
     pub fn begin_to_close(&self) {
         self.compaction_task().begin_to_stop();
+        self.scrub.task.begin_to_stop();
         self.volume().begin_to_close();
     }
 
     /// Stops the background work of the volume, until [`Self::resume_background`].
     pub async fn stop_background(&self) {
         self.compaction_task().stop().await;
+        self.scrub.task.stop().await;
         self.volume().stop_checkpoints().await;
     }
 
     /// Resumes the background work after an attempt to remove the file failed. The checkpoint may have been
     /// removed by that attempt.
-    pub fn resume_background(&self) {
+    pub fn resume_background(self: &Rc<Self>) {
         self.volume().resume_checkpoints();
+        self.restart_scrubs();
     }
 
     /// Ends the append side of a volume whose file was removed: see

@@ -112,11 +112,11 @@ impl Causes {
         let closed = closed.or_else(|| self.read_only.contains(&volume).then_some(0));
         let reopened = of(ChangeKind::Writable).chain(of(ChangeKind::Create));
         let reopened = reopened.filter(|change| change.is_done && change.until < asked.called);
-        // If a write of the exchange of generations failed, the state on disk is not known.
+        // If a write of the exchange of generations failed, to either file, the state on disk is not known.
         let is_compacted = self.monitor.current(volume).is_some_and(|file| file.generation > 0)
             || self.compactions.is_ordered(volume);
         let is_unknown =
-            self.compactions.is_undecided(volume) || (is_compacted && self.failed(volume, true));
+            self.compactions.is_undecided(volume) || (is_compacted && self.failed_write(volume));
         closed > reopened.map(|change| change.from).max() || is_unknown
     }
 
@@ -175,8 +175,9 @@ impl Causes {
         assert!(
             self.explains_refusal(asked, reason),
             "no cause for the answer {status}, {reason:?}: {asked:?} at {}, \
-             changes {:?}, faults {:?}",
+             write states {:?}, changes {:?}, faults {:?}",
             self.world.now(),
+            self.metrics.board.volumes().iter().map(|it| it.write_state.get()).collect::<Vec<_>>(),
             self.changes.borrow(),
             self.faults(),
         );

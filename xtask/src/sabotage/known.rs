@@ -379,4 +379,23 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
         "lib",
         "node::daemon::compaction::history::tests::failures_pause_ever_longer_and_a_cancellation_for_a_day",
     ),
+    ("scrub-headers-only", "scrub", "every_planted_damage_is_found_and_nothing_else"),
+    ("skip-footers", "scrub", "every_planted_damage_is_found_and_nothing_else"),
+    ("skip-parts", "scrub", "every_planted_damage_is_found_and_nothing_else"),
+    ("skip-index", "scrub", "sound_volume_has_no_findings"),
+    ("leftovers-are-damage", "scrub", "leftovers_of_torn_commits_are_no_damage"),
+    ("leave-torn-unsealed", "scrub", "leftovers_of_torn_commits_are_no_damage"),
+    ("read-once", "scrub", "error_that_goes_away_is_no_damage"),
+    (
+        "trust-checkpoint",
+        "lib",
+        "volume::scrub::tests::needles_that_the_index_lacks_are_found_and_read_from_the_log_after_a_restart",
+    ),
+    ("skip-neighbourhood", "scrub", "neighbourhood_of_an_error_is_read_at_once"),
+    ("scrub-while-compacting", "scrub", "compaction_interrupts_a_scrub_which_is_made_afterwards"),
+    (
+        "record-damaged-scrub",
+        "scrub",
+        "passes_are_made_when_they_are_due_and_recorded_if_they_find_nothing",
+    ),
 ];

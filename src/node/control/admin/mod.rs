@@ -11,8 +11,9 @@
 //! | `accept` | content negotiation of `/metrics` |
 //! | `health` | `/healthz`, `/readyz` |
 //! | `status`, `volume_status` | `/status`, and the state of a volume |
-//! | `compaction_status` | the state of a compaction, as part of it |
+//! | `compaction_status`, `scrub_status` | the state of a compaction and of scrubs, as parts of it |
 //! | `volumes` | `/volumes` |
+//! | `damage` | `/volumes/{id}/damage` |
 //! | `background` | `/background` |
 //! | `web_page` | refusal of requests from web pages |
 //! | `error` | errors as JSON |
@@ -21,10 +22,12 @@ mod accept;
 mod background;
 mod bounded;
 mod compaction_status;
+mod damage;
 mod error;
 mod health;
 mod limits;
 mod routes;
+mod scrub_status;
 mod server;
 mod state;
 mod status;
@@ -37,6 +40,7 @@ pub use error::ApiError;
 pub use health::{Readiness, SilentShard};
 pub use limits::AdminLimits;
 pub use routes::router;
+pub use scrub_status::{LastScrub, ScrubStatus};
 pub use server::spawn;
 pub use state::AdminState;
 pub use status::{DiskStatus, LimitsStatus, NodeStatus, ShardStatus};

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::error::ApiError;
 use super::state::AdminState;
-use super::{accept, background, health, status, volumes};
+use super::{accept, background, damage, health, status, volumes};
 use crate::base::sys;
 use crate::http;
 
@@ -30,6 +30,8 @@ pub fn router(state: AdminState) -> Router {
         .route("/volumes/{id}/writable", post(volumes::writable))
         .route("/volumes/{id}/compact", post(volumes::compact))
         .route("/volumes/{id}/cancel-compaction", post(volumes::cancel_compaction))
+        .route("/volumes/{id}/scrub", post(volumes::scrub))
+        .route("/volumes/{id}/damage", get(damage::list))
         .route("/background/pause", post(background::pause))
         .route("/background/resume", post(background::resume))
         .layer(DefaultBodyLimit::max(BODY_MAX));

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::compaction_status::{CompactionStatus, LastCompaction, ended};
 use super::error::ApiError;
+use super::scrub_status::{LastScrub, ScrubStatus};
 use super::state::AdminState;
 use crate::base::sys;
 use crate::base::types::{ShardId, VolumeId};
@@ -62,6 +63,16 @@ pub struct VolumeStatus {
     pub compactions: u64,
     /// The last of these.
     pub last_compaction: Option<LastCompaction>,
+    /// Its scrub that waits or runs.
+    pub scrub: Option<ScrubStatus>,
+    /// Number of scrubs that were completed since the daemon started.
+    pub scrubs: u64,
+    /// The last of these.
+    pub last_scrub: Option<LastScrub>,
+    /// Begin of the last scrub that found nothing wrong, or the creation of the file (seconds since 1970).
+    pub verified: u64,
+    /// Number of places that scrubs have found damaged, and that are not known to be replaced.
+    pub found_damage: u64,
     /// Number of live needles.
     pub needles: u64,
     /// Number of extents of the file.
@@ -125,6 +136,11 @@ impl VolumeStatus {
             compaction: None,
             compactions: 0,
             last_compaction: None,
+            scrub: None,
+            scrubs: 0,
+            last_scrub: None,
+            verified: 0,
+            found_damage: 0,
             needles: 0,
             extents: 0,
             index_bytes: 0,
@@ -172,6 +188,11 @@ impl VolumeStatus {
             compaction: CompactionStatus::of(&state.compactions, &v.board, sys::wall_ns()),
             compactions,
             last_compaction,
+            scrub: ScrubStatus::of(&v.board.scrub),
+            scrubs: v.board.scrub.passes.get(),
+            last_scrub: LastScrub::of(&v.board.scrub),
+            verified: v.board.scrub.verified_ns.get() / 1_000_000_000,
+            found_damage: v.board.scrub.damage.get(),
             needles: v.needles.get(),
             extents: v.extents.get(),
             index_bytes: v.index_bytes.get(),

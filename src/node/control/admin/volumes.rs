@@ -1,4 +1,4 @@
-//! `/volumes`: show, create, delete and compact volumes, and make them read-only or writable.
+//! `/volumes`: show, create, delete, compact and scrub volumes, and make them read-only or writable.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 ///
 /// # Errors
 /// [`ApiError::NoSuchVolume`] for any other text.
-fn parse_id(text: &str) -> Result<VolumeId, ApiError> {
+pub(super) fn parse_id(text: &str) -> Result<VolumeId, ApiError> {
     let id = text.parse().ok().map(VolumeId);
     id.filter(|id| id.to_string() == text).ok_or(ApiError::NoSuchVolume(text.to_owned()))
 }
@@ -170,6 +170,18 @@ pub(super) async fn cancel_compaction(
     refuse_web_pages(&headers)?;
     let id = change(&state, VolumeChange::CancelCompaction(parse_id(&id)?)).await?;
     known(&state, id).map(Json)
+}
+
+/// Answers `POST /volumes/{id}/scrub`: 202 once the scrub is noted.
+pub(super) async fn scrub(
+    State(state): State<AdminState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    refuse_web_pages(&headers)?;
+    let id = change(&state, VolumeChange::Scrub(parse_id(&id)?)).await?;
+    let location = [(header::LOCATION, format!("/volumes/{id}"))];
+    Ok((StatusCode::ACCEPTED, location, Json(known(&state, id)?)).into_response())
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ fn with_files<F: Future<Output = ()> + 'static>(
     let monitor = Arc::new(monitor);
     let volumes = Rc::new({
         let monitor = Arc::clone(&monitor) as Arc<dyn FileMonitor>;
-        Volumes::new(Some(monitor), Paces::default())
+        Volumes::new(Some(monitor), Paces::default(), 0)
     });
     let info = VolumeInfo { id: ONE, shard: ShardId::from_index(0), disk: 9, durable: true };
     let board = Arc::new(VolumeBoard::new(info, VolumeState::Recovering));
@@ -116,6 +116,7 @@ impl Bench {
             created_ns: 0,
             revision: 1,
             history_from: 0,
+            verified_ns: 0,
         };
         let how = Preallocation::Reserve;
         volume::create(&self.handle, DirId(disk), &superblock, how, |_| ()).await.unwrap();

@@ -32,6 +32,7 @@ const SUPERBLOCK: Superblock = Superblock {
     created_ns: 0,
     revision: 1,
     history_from: 0,
+    verified_ns: 0,
 };
 
 fn assignment() -> Assignment {

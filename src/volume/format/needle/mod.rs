@@ -14,6 +14,7 @@ mod kind;
 mod layout;
 mod loss;
 mod reseal;
+mod spare;
 mod subject;
 #[cfg(test)]
 mod tests;
@@ -29,5 +30,6 @@ pub use kind::Kind;
 pub use layout::{FOOTER_LEN, HEADER_LEN, NeedleLayout};
 pub use loss::Loss;
 pub use reseal::reseal;
+pub use spare::{Spare, damaged_spare};
 pub use subject::{EarlierRange, HASH_PREFIX_BITS, HashPrefix};
 pub use verify::{Unreadable, verify_data, verify_meta, verify_range};

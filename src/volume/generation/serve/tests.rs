@@ -27,6 +27,7 @@ const SUPERBLOCK: Superblock = Superblock {
     created_ns: 0,
     revision: 1,
     history_from: 0,
+    verified_ns: 0,
 };
 
 const EXPECTED: Expected = Expected {

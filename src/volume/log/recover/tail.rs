@@ -35,7 +35,7 @@ impl Recovery<'_> {
     async fn keep_valid(&mut self, staged: Staged) {
         let record = staged.record.expect("decide_tail takes only commits with a record");
         let valid = self.valid_needles(&staged.found).await;
-        if valid.len() == record.needles as usize {
+        if valid.len() == record.needles as usize && self.have_spares(&valid).await {
             for found in valid {
                 self.take_over(&found).await;
             }
@@ -46,6 +46,20 @@ impl Recovery<'_> {
         } else {
             self.take_over_torn(record.epoch, valid).await;
         }
+    }
+
+    /// Whether needles that are valid also have their second headers and footers. A seal tells a scrub that
+    /// these did not arrive, and were not damaged later.
+    async fn have_spares(&mut self, valid: &[FoundNeedle]) -> bool {
+        for found in valid {
+            if let FoundNeedle::Whole(header, at) = found
+                && !self.scanner.has_spares(header, *at).await
+                && !chosen(Sabotage::LeaveTornUnsealed)
+            {
+                return false;
+            }
+        }
+        true
     }
 
     /// Looks for orphans: needles of a last commit whose record did not arrive or is damaged. Keeps those

@@ -34,6 +34,7 @@ fn search_for_a_free_id_ends_when_a_needle_is_unreadable() {
         created_ns: 0,
         revision: 1,
         history_from: 0,
+        verified_ns: 0,
     };
     let expected = Expected {
         volume: VolumeId(1),

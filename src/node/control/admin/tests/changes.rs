@@ -51,7 +51,8 @@ fn valid_changes_reach_the_main_thread_and_invalid_ones_do_not() {
         VolumeChange::Delete(id)
         | VolumeChange::SetReadOnly { id, .. }
         | VolumeChange::Compact { id, .. }
-        | VolumeChange::CancelCompaction(id) => Ok(id),
+        | VolumeChange::CancelCompaction(id)
+        | VolumeChange::Scrub(id) => Ok(id),
     });
     drop(node.state);
 
@@ -63,6 +64,8 @@ fn valid_changes_reach_the_main_thread_and_invalid_ones_do_not() {
     let reply = post(addr, "/volumes/3/read-only", "", "");
     assert_eq!((reply.status, &reply.json()["id"]), (200, &json!(3)));
     assert_eq!(post(addr, "/volumes/3/writable", "", "").status, 200);
+    let reply = post(addr, "/volumes/3/scrub", "", "");
+    assert_eq!((reply.status, reply.header("location")), (202, Some("/volumes/3")));
     let reply = request(addr, "DELETE", "/volumes/3");
     assert_eq!((reply.status, reply.body.as_str()), (204, ""));
     // None of the following requests reaches the main thread.
@@ -73,7 +76,7 @@ fn valid_changes_reach_the_main_thread_and_invalid_ones_do_not() {
     }
     let reply = post(addr, "/volumes", "", &"x".repeat(5000));
     assert_eq!((reply.status, reply.error().is_empty()), (413, false));
-    for target in ["/volumes", "/volumes/3/read-only", "/volumes/3/writable"] {
+    for target in ["/volumes", "/volumes/3/read-only", "/volumes/3/writable", "/volumes/3/scrub"] {
         let reply = post(addr, target, "Origin: http://evil.example\r\n", "");
         assert_eq!(reply.status, 403, "{target}");
         assert!(reply.error().contains("web pages"), "{}", reply.error());
@@ -88,6 +91,7 @@ fn valid_changes_reach_the_main_thread_and_invalid_ones_do_not() {
         new(None, None, None),
         VolumeChange::SetReadOnly { id: VolumeId(3), read_only: true },
         VolumeChange::SetReadOnly { id: VolumeId(3), read_only: false },
+        VolumeChange::Scrub(VolumeId(3)),
         VolumeChange::Delete(VolumeId(3)),
     ];
     assert_eq!(main.join().expect("ends"), expected);

@@ -1,12 +1,12 @@
-//! Reading the log of the old generation in long sections, and skipping what is dead.
+//! Reading a log in long sections at the pace of background work, and skipping what is dead.
 
 use std::rc::Rc;
 
-use super::not_compacted::NotCompacted;
 use crate::base::limits::BLOCK;
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::background::{SharedPace, WorkBuffer};
 use crate::volume::Volume;
+use crate::volume::error::IoError;
 use crate::volume::io::VolumeFile;
 
 /// Length of the first read after something was skipped (bytes). Each further read is twice as long.
@@ -14,6 +14,17 @@ const FIRST_READ: u64 = 32 << 10;
 /// Length up to which something is skipped without shorter reads afterwards (bytes). Where dead needles are
 /// short and many, each short read would cost more time than it saves.
 const SHORT_SKIP: u64 = 256 << 10;
+
+/// A range of the log that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnreadableRange {
+    /// Offset (bytes).
+    pub offset: u64,
+    /// Length (bytes).
+    pub len: u64,
+    /// Error of the device.
+    pub error: IoError,
+}
 
 /// A window that moves over the log.
 pub struct LogReader {
@@ -72,11 +83,11 @@ impl LogReader {
     /// a multiple of 4096.
     ///
     /// # Errors
-    /// [`NotCompacted::Unreadable`].
+    /// [`UnreadableRange`], never if sectors that cannot be read are replaced by zeros.
     ///
     /// # Panics
     /// If the range does not fit into the buffer or ends after `limit`.
-    pub async fn fill(&mut self, offset: u64, len: u64, limit: u64) -> Result<(), NotCompacted> {
+    pub async fn fill(&mut self, offset: u64, len: u64, limit: u64) -> Result<(), UnreadableRange> {
         if offset >= self.start && offset + len <= self.end {
             return Ok(());
         }
@@ -110,8 +121,30 @@ impl LogReader {
         Ok(())
     }
 
+    /// Reads a range from the device although the window may hold it. Returns the number of its sectors that
+    /// could not be read.
+    ///
+    /// # Errors
+    /// As [`Self::fill`].
+    ///
+    /// # Panics
+    /// As [`Self::fill`].
+    pub async fn fill_again(
+        &mut self,
+        offset: u64,
+        len: u64,
+        limit: u64,
+    ) -> Result<u64, UnreadableRange> {
+        self.clear();
+        self.ahead = 0;
+        let lost_before = self.lost_sectors;
+        let filled = self.fill(offset, len, limit).await;
+        self.ahead = FIRST_READ;
+        filled.map(|()| self.lost_sectors - lost_before)
+    }
+
     /// Reads everything from the end of the window to `to`, which is a mistake.
-    async fn read_gap(&mut self, to: u64) -> Result<(), NotCompacted> {
+    async fn read_gap(&mut self, to: u64) -> Result<(), UnreadableRange> {
         let mut at = self.end;
         while at < to {
             let end = to.min(at + self.capacity);
@@ -123,7 +156,7 @@ impl LogReader {
     }
 
     /// Reads bytes `from..to` of the file to their place in the window.
-    async fn read(&mut self, from: u64, to: u64) -> Result<(), NotCompacted> {
+    async fn read(&mut self, from: u64, to: u64) -> Result<(), UnreadableRange> {
         let mut at = from;
         while at < to {
             let end = to.min(at.saturating_add(self.pace.transfer_max()));
@@ -133,7 +166,7 @@ impl LogReader {
         Ok(())
     }
 
-    async fn read_at_once(&mut self, from: u64, to: u64) -> Result<(), NotCompacted> {
+    async fn read_at_once(&mut self, from: u64, to: u64) -> Result<(), UnreadableRange> {
         let (at, len) = (to_usize(from - self.start), to_usize(to - from));
         let reads = &self.file.stats.other_reads;
         let (buf, result) = self.file.read(self.buf.take(), at, len, from, reads).await;
@@ -141,7 +174,7 @@ impl LogReader {
         self.bytes_read += to - from;
         let Err(error) = result else { return Ok(()) };
         if !self.accept_losses && !chosen(Sabotage::ZerosForUnreadable) {
-            return Err(NotCompacted::Unreadable { offset: from, len: to - from, error });
+            return Err(UnreadableRange { offset: from, len: to - from, error });
         }
         let buf = self.buf.take();
         let (buf, lost) = self.file.read_damaged(buf, at, len, from).await;

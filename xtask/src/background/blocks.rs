@@ -1,4 +1,4 @@
-//! Alternating blocks of a load, with and without compactions.
+//! Alternating blocks of a load, with and without background work.
 
 use hayloft_bench_stats::estimate;
 use serde_json::json;
@@ -6,12 +6,13 @@ use serde_json::json;
 use super::admin::Admin;
 use super::load::{Latency, Load, Run};
 use super::outcome::Outcome;
-use super::steady::while_compacting;
+use super::steady::while_working;
+use super::work::Work;
 use crate::process::Failed;
 
-/// Part of a block in which a compaction must have run, at least.
+/// Part of a block in which the work must have been under way, at least.
 const SHARE_MIN: f64 = 0.9;
-/// Time between two blocks: the daemon forgets the compaction, and an interval of hints passes.
+/// Time between two blocks: the daemon forgets the work, and an interval of hints passes.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(1500);
 
 /// Alternating blocks of one kind of request.
@@ -22,8 +23,10 @@ pub struct Blocks<'a> {
     pub kind: &'a str,
     /// The load.
     pub load: &'a Load<'a>,
-    /// Volume that is compacted.
-    pub compacted: u32,
+    /// The work.
+    pub work: Work,
+    /// Volume that it is done on.
+    pub worked: u32,
     /// Volume that the load fills: it is compacted before each pair.
     pub filled: Option<u32>,
     /// Number of pairs of blocks.
@@ -58,7 +61,7 @@ impl Blocks<'_> {
             };
             let busy = || {
                 std::thread::sleep(PAUSE);
-                while_compacting((admin, self.compacted), || self.load.run(&run))
+                while_working(self.work, (admin, self.worked), || self.load.run(&run))
             };
             let (report, steady, calm) = if pair % 2 == 1 {
                 let calm = quiet()?;
@@ -71,9 +74,9 @@ impl Blocks<'_> {
             let busy = report.latency(self.kind)?;
             let (p99, calm_p99) = (busy.p99, calm.p99);
             let (share, ended) = (steady.share, steady.ended);
-            let compacted = steady.rate / f64::from(1 << 20);
+            let (rate, name) = (steady.rate / f64::from(1 << 20), self.work.name());
             eprintln!(
-                "  {} pair {pair} of {}: p99 {p99:.0} us compacting ({compacted:.0} MiB/s, {ended} ended, \
+                "  {} pair {pair} of {}: p99 {p99:.0} us with a {name} ({rate:.0} MiB/s, {ended} ended, \
                  {:.0} % of the time), {calm_p99:.0} us without: {:.2}",
                 self.what,
                 self.pairs,
@@ -82,27 +85,25 @@ impl Blocks<'_> {
             );
             outcome.rounds.push(json!({
                 "figure": self.what, "pair": pair, "us_with": busy, "us_without": calm,
-                "compacting_share": share, "compactions_ended": ended, "compacted_mib_per_s": compacted,
+                "share": share, "ended": ended, "mib_per_s": rate,
             }));
             if share < SHARE_MIN {
-                return Err(Failed(format!(
-                    "a compaction ran in {:.0} % of a block",
-                    share * 100.0
-                )));
+                return Err(Failed(format!("a {name} ran in {:.0} % of a block", share * 100.0)));
             }
             ratios.push(p99 / calm_p99);
             with.push(p99);
             without.push(calm_p99);
-            rates.push(compacted);
+            rates.push(rate);
         }
         let none = || Failed("there are no pairs".to_owned());
         let [ratio, with, without, rates] =
             [&ratios, &with, &without, &rates].map(|it| estimate(it));
-        let what = format!("{}: p99 with / without compaction", self.what);
+        let name = self.work.name();
+        let what = format!("{}: p99 with / without {name}", self.what);
         outcome.ratio_at_most(&what, &ratio.ok_or_else(none)?, self.most);
         let shown = [with, without, rates].map(|it| it.map_or(0.0, |it| it.median));
         let value = format!(
-            "{:.0} us with, {:.0} us without; {rate:.0} requests/s; compacted at {:.0} MiB/s",
+            "{:.0} us with, {:.0} us without; {rate:.0} requests/s; {name} at {:.0} MiB/s",
             shown[0], shown[1], shown[2]
         );
         outcome.show(&format!("{}: medians", self.what), value);

@@ -1,35 +1,35 @@
-//! Compactions of a volume, one after the other, during a block.
+//! Background work on a volume, again and again, during a block.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use super::admin::Admin;
+use super::work::{Look, Work};
 use crate::process::Failed;
 
 /// Interval of polling.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
-/// Phases in which a compaction neither reads nor writes.
-const IDLE_PHASE: &str = "waiting";
-/// Longest wait for the first compaction to run.
+/// Longest wait for the work to begin.
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What was compacted during a block.
+/// What was done during a block.
 #[derive(Clone, Copy, Debug)]
 pub struct Steady {
-    /// Part of the time in which a compaction ran, 0 to 1.
+    /// Part of the time in which the work was under way, 0 to 1.
     pub share: f64,
-    /// Number of compactions that ended.
+    /// Number of times that it ended.
     pub ended: u64,
-    /// Bytes per second that were read of old files.
+    /// Bytes per second that it read, or skipped.
     pub rate: f64,
 }
 
-/// Runs `block` while a volume is compacted again and again; cancels the last compaction.
+/// Runs `block` while the work is done on a volume again and again; ends it afterwards.
 ///
 /// # Errors
-/// When the block or a compaction fails.
-pub fn while_compacting<T>(
+/// When the block or the work fails.
+pub fn while_working<T>(
+    work: Work,
     (admin, volume): (Admin, u32),
     block: impl FnOnce() -> Result<T, Failed>,
 ) -> Result<(T, Steady), Failed> {
@@ -37,7 +37,7 @@ pub fn while_compacting<T>(
     let runs = AtomicBool::new(false);
     thread::scope(|scope| {
         let keeper = scope.spawn(|| {
-            let kept = keep(admin, volume, (&runs, &stop));
+            let kept = keep(work, (admin, volume), (&runs, &stop));
             // The block is not kept waiting by a failure.
             runs.store(true, Ordering::Relaxed);
             kept
@@ -49,34 +49,36 @@ pub fn while_compacting<T>(
         let done = block();
         stop.store(true, Ordering::Relaxed);
         let kept = keeper.join().expect("the keeper does not panic");
-        admin.cancel(volume)?;
+        work.end(admin, volume)?;
         Ok((done?, kept?))
     })
 }
 
-fn keep(admin: Admin, id: u32, (runs, stop): (&AtomicBool, &AtomicBool)) -> Result<Steady, Failed> {
-    let before = admin.volume(id)?.compactions;
-    admin.begin(id)?;
+fn keep(
+    work: Work,
+    (admin, id): (Admin, u32),
+    (runs, stop): (&AtomicBool, &AtomicBool),
+) -> Result<Steady, Failed> {
+    let before = work.look(admin, id)?.ended;
+    work.begin(admin, id)?;
     let (mut polls, mut running, mut read, mut last) = (0_u64, 0_u64, 0_u64, (0, 0));
-    let mut began = None;
-    let mut ended = 0;
+    let (mut began, mut ended) = (None, 0);
     loop {
-        let volume = admin.volume(id)?;
-        match &volume.compaction {
-            Some(compaction) if compaction.phase != IDLE_PHASE => {
+        let look = work.look(admin, id)?;
+        match look {
+            Look { running: Some(Some(done)), ended } => {
                 began.get_or_insert_with(Instant::now);
                 runs.store(true, Ordering::Relaxed);
                 running += 1;
-                if last.0 == volume.compactions {
-                    read += compaction.read.saturating_sub(last.1);
+                if last.0 == ended {
+                    read += done.saturating_sub(last.1);
                 }
-                last = (volume.compactions, compaction.read);
+                last = (ended, done);
             }
-            Some(_) => {}
-            None => {
-                ended = volume.compactions - before;
-                super::admin::done(volume.last_compaction)?;
-                admin.begin(id)?;
+            Look { running: Some(None), .. } => {}
+            Look { running: None, .. } => {
+                ended = look.ended - before;
+                work.begin(admin, id)?;
             }
         }
         polls += u64::from(began.is_some());

@@ -42,6 +42,32 @@ pub struct Volume {
     pub compactions: u64,
     /// The last of these.
     pub last_compaction: Option<Ended>,
+    /// Scrub that waits or runs.
+    pub scrub: Option<RunningScrub>,
+    /// Number of scrubs that were completed.
+    pub scrubs: u64,
+    /// Number of places that scrubs have found damaged.
+    pub found_damage: u64,
+}
+
+/// A scrub that waits or runs.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct RunningScrub {
+    /// Its phase.
+    pub phase: String,
+    /// Bytes of the log that it has verified.
+    pub done: u64,
+}
+
+/// A damaged place.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct DamagedPlace {
+    /// Offset in the volume file (bytes).
+    pub offset: u64,
+    /// The photo, where that is known.
+    pub key: Option<u64>,
+    /// What is damaged.
+    pub what: String,
 }
 
 /// A compaction that waits or runs.
@@ -120,6 +146,39 @@ impl Admin {
     /// When that is refused.
     pub fn begin(self, id: u32) -> Result<(), Failed> {
         self.post(&format!("/volumes/{id}/compact"), "", &[202]).map(drop)
+    }
+
+    /// Asks for a scrub.
+    ///
+    /// # Errors
+    /// When that is refused.
+    pub fn begin_scrub(self, id: u32) -> Result<(), Failed> {
+        self.post(&format!("/volumes/{id}/scrub"), "", &[202]).map(drop)
+    }
+
+    /// Waits until no scrub of a volume waits or runs.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn wait_for_scrub(self, id: u32) -> Result<(), Failed> {
+        let began = Instant::now();
+        while self.volume(id)?.scrub.is_some() {
+            if began.elapsed() > TIMEOUT {
+                return Err(Failed(format!("a scrub did not end within {TIMEOUT:?}")));
+            }
+            sleep(POLL_INTERVAL);
+        }
+        Ok(())
+    }
+
+    /// The damage that scrubs have found in a volume.
+    ///
+    /// # Errors
+    /// When that is refused.
+    pub fn damage(self, id: u32) -> Result<Vec<DamagedPlace>, Failed> {
+        let reply = self.get(&format!("/volumes/{id}/damage"))?;
+        serde_json::from_slice(&reply.body)
+            .map_err(|error| Failed(format!("the damage of volume {id}: {error}")))
     }
 
     /// Cancels the compaction of a volume, if one waits or runs, and waits for its end.

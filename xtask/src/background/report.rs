@@ -42,7 +42,7 @@ impl Result {
             Ok(outcome) => (outcome, None),
             Err(Failed(why)) => (Outcome::default(), Some(why)),
         };
-        let mut command = "cargo xtask compaction".to_owned();
+        let mut command = format!("cargo xtask {}", options.measurement.name());
         if options.quick {
             command += " --quick";
         }
@@ -81,23 +81,27 @@ impl Result {
 ///
 /// # Errors
 /// When a file cannot be written.
-pub fn record(result: &Result, is_trial: bool) -> std::result::Result<(), Failed> {
-    let dir = if is_trial { target().join("compaction-trial") } else { results_dir() };
-    let parts = dir.join("compaction");
+pub fn record(result: &Result, options: &Options) -> std::result::Result<(), Failed> {
+    let (measurement, name) = (options.measurement, options.measurement.name());
+    let dir = match options.quick {
+        true => target().join(format!("{name}-trial")),
+        false => results_dir(),
+    };
+    let parts = dir.join(name);
     fs::create_dir_all(&parts).map_err(cannot("create", &parts))?;
     let path = parts.join(format!("{}.json", result.part));
     let json = serde_json::to_string_pretty(result).expect("a result always serializes") + "\n";
     fs::write(&path, json).map_err(cannot("write", &path))?;
-    let all = Part::ALL.into_iter().filter_map(|part| read(&parts, part));
-    let text = HOW.to_owned() + &all.map(|result| result.markdown()).collect::<String>();
-    let (name, title) = ("compaction", "Compaction");
-    Record { name, title, command: "cargo xtask compaction", text: &text }.keep_in(&dir)
+    let all = Part::of(measurement).iter().filter_map(|part| read(&parts, *part));
+    let how = format!(
+        "\nThe release build on an XFS on a loop device with direct I/O, the load generator and the daemon on \
+         loopback.\nMedians are shown with their 95 % interval. All rounds are in `{name}/`, a JSON file for \
+         each part.\n"
+    );
+    let text = how + &all.map(|result| result.markdown()).collect::<String>();
+    let command = format!("cargo xtask {name}");
+    Record { name, title: measurement.title(), command: &command, text: &text }.keep_in(&dir)
 }
-
-const HOW: &str = "
-The release build on an XFS on a loop device with direct I/O, the load generator and the daemon on loopback.
-Medians are shown with their 95 % interval. All rounds are in `compaction/`, a JSON file for each part.
-";
 
 fn read(parts: &Path, part: Part) -> Option<Result> {
     let text = fs::read_to_string(parts.join(format!("{}.json", part.name()))).ok()?;

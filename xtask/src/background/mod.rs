@@ -1,4 +1,5 @@
-//! `cargo xtask compaction`: measures compactions on a file system of its own, and records the figures.
+//! `cargo xtask compaction` and `cargo xtask health`: measure compactions and scrubs on a file system of their
+//! own, and record the figures.
 
 mod admin;
 mod amounts;
@@ -7,18 +8,22 @@ mod command;
 mod copy;
 mod counters;
 mod erased;
+mod found;
 mod idle;
 mod index;
 mod latencies;
 mod load;
+mod measurement;
 mod options;
 mod outcome;
 mod part;
+mod planted;
 mod reads;
 mod refill;
 mod report;
 mod scene;
 mod steady;
 mod swaps;
+mod work;
 
-pub use command::compaction;
+pub use command::{compaction, health};

@@ -1,10 +1,11 @@
-//! The parts `reads` and `writes`: the effect of a compaction on requests.
+//! The parts `reads`, `writes` and `scrubs`: the effect of background work on requests.
 
 use super::admin::Admin;
 use super::blocks::Blocks;
 use super::load::Load;
 use super::outcome::Outcome;
 use super::scene::Scene;
+use super::work::Work;
 use crate::node::Node;
 use crate::process::Failed;
 
@@ -18,7 +19,7 @@ const PAIRS: (u64, u64) = (15, 3);
 const SECONDS: (f64, f64) = (4.0, 1.5);
 /// Share of the peak at which requests are sent.
 const SHARE: f64 = 0.3;
-/// The volume that is compacted, of shard 0, and one of shard 1.
+/// The volume that is worked on, of shard 0, and one of shard 1.
 const VOLUMES: (u32, u32) = (1, 2);
 
 /// Two shards with a volume each in one data directory.
@@ -63,22 +64,27 @@ fn blocks<'a>(
     scene: &Scene,
     load: &'a Load<'a>,
     what: &'a str,
-    kind: &'a str,
+    (work, kind): (Work, &'a str),
     most: f64,
 ) -> Blocks<'a> {
     let (pairs, seconds) = (scene.choose(PAIRS.0, PAIRS.1), scene.choose(SECONDS.0, SECONDS.1));
     let filled = (kind == "put").then_some(VOLUMES.1);
-    Blocks { what, kind, load, compacted: VOLUMES.0, filled, pairs, seconds, share: SHARE, most }
+    let worked = VOLUMES.0;
+    Blocks { what, kind, load, work, worked, filled, pairs, seconds, share: SHARE, most }
 }
 
 fn method(scene: &Scene, requests: &str, more: &str) -> String {
+    let work = "compacted again and again at the default pace, and while nothing is compacted. All its photos \
+                live, so that a compaction writes as much as it reads.";
+    method_of(scene, requests, &format!("{work}{more}"))
+}
+
+fn method_of(scene: &Scene, requests: &str, work: &str) -> String {
     let objects = scene.choose(OBJECTS.0, OBJECTS.1);
     format!(
         "Two shards with a volume each on one file system, {objects} photos of 8 KiB in each. {requests} at \
          {} of the peak of a closed loop with 16 connections, at times from a Poisson process, in \
-         alternating blocks of {} s: while volume 1 (shard 0) is compacted again and again at the default \
-         pace, and while nothing is compacted. All its photos live, so that a compaction writes as much as \
-         it reads.{more}",
+         alternating blocks of {} s: while volume 1 (shard 0) is {work}",
         SHARE,
         scene.choose(SECONDS.0, SECONDS.1)
     )
@@ -93,8 +99,9 @@ pub fn reads(scene: &Scene) -> Result<Outcome, Failed> {
     let shards = TwoShards::start(scene)?;
     let same = shards.load(scene, VOLUMES.0)?;
     let other = shards.load(scene, VOLUMES.1)?;
-    blocks(scene, &same, "GET, same volume", "get", 1.3).measure(shards.admin, &mut outcome)?;
-    blocks(scene, &other, "GET, other shard on the disk", "get", 1.3)
+    blocks(scene, &same, "GET, same volume", (Work::Compaction, "get"), 1.3)
+        .measure(shards.admin, &mut outcome)?;
+    blocks(scene, &other, "GET, other shard on the disk", (Work::Compaction, "get"), 1.3)
         .measure(shards.admin, &mut outcome)?;
     Ok(outcome)
 }
@@ -109,7 +116,24 @@ pub fn writes(scene: &Scene) -> Result<Outcome, Failed> {
     let shards = TwoShards::start(scene)?;
     drop(shards.load(scene, VOLUMES.0)?);
     let other = shards.load(scene, VOLUMES.1)?;
-    blocks(scene, &other, "PUT, other shard on the disk", "put", 1.5)
+    blocks(scene, &other, "PUT, other shard on the disk", (Work::Compaction, "put"), 1.5)
+        .measure(shards.admin, &mut outcome)?;
+    Ok(outcome)
+}
+
+/// Measures reads of the volume that is scrubbed, and of one in another shard.
+///
+/// # Errors
+/// When a block fails.
+pub fn scrubs(scene: &Scene) -> Result<Outcome, Failed> {
+    let work = "scrubbed again and again at the default pace, and while nothing is scrubbed.";
+    let mut outcome = Outcome::measured(method_of(scene, "GETs", work));
+    let shards = TwoShards::start(scene)?;
+    let same = shards.load(scene, VOLUMES.0)?;
+    let other = shards.load(scene, VOLUMES.1)?;
+    let get = (Work::Scrub, "get");
+    blocks(scene, &same, "GET, same volume", get, 1.1).measure(shards.admin, &mut outcome)?;
+    blocks(scene, &other, "GET, other shard on the disk", get, 1.1)
         .measure(shards.admin, &mut outcome)?;
     Ok(outcome)
 }

@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
+use super::measurement::Measurement;
 use super::options::Options;
 use super::outcome::Outcome;
 use super::part::Part;
 use super::report::{Result as PartResult, record};
 use super::scene::Scene;
-use super::{amounts, erased, idle, index, reads, refill, swaps};
+use super::{amounts, erased, found, idle, index, reads, refill, swaps};
 use crate::packages::require;
 use crate::process::{Failed, run};
 use crate::project::{cargo, is_root};
@@ -21,29 +22,40 @@ const TOOLS: [(&str, &str); 3] =
 /// # Errors
 /// When a part fails, or finds lost or remaining data. A figure that misses its goal is no error.
 pub fn compaction(flags: &[&str]) -> Result<(), Failed> {
-    let options = Options::parse(flags)?;
+    measure_all(&Options::parse(Measurement::Compaction, flags)?)
+}
+
+/// Measures scrubs, as [`compaction`] does compactions.
+///
+/// # Errors
+/// When a part fails, or damage is not found. A figure that misses its goal is no error.
+pub fn health(flags: &[&str]) -> Result<(), Failed> {
+    measure_all(&Options::parse(Measurement::Health, flags)?)
+}
+
+fn measure_all(options: &Options) -> Result<(), Failed> {
     require(&TOOLS)?;
     if !is_root() {
         return Err(Failed("making an XFS needs root".to_owned()));
     }
     let packages = ["--package", "hayloft", "--package", "hayloft-loadgen"];
     run(cargo(&["build", "--release", "--locked", "--bins"]).args(packages))?;
-    let scene = Scene::set_up(&options)?;
+    let scene = Scene::set_up(options)?;
     let (mut complaints, mut failed) = (Vec::new(), 0);
     let all = options.parts.len();
     for (number, part) in options.parts.iter().enumerate() {
         eprintln!("\n== {} ({} of {all})", part.name(), number + 1);
         let began = Instant::now();
-        let done = measure(*part, &scene, &options);
+        let done = measure(*part, &scene, options);
         scene.clear();
         let seconds = began.elapsed().as_secs_f64();
-        let result = PartResult::new((*part, &options), seconds, done);
+        let result = PartResult::new((*part, options), seconds, done);
         if let Some(why) = &result.error {
             eprintln!("  FAILED: {why}");
             failed += 1;
         }
         eprintln!("  {seconds:.0} s");
-        record(&result, options.quick)?;
+        record(&result, options)?;
         complaints.extend(result.complaints());
     }
     match complaints.is_empty() {
@@ -63,5 +75,7 @@ fn measure(part: Part, scene: &Scene, options: &Options) -> Result<Outcome, Fail
         Part::Erased => erased::erased(scene),
         Part::Refill => refill::refill(scene),
         Part::Index => index::index(scene, options.needles),
+        Part::Found => found::found(scene),
+        Part::Scrubs => reads::scrubs(scene),
     }
 }

@@ -14,9 +14,9 @@ use crate::xfs::Xfs;
 
 /// Free space of the file system for a trial run (bytes).
 const TRIAL_ROOM: u64 = 3 << 30;
-/// Space of the file system for each needle of the part `index` (bytes): two generations of a volume with
-/// needles of 512 bytes, of which nearly a third are in it twice.
-const ROOM_PER_NEEDLE: u64 = 1600;
+/// Space of the file system for each needle of the part `index` (bytes): the file of a volume with needles of 1024
+/// bytes, of which nearly a third are in it twice, and a copy of what lives in it.
+const ROOM_PER_NEEDLE: u64 = 2500;
 /// Largest image that is written before it is used (bytes): it takes a minute or two.
 const WRITTEN_MAX: u64 = 16 << 30;
 /// Setting of all daemons: nothing but the measurement begins a compaction.
@@ -121,9 +121,9 @@ fn room(part: Part, options: &Options) -> u64 {
         _ if options.quick => TRIAL_ROOM,
         // It has a file system of its own.
         Part::Refill => 1 << 30,
-        Part::Erased => 2 << 30,
+        Part::Erased | Part::Found => 2 << 30,
         Part::Amounts | Part::Swaps => 6 << 30,
-        Part::Reads | Part::Writes => 10 << 30,
+        Part::Reads | Part::Writes | Part::Scrubs => 10 << 30,
         // Two generations of a volume, and a copy of its live half.
         Part::Idle => 12 << 30,
     }

@@ -1,0 +1,61 @@
+//! The steps of a scrub: their pace, and what ends it early.
+
+use thiserror::Error;
+
+use crate::runtime::Handle;
+use crate::runtime::background::{BackgroundRun, Stopped};
+
+/// Reason why a scrub ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Interrupted {
+    /// The volume is being closed or deleted.
+    #[error("the volume is being closed")]
+    Stopped,
+    /// The volume is being compacted, so that it will have another file.
+    #[error("the volume is being compacted")]
+    Compacting,
+}
+
+impl From<Stopped> for Interrupted {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+/// The steps of a scrub.
+pub(super) struct Steps<'a> {
+    /// Pace, and the request to stop.
+    pub run: BackgroundRun<'a>,
+    /// Whether a compaction needs the volume.
+    pub is_needed: &'a dyn Fn() -> bool,
+    /// Handle of the runtime.
+    pub handle: &'a Handle,
+    /// Bytes that had been read when the last step ended.
+    pub read: u64,
+}
+
+impl Steps<'_> {
+    /// Ends a step, up to which `read` bytes were read, and waits until the next one may begin.
+    ///
+    /// # Errors
+    /// [`Interrupted`].
+    pub async fn end(&mut self, read: u64) -> Result<(), Interrupted> {
+        let bytes = read - self.read;
+        self.read = read;
+        self.run.end_step(bytes).await?;
+        self.go_on()
+    }
+
+    /// Lets other tasks run.
+    ///
+    /// # Errors
+    /// [`Interrupted`].
+    pub async fn yield_now(&mut self) -> Result<(), Interrupted> {
+        self.handle.yield_now().await;
+        self.go_on()
+    }
+
+    fn go_on(&self) -> Result<(), Interrupted> {
+        if (self.is_needed)() { Err(Interrupted::Compacting) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,232 @@
+//! A walk through the log, commit by commit, and past what is damaged.
+
+use super::flaw::{Finding, Flaw};
+use super::needle::Examiner;
+use super::staged::{Gap, SettledCommit, Staged};
+use crate::base::limits::{BLOCK, UNIT};
+use crate::volume::format::{COMMIT_RECORD_LEN, CommitRecord};
+use crate::volume::index::Location;
+use crate::volume::log::scan::{FoundNeedle, ScanFilter};
+
+/// Bytes at the start of a range without needles that are read to find out whether the device can.
+const GAP_PROBE: u64 = 64 << 10;
+/// Shortest needle (bytes).
+const NEEDLE_LEN_MIN: u64 = 2 * UNIT;
+
+/// How much of each needle is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// The header.
+    Headers,
+    /// All of it, to be verified.
+    Everything,
+}
+
+/// What is known of the last commit that was read.
+#[derive(Clone, Copy, Debug, Default)]
+struct LastCommit {
+    sequence: u64,
+    /// Checksum of its record; `None` if that could not be read.
+    checksum: Option<u64>,
+}
+
+/// A walk over whole commits of the log.
+pub(super) struct LogWalk<'e, 'v> {
+    examiner: &'e mut Examiner<'v>,
+    depth: Depth,
+    at: u64,
+    last: LastCommit,
+    staged: Option<Staged>,
+}
+
+impl<'e, 'v> LogWalk<'e, 'v> {
+    /// Begins at `from`, where a commit begins. It ends where the examiner may read no further.
+    pub fn new(examiner: &'e mut Examiner<'v>, depth: Depth, from: u64) -> Self {
+        Self { examiner, depth, at: from, last: LastCommit::default(), staged: None }
+    }
+
+    /// Offset of the next commit (bytes).
+    pub fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Bytes that were read from the device so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.examiner.reader.bytes_read
+    }
+
+    /// Reads a commit. Returns the one before it, which is known to count by then; nothing yet after the first
+    /// one.
+    ///
+    /// # Panics
+    /// If [`Self::has_ended`].
+    pub async fn step(&mut self) -> Option<SettledCommit> {
+        let staged = match self.next_record(self.at).await {
+            Ok((record, checksum)) => self.walk_commit(record, checksum).await,
+            Err(is_io) => self.walk_unknown(is_io).await,
+        };
+        let seal = staged.record.and_then(|record| record.seal);
+        self.staged.replace(staged).map(|before| before.settle(seal))
+    }
+
+    /// Whether the last commit was read.
+    pub fn has_ended(&self) -> bool {
+        self.at >= self.examiner.to
+    }
+
+    /// Returns the last commit. Nothing follows that could say that it was torn.
+    pub fn last(self) -> Option<SettledCommit> {
+        self.staged.map(|staged| staged.settle(None))
+    }
+
+    /// Returns the record at `at`, if it is the next one. Otherwise returns whether the device could not read
+    /// it.
+    async fn next_record(&mut self, at: u64) -> Result<(CommitRecord, u64), bool> {
+        if let Some((record, checksum)) = self.record(at).await
+            && self.is_next(at, &record)
+        {
+            return Ok((record, checksum));
+        }
+        let is_io = self.examiner.fill_again(at, self.record_len(at)).await;
+        match self.record(at).await {
+            Some((record, checksum)) if self.is_next(at, &record) => {
+                self.examiner.done.healed += 1;
+                Ok((record, checksum))
+            }
+            _ => Err(is_io),
+        }
+    }
+
+    fn is_next(&self, at: u64, record: &CommitRecord) -> bool {
+        let LastCommit { sequence, checksum } = self.last;
+        let follows = match checksum {
+            // The writer of this record did not know the one before it.
+            Some(_) if record.previous == 0 => record.sequence == sequence + 1,
+            Some(checksum) => record.sequence == sequence + 1 && record.previous == checksum,
+            None => record.sequence > sequence,
+        };
+        follows && at + record.len <= self.examiner.to
+    }
+
+    fn record_len(&self, at: u64) -> u64 {
+        (2 * COMMIT_RECORD_LEN as u64).min(self.examiner.to - at)
+    }
+
+    async fn record(&mut self, at: u64) -> Option<(CommitRecord, u64)> {
+        let len = self.record_len(at);
+        self.examiner.fill(at, len).await;
+        let superblock = &self.examiner.volume.superblock;
+        let bytes = self.examiner.reader.bytes(at, len);
+        CommitRecord::decode(bytes, superblock.incarnation, at, superblock.log_end())
+    }
+
+    async fn walk_commit(&mut self, record: CommitRecord, checksum: u64) -> Staged {
+        let (start, end) = (self.at, self.at + record.len);
+        let sequences = record.sequence..=record.sequence;
+        // A torn commit may hold leftovers of an older epoch.
+        let wanted = ScanFilter { sequences, epoch: Some(record.epoch) };
+        let mut staged = Staged { record: Some(record), ..Staged::default() };
+        let needles = Some(record.needles as usize);
+        self.walk_needles(&mut staged, (start + UNIT, end), &wanted, needles).await;
+        self.at = end;
+        self.last = LastCommit { sequence: record.sequence, checksum: Some(checksum) };
+        staged
+    }
+
+    /// Reads what is between here and the next commit that certainly belongs to the log.
+    async fn walk_unknown(&mut self, is_io: bool) -> Staged {
+        let start = self.at;
+        let (end, sequence) = self.next_commit().await;
+        let sequences = self.last.sequence + 1..=sequence.unwrap_or(u64::MAX);
+        let wanted = ScanFilter { sequences, epoch: None };
+        let at = Location { offset: start, len: UNIT };
+        let finding = Finding { at, id: None, flaw: Flaw::CommitRecord, is_io };
+        let mut staged = Staged { record_finding: Some(finding), ..Staged::default() };
+        self.walk_needles(&mut staged, (start + UNIT, end), &wanted, None).await;
+        self.at = end;
+        let sequence = sequence.unwrap_or(self.last.sequence + 1);
+        self.last = LastCommit { sequence, checksum: None };
+        staged
+    }
+
+    /// Finds a commit that is followed by its successor, or by the end of the walk: a leftover of a torn
+    /// commit is followed by neither. Returns its offset and the sequence before it; the end of the walk if
+    /// there is none.
+    async fn next_commit(&mut self) -> (u64, Option<u64>) {
+        let mut at = self.at + BLOCK;
+        while at < self.examiner.to {
+            if let Some((record, checksum)) = self.record(at).await
+                && record.sequence > self.last.sequence
+            {
+                let end = at + record.len;
+                let is_followed = match end < self.examiner.to {
+                    true => self.record(end).await.is_some_and(|(next, _)| {
+                        next.sequence == record.sequence + 1 && next.previous == checksum
+                    }),
+                    false => end == self.examiner.to,
+                };
+                if is_followed {
+                    return (at, Some(record.sequence - 1));
+                }
+            }
+            at += BLOCK;
+        }
+        (self.examiner.to, None)
+    }
+
+    /// Reads the needles in `from..end`, `count` of them if that is known.
+    async fn walk_needles(
+        &mut self,
+        staged: &mut Staged,
+        (from, end): (u64, u64),
+        wanted: &ScanFilter,
+        count: Option<usize>,
+    ) {
+        // Needles follow each other without a gap.
+        let (mut at, mut expected) = (from, from);
+        while at < end && count.is_none_or(|count| staged.found.len() < count) {
+            let mut found = self.examiner.recognise(at, (expected, end), wanted).await;
+            if found.is_none() && at == expected && count.is_some() {
+                self.examiner.fill_again(at, UNIT).await;
+                found = self.examiner.recognise(at, (expected, end), wanted).await;
+                self.examiner.done.healed += u64::from(found.is_some());
+            }
+            let Some((found, needle_end)) = found else {
+                at += UNIT;
+                continue;
+            };
+            self.take(staged, found, expected).await;
+            (at, expected) = (needle_end, needle_end);
+        }
+        let is_missing = match count {
+            Some(count) => staged.found.len() < count,
+            // What is shorter may be padding.
+            None => end - expected >= BLOCK,
+        };
+        if is_missing && expected < end {
+            let gap = self.gap(expected, end).await;
+            staged.gaps.push(gap);
+        }
+    }
+
+    /// Returns a range in which needles are missing.
+    async fn gap(&mut self, from: u64, to: u64) -> Gap {
+        let is_io = self.examiner.fill_again(from, GAP_PROBE.min(to - from)).await;
+        Gap { range: from..to, is_io }
+    }
+
+    /// Takes the next needle, which should have begun at `expected`.
+    async fn take(&mut self, staged: &mut Staged, found: FoundNeedle, expected: u64) {
+        let start = found.location().offset;
+        if start >= expected + NEEDLE_LEN_MIN {
+            let gap = self.gap(expected, start).await;
+            staged.gaps.push(gap);
+        }
+        if self.depth == Depth::Everything {
+            let number = staged.found.len();
+            let findings = self.examiner.examine(&found).await;
+            staged.findings.extend(findings.into_iter().map(|finding| (number, finding)));
+        }
+        staged.found.push(found);
+    }
+}
