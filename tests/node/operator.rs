@@ -128,8 +128,8 @@ impl Operator {
         }
     }
 
-    /// Scrubs all volumes, one after the other, and asserts that nothing is wrong in them. There must have been
-    /// no fault in this life.
+    /// Scrubs all volumes, one after the other, and asserts that nothing is wrong in them. There must have
+    /// been no fault in this life.
     pub async fn scrub_all(self) {
         for volume in self.causes.present() {
             let owner = owner_of(&self.plan, volume);

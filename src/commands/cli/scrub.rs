@@ -1,4 +1,5 @@
-//! `hayloft volume scrub` and `hayloft volume damage`: everything in a volume is verified, and what was found.
+//! `hayloft volume scrub` and `hayloft volume damage`: everything in a volume is verified, and what was
+//! found.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -71,8 +72,8 @@ pub(super) fn scrub(client: &Client, id: VolumeId, wait: bool) -> Result<ExitCod
     end_of(client, &path, before, asked)
 }
 
-/// Waits for the end of the scrub that was asked for, and reports it. One that was under way `before` does not
-/// count.
+/// Waits for the end of the scrub that was asked for, and reports it. One that was under way `before` does
+/// not count.
 fn end_of(
     client: &Client,
     path: &str,

@@ -36,8 +36,8 @@ Examples:
       every photo in it is read and verified, while it serves
 
 Exit codes: 0 done; 1 the daemon refused, a compaction that was waited for failed or was \
-cancelled, a scrub that was waited for ended with damage known, or it is done but standard output could not be written; 2 the daemon could not be \
-reached.";
+cancelled, a scrub that was waited for ended with damage known, or it is done but standard \
+output could not be written; 2 the daemon could not be reached.";
 
 /// Flags of `hayloft volume`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use crate::volume::FoundDamage;
 /// The damage of a volume, or why it is not known.
 pub type DamageAnswer = Result<Vec<FoundDamage>, Refused>;
 
-/// A request for the damage of a volume, sent to the main thread. Dropping it unanswered means that the daemon
-/// stops.
+/// A request for the damage of a volume, sent to the main thread. Dropping it unanswered means that the
+/// daemon stops.
 #[derive(Debug)]
 pub struct DamageRequest {
     /// Volume id.

@@ -1,4 +1,5 @@
-//! Scrubs and lists of damage that operators ask for. Each shard scrubs its volumes by itself when that is due.
+//! Scrubs and lists of damage that operators ask for. Each shard scrubs its volumes by itself when that is
+//! due.
 
 use std::rc::Rc;
 

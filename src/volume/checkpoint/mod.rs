@@ -2,8 +2,8 @@
 //!
 //! - `checkpoints`: state of the checkpoints of a volume. `checkpointing`: settings. `figures`: figures.
 //! - `task`: writes a checkpoint when one is due. `write`: writes one. `piece_writer`: its pieces.
-//!   `not_written`: why there is none. `distrust`: removes one that must not be used. `queue`: what the volumes of a shard share. The frame is
-//!   [`crate::runtime::background`].
+//!   `not_written`: why there is none. `distrust`: removes one that must not be used. `queue`: what the
+//!   volumes of a shard share. The frame is [`crate::runtime::background`].
 //! - `load`: reads one at a start. `reader`, `restoring`: its bytes, and the state that is restored from
 //!   them. `convert`: positions, damage and properties as they are saved.
 

@@ -29,8 +29,9 @@ use crate::volume::names::{checkpoint_name, unfinished_checkpoint_name};
 use crate::volume::sync_dir::sync_dir;
 
 impl Volume {
-    /// Whether the index may be saved: checkpoints are enabled, the volume was opened for writing and
-    /// read in full, it is not poisoned, the index agrees with the log as far as that is known, and its log has an end that a checkpoint can name.
+    /// Whether the index may be saved: checkpoints are enabled, the volume was opened for writing and read
+    /// in full, it is not poisoned, the index agrees with the log as far as that is known, and its log has
+    /// an end that a checkpoint can name.
     pub(super) fn may_checkpoint(&self) -> bool {
         let end = self.log.end();
         self.checkpoints.policy.is_some()

@@ -3,8 +3,8 @@
 //!
 //! - `order`: how. `compacted`, `not_compacted`: how it ended. `compact`: from beginning to end.
 //!   `work`: up to the exchange. `finish`: the removal of the old file.
-//! - `target`: the file of the new generation. `commit_writer`: appending to the new log. `copier`: carrying a
-//!   needle over. `pass`: which needles, in which order. `damage`: what was in ranges that cannot be
+//! - `target`: the file of the new generation. `commit_writer`: appending to the new log. `copier`: carrying
+//!   a needle over. `pass`: which needles, in which order. `damage`: what was in ranges that cannot be
 //!   understood.
 //! - `swap`: the exchange of the generation. `read_back`: verifying the new one before the old one is
 //!   removed.

@@ -46,7 +46,8 @@ pub struct Volume {
     pub(in crate::volume) incompat: Cell<u32>,
     /// Version from which the history is complete, as stored in the superblock.
     pub(in crate::volume) history_from: Cell<u64>,
-    /// Begin of the last scrub that found nothing wrong, as stored in the superblock (nanoseconds since 1970).
+    /// Begin of the last scrub that found nothing wrong, as stored in the superblock (nanoseconds since
+    /// 1970).
     pub(in crate::volume) verified_ns: Cell<u64>,
     /// Whether the volume was full when that was looked at last, in this generation or the one before.
     pub(in crate::volume) was_full: Cell<bool>,
@@ -98,8 +99,8 @@ impl Volume {
         self.history_from.get()
     }
 
-    /// Returns since when everything in the file is known to be as it was written (nanoseconds since 1970): the
-    /// begin of the last scrub that found nothing wrong, or the creation of the file.
+    /// Returns since when everything in the file is known to be as it was written (nanoseconds since 1970):
+    /// the begin of the last scrub that found nothing wrong, or the creation of the file.
     #[must_use]
     pub fn verified_ns(&self) -> u64 {
         self.verified_ns.get().max(self.superblock.created_ns)

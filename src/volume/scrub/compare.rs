@@ -1,5 +1,5 @@
-//! The index against the log. The sums of both tell whether they agree, and which part of the needles differs;
-//! only that part is looked at needle by needle.
+//! The index against the log. The sums of both tell whether they agree, and which part of the needles
+//! differs; only that part is looked at needle by needle.
 
 use std::collections::HashMap;
 

@@ -25,8 +25,9 @@ pub struct ScrubPlan {
 
 impl ScrubPlan {
     /// Returns when the next pass over a volume is due (nanoseconds since 1970), whose last one began at
-    /// `last`; `None`: only on request. Passes begin at fixed times, which are drawn from the ids of store and
-    /// volume: they do not move with the starts of the daemon, and two replicas do not scrub at the same time.
+    /// `last`; `None`: only on request. Passes begin at fixed times, which are drawn from the ids of store
+    /// and volume: they do not move with the starts of the daemon, and two replicas do not scrub at the
+    /// same time.
     #[must_use]
     pub fn due_at(&self, store: [u8; 16], volume: VolumeId, last: u64, now: u64) -> Option<u64> {
         if self.interval_ns == 0 {

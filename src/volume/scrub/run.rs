@@ -21,8 +21,8 @@ use crate::volume::{CompactionPhase, Slot, StateError, Volume};
 
 /// Bytes before and after an error that are read at once.
 const NEIGHBOURHOOD: u64 = 8 << 20;
-/// Pause after the neighbourhood of an error was read (nanoseconds): a disk on which everything fails must not
-/// be read for that alone.
+/// Pause after the neighbourhood of an error was read (nanoseconds): a disk on which everything fails must
+/// not be read for that alone.
 const NEIGHBOURHOOD_PAUSE_NS: u64 = 10_000_000_000;
 /// Longest time until the task looks again whether a pass is due (nanoseconds): the wall clock may change.
 const LOOK_NS: u64 = 60_000_000_000;

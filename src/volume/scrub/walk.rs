@@ -55,8 +55,8 @@ impl<'e, 'v> LogWalk<'e, 'v> {
         self.examiner.reader.bytes_read
     }
 
-    /// Reads a commit. Returns the one before it, which is known to count by then; nothing yet after the first
-    /// one.
+    /// Reads a commit. Returns the one before it, which is known to count by then; nothing yet after the
+    /// first one.
     ///
     /// # Panics
     /// If [`Self::has_ended`].

@@ -18,8 +18,8 @@ impl Slot {
         self.volume().set_read_only(read_only).await
     }
 
-    /// Records that everything in a generation was verified by a scrub that began at `began` (nanoseconds since
-    /// 1970), unless another one has taken its place.
+    /// Records that everything in a generation was verified by a scrub that began at `began` (nanoseconds
+    /// since 1970), unless another one has taken its place.
     ///
     /// # Errors
     /// As [`Self::set_read_only`], except [`StateError::Sealed`].

@@ -1,5 +1,5 @@
-//! `cargo xtask compaction` and `cargo xtask health`: measure compactions and scrubs on a file system of their
-//! own, and record the figures.
+//! `cargo xtask compaction` and `cargo xtask health`: measure compactions and scrubs on a file system of
+//! their own, and record the figures.
 
 mod admin;
 mod amounts;

@@ -1,5 +1,5 @@
-//! The needles in a volume file, as far as damage is planted in them. The offsets are those of docs/FORMAT.md: the
-//! library that is measured does not help.
+//! The needles in a volume file, as far as damage is planted in them. The offsets are those of
+//! docs/FORMAT.md: the library that is measured does not help.
 
 use std::fs;
 use std::path::Path;

@@ -74,8 +74,8 @@ fn blocks<'a>(
 }
 
 fn method(scene: &Scene, requests: &str, more: &str) -> String {
-    let work = "compacted again and again at the default pace, and while nothing is compacted. All its photos \
-                live, so that a compaction writes as much as it reads.";
+    let work = "compacted again and again at the default pace, and while nothing is compacted. All its \
+                photos live, so that a compaction writes as much as it reads.";
     method_of(scene, requests, &format!("{work}{more}"))
 }
 

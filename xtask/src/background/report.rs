@@ -94,9 +94,9 @@ pub fn record(result: &Result, options: &Options) -> std::result::Result<(), Fai
     fs::write(&path, json).map_err(cannot("write", &path))?;
     let all = Part::of(measurement).iter().filter_map(|part| read(&parts, *part));
     let how = format!(
-        "\nThe release build on an XFS on a loop device with direct I/O, the load generator and the daemon on \
-         loopback.\nMedians are shown with their 95 % interval. All rounds are in `{name}/`, a JSON file for \
-         each part.\n"
+        "\nThe release build on an XFS on a loop device with direct I/O, the load generator and the daemon \
+         on loopback.\nMedians are shown with their 95 % interval. All rounds are in `{name}/`, a JSON \
+         file for each part.\n"
     );
     let text = how + &all.map(|result| result.markdown()).collect::<String>();
     let command = format!("cargo xtask {name}");

@@ -14,8 +14,8 @@ use crate::xfs::Xfs;
 
 /// Free space of the file system for a trial run (bytes).
 const TRIAL_ROOM: u64 = 3 << 30;
-/// Space of the file system for each needle of the part `index` (bytes): the file of a volume with needles of 1024
-/// bytes, of which nearly a third are in it twice, and a copy of what lives in it.
+/// Space of the file system for each needle of the part `index` (bytes): the file of a volume with needles
+/// of 1024 bytes, of which nearly a third are in it twice, and a copy of what lives in it.
 const ROOM_PER_NEEDLE: u64 = 2500;
 /// Largest image that is written before it is used (bytes): it takes a minute or two.
 const WRITTEN_MAX: u64 = 16 << 30;

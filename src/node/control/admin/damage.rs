@@ -51,8 +51,8 @@ impl DamagedPlace {
     }
 }
 
-/// Answers `GET /volumes/{id}/damage`: in the order of the file, 10,000 places at most. Waits for the shard of
-/// the volume.
+/// Answers `GET /volumes/{id}/damage`: in the order of the file, 10,000 places at most. Waits for the shard
+/// of the volume.
 pub(super) async fn list(
     State(state): State<AdminState>,
     Path(id): Path<String>,
