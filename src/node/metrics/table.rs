@@ -284,7 +284,8 @@ pub(super) static TABLE: &[MetricRow] = &[
         MetricSource::Volume(|v| v.checkpoint_discards.get()),
         "Checkpoints that a start could not use, so that it read the whole log."),
     volume("volume_verified_timestamp", |v| v.board.scrub.verified_ns.get() / 1_000_000_000,
-        "Begin of the last scrub that found nothing, or creation of the file, in seconds since 1970.").seconds(),
+        "Begin of the last scrub that found nothing, or creation of the file, in seconds since 1970.")
+        .seconds(),
     volume("volume_scrub_running", |v| v.board.scrub.is_running.get(),
         "1 while the volume is being scrubbed."),
     volume("volume_scrub_done", |v| v.board.scrub.done_bytes.get(),
