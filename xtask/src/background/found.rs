@@ -39,8 +39,8 @@ pub fn found(scene: &Scene) -> Result<Outcome, Failed> {
     let mut outcome = Outcome::measured(format!(
         "{PHOTOS} photos of 500 to 30,500 bytes and {LARGE} with two parts. With the daemon stopped, \
          {PLANTED} places are damaged: one bit of a header, of the data or of a footer, and second parts of \
-         large photos that are overwritten with zeros. After the start, which uses the checkpoint, the volume \
-         is scrubbed once."
+         large photos that are overwritten with zeros. After the start, which uses the checkpoint, \
+         the volume is scrubbed once."
     ));
     let node = scene.new_node("0", MIB, &["--shard-ports", "off"])?;
     let keys: Vec<u64> = (0..PHOTOS).collect();
