@@ -158,6 +158,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     (
         "commands::cli",
         &[
+            "base::calendar",
             "base::size",
             "base::sys",
             "base::types",

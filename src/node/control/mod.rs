@@ -32,7 +32,7 @@ pub use change::{ChangeRequest, NewVolume, VolumeChange, WantedCompaction};
 pub use compactions::{CompactionJob, CompactionOrigin, Compactions, NotBegun};
 pub use control_request::ControlRequest;
 pub use creation::{Creation, Creations};
-pub use damage::DamageRequest;
+pub use damage::{DamageRequest, DamagedPlace};
 pub use handle::ControlHandle;
 pub use pause::PauseRequest;
 pub use plane::ControlPlane;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::manager::{ManagerState, refused};
 use crate::base::types::VolumeId;
-use crate::node::control::{DamageRequest, Refused};
+use crate::node::control::{DamageRequest, DamagedPlace, Refused};
 use crate::node::shard::{ListDamage, ScrubVolume};
 use crate::volume::FoundDamage;
 
@@ -26,9 +26,23 @@ impl ManagerState {
         request.answer(damage);
     }
 
-    async fn damage_of(&self, id: VolumeId) -> Result<Vec<FoundDamage>, Refused> {
+    async fn damage_of(&self, id: VolumeId) -> Result<Vec<DamagedPlace>, Refused> {
         let shard = self.shard_of(id).ok_or(Refused::NoSuchVolume(id))?;
         let listed = self.ask(shard, ListDamage { volume: id }).await;
-        listed.map_err(|error| refused(id, "inspected", error))
+        let damage = listed.map_err(|error| refused(id, "inspected", error))?;
+        Ok(damage.iter().map(place_of).collect())
+    }
+}
+
+fn place_of(FoundDamage { finding, found_ns, seen_ns }: &FoundDamage) -> DamagedPlace {
+    DamagedPlace {
+        offset: finding.at.offset,
+        len: finding.at.len,
+        id: finding.id,
+        what: finding.flaw.name(),
+        reason: finding.flaw.to_string(),
+        is_unreadable: finding.is_io,
+        found_ns: *found_ns,
+        seen_ns: *seen_ns,
     }
 }

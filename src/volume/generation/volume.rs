@@ -106,6 +106,12 @@ impl Volume {
         self.verified_ns.get().max(self.superblock.created_ns)
     }
 
+    /// Returns the times at which everything in the file was right (nanoseconds since 1970): the begin of the
+    /// last scrub that found nothing wrong (0 for none), and the creation of the file.
+    pub(in crate::volume) fn verified_times(&self) -> [u64; 2] {
+        [self.verified_ns.get(), self.superblock.created_ns]
+    }
+
     /// The known damage in which no object is known, as a later generation remembers it.
     pub(in crate::volume) fn damage_without_owner(&self) -> Vec<EarlierRange> {
         let own = self.superblock.generation;

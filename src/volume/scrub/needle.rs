@@ -164,10 +164,7 @@ impl Examiner<'_> {
 
 /// Returns what is wrong with the bytes of a needle, one of whose headers was read.
 fn flaw_of(bytes: &[u8], header: &NeedleHeader, incarnation: u64, at: Location) -> Option<Flaw> {
-    let skips = chosen(Sabotage::ScrubHeadersOnly);
-    let verified = verify_meta(bytes, header, incarnation);
-    let verified = verified.and_then(|()| if skips { Ok(()) } else { verify_data(bytes, header) });
-    if let Err(what) = verified {
+    if let Err(what) = verified(bytes, header, incarnation) {
         return Some(Flaw::Needle(what));
     }
     match damaged_spare(bytes, header, incarnation, at.offset)? {
@@ -175,4 +172,9 @@ fn flaw_of(bytes: &[u8], header: &NeedleHeader, incarnation: u64, at: Location) 
         Spare::Footer if chosen(Sabotage::SkipFooters) => None,
         Spare::Footer => Some(Flaw::Footer),
     }
+}
+
+fn verified(bytes: &[u8], header: &NeedleHeader, incarnation: u64) -> Result<(), Unreadable> {
+    verify_meta(bytes, header, incarnation)?;
+    if chosen(Sabotage::ScrubHeadersOnly) { Ok(()) } else { verify_data(bytes, header) }
 }

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
 use super::flaw::{Finding, Flaw};
 use crate::base::limits::CHUNK;
 use crate::base::types::NeedleId;
@@ -62,9 +64,9 @@ pub(super) fn digest_of(data: &[u8]) -> u64 {
     digest(data.chunks(usize::try_from(CHUNK).expect("64 KiB")).map(data_checksum))
 }
 
+/// The order of the checksums matters.
 fn digest(sums: impl Iterator<Item = u64>) -> u64 {
-    let bytes: Vec<u8> = sums.flat_map(u64::to_le_bytes).collect();
-    data_checksum(&bytes)
+    sums.fold(0, |before, sum| xxh3_64_with_seed(&[], before ^ sum))
 }
 
 #[cfg(test)]

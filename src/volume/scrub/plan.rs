@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::base::types::VolumeId;
 use crate::runtime::KeyLocks;
@@ -24,25 +24,28 @@ pub struct ScrubPlan {
 }
 
 impl ScrubPlan {
-    /// Returns when the next pass over a volume is due (nanoseconds since 1970), whose last one began at
-    /// `last`; `None`: only on request. Passes begin at fixed times, which are drawn from the ids of store
-    /// and volume: they do not move with the starts of the daemon, and two replicas do not scrub at the
-    /// same time.
+    /// Returns when the next pass over a volume is due (nanoseconds since 1970); `None`: only on request.
+    /// `known` are times at which everything in it was right. Passes begin at fixed times, which are drawn
+    /// from the ids of store and volume: they do not move with the starts of the daemon, and two replicas
+    /// do not scrub at the same time.
     #[must_use]
-    pub fn due_at(&self, store: [u8; 16], volume: VolumeId, last: u64, now: u64) -> Option<u64> {
+    pub fn due_at(
+        &self,
+        store: [u8; 16],
+        volume: VolumeId,
+        known: &[u64],
+        now: u64,
+    ) -> Option<u64> {
         if self.interval_ns == 0 {
             return None;
         }
-        if last > now.saturating_add(CLOCK_AHEAD_NS) {
-            return Some(now);
-        }
-        let mut drawn = [0; 20];
-        drawn[..16].copy_from_slice(&store);
-        drawn[16..].copy_from_slice(&volume.0.to_le_bytes());
-        let phase = xxh3_64(&drawn) % self.interval_ns;
+        let latest = now.saturating_add(CLOCK_AHEAD_NS);
+        let possible = known.iter().copied().filter(|time| *time <= latest);
+        let last = possible.max().unwrap_or(0);
+        let phase = xxh3_64_with_seed(&store, volume.0.into()) % self.interval_ns;
         let since = last.saturating_sub(phase) / self.interval_ns;
-        let next = phase + (since + u64::from(last >= phase)) * self.interval_ns;
-        Some(next)
+        let number = since + u64::from(last >= phase);
+        Some(phase.saturating_add(number.saturating_mul(self.interval_ns)))
     }
 }
 
@@ -73,7 +76,7 @@ mod tests {
             (interval, last) in (1u64..100, 0u64..30_000),
         ) {
             let (plan, volume, last) = (plan(interval * DAY), VolumeId(volume), last * DAY);
-            let due = |last| plan.due_at(store, volume, last, last + DAY).unwrap();
+            let due = |last| plan.due_at(store, volume, &[0, last], last + DAY).unwrap();
             let next = due(last);
             prop_assert!(next > last && next <= last + interval * DAY, "{} after {}", next, last);
             prop_assert_eq!(due(next), next + interval * DAY);
@@ -83,21 +86,36 @@ mod tests {
     }
 
     #[test]
-    fn clock_that_was_far_ahead_does_not_put_the_next_pass_off() {
+    fn times_of_a_clock_that_was_far_ahead_do_not_count() {
         let (plan, volume) = (plan(24 * DAY), VolumeId(3));
         let now = 20_000 * DAY;
-        assert_eq!(plan.due_at([1; 16], volume, now + 2 * DAY, now), Some(now));
-        assert!(plan.due_at([1; 16], volume, now + DAY, now) > Some(now));
+        let due = |known: &[u64]| plan.due_at([1; 16], volume, known, now).unwrap();
+        assert!(due(&[now + 2 * DAY]) <= 24 * DAY, "it is not known when it was right");
+        assert!(due(&[now + DAY]) > now);
+        let soon = due(&[now]);
+        assert!(soon > now, "a pass that was made now counts beside a time in the future");
+        assert_eq!(due(&[now, now + 2 * DAY]), soon);
+    }
+
+    #[test]
+    fn the_last_time_of_the_clock_is_possible() {
+        let plan = plan(3650 * DAY);
+        for now in [0, u64::MAX - DAY, u64::MAX] {
+            for last in [0, now, u64::MAX] {
+                assert!(plan.due_at([1; 16], VolumeId(1), &[last], now).is_some());
+            }
+        }
     }
 
     #[test]
     fn volumes_begin_at_different_times_and_without_an_interval_never() {
-        let due =
-            |volume| plan(24 * DAY).due_at([1; 16], VolumeId(volume), 20_000 * DAY, 20_000 * DAY);
+        let due = |volume| {
+            plan(24 * DAY).due_at([1; 16], VolumeId(volume), &[20_000 * DAY], 20_000 * DAY)
+        };
         let mut times: Vec<_> = (0..100).map(due).collect();
         times.sort_unstable();
         times.dedup();
         assert!(times.len() > 90, "{} different times", times.len());
-        assert_eq!(plan(0).due_at([1; 16], VolumeId(1), 0, 20_000 * DAY), None);
+        assert_eq!(plan(0).due_at([1; 16], VolumeId(1), &[], 20_000 * DAY), None);
     }
 }

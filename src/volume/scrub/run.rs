@@ -19,6 +19,8 @@ use crate::volume::slot::FoundDamage;
 use crate::volume::slot::scrub_state::ScrubProgress;
 use crate::volume::{CompactionPhase, Slot, StateError, Volume};
 
+/// Damaged places of a volume that are logged one by one at most; all of them are listed and counted.
+const LOGGED_MAX: u64 = 100;
 /// Bytes before and after an error that are read at once.
 const NEIGHBOURHOOD: u64 = 8 << 20;
 /// Pause after the neighbourhood of an error was read (nanoseconds): a disk on which everything fails must
@@ -118,8 +120,9 @@ impl Slot {
             return Next::Pass;
         }
         let (volume, wall) = (self.volume(), self.handle.wall());
-        let last = self.scrub.progress.get().last_began_ns.max(volume.verified_ns());
-        let due_at = plan.due_at(volume.superblock.store, volume.id(), last, wall);
+        let [verified, created] = volume.verified_times();
+        let known = [self.scrub.progress.get().last_began_ns, verified, created];
+        let due_at = plan.due_at(volume.superblock.store, volume.id(), &known, wall);
         let until_due = due_at.map(|due_at| due_at.saturating_sub(wall));
         if until_due == Some(0) {
             return Next::Pass;
@@ -194,24 +197,31 @@ impl Slot {
             "scrubbed in {seconds} s: {needles} needles and {parts} parts verified, {bytes_read} bytes read, \
              {findings} places damaged, {healed} errors that went away"
         );
-        let is_verified = findings == 0 || chosen(Sabotage::RecordDamagedScrub);
-        if is_verified {
-            // A start soon after need not do it again. If it cannot be recorded, it will.
-            let recorded = self.record_verified(volume, began).await;
-            let volume = volume.id().0;
-            match recorded {
-                Ok(()) => {}
-                Err(StateError::Failed(error)) => tracing::error!(
-                    volume,
-                    "a write failed: {error}; the volume is poisoned and takes no writes until the daemon is \
-                     restarted; reads continue; check the kernel log and the disk"
-                ),
-                Err(error) => tracing::debug!(volume, "the scrub was not recorded: {error}"),
-            }
+        if findings == 0 || chosen(Sabotage::RecordDamagedScrub) {
+            self.record_pass(volume, began).await;
         }
-        let is_index_wrong =
-            self.found_damage().iter().any(|found| found.finding.flaw.is_of_index());
-        if is_index_wrong && !chosen(Sabotage::TrustCheckpoint) {
+        self.distrust_wrong_index(volume).await;
+    }
+
+    /// Records a pass that found nothing: a start soon after need not make it again. If it cannot be
+    /// recorded, it will.
+    async fn record_pass(&self, volume: &Rc<Volume>, began: u64) {
+        let recorded = self.record_verified(volume, began).await;
+        let volume = volume.id().0;
+        match recorded {
+            Ok(()) => {}
+            Err(StateError::Failed(error)) => tracing::error!(
+                volume,
+                "a write failed: {error}; the volume is poisoned and takes no writes until the daemon is \
+                 restarted; reads continue; check the kernel log and the disk"
+            ),
+            Err(error) => tracing::debug!(volume, "the scrub was not recorded: {error}"),
+        }
+    }
+
+    async fn distrust_wrong_index(&self, volume: &Volume) {
+        let is_wrong = self.found_damage().iter().any(|found| found.finding.flaw.is_of_index());
+        if is_wrong && !chosen(Sabotage::TrustCheckpoint) {
             volume.distrust_checkpoint().await;
         }
     }
@@ -263,7 +273,7 @@ impl Slot {
 
     fn note(&self, volume: &Volume, finding: &Finding) {
         let is_new = self.scrub.damage.borrow_mut().add(finding, self.handle.wall());
-        if !is_new {
+        if !is_new || self.found_damage_count() > LOGGED_MAX {
             return;
         }
         let Finding { at, id, flaw, is_io } = finding;

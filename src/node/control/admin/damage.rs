@@ -7,12 +7,11 @@ use serde::Serialize;
 use super::error::ApiError;
 use super::state::AdminState;
 use super::volumes::parse_id;
-use crate::node::control::{ControlRequest, DamageRequest};
-use crate::volume::FoundDamage;
+use crate::node::control::{ControlRequest, DamageRequest, DamagedPlace};
 
 /// A damaged place. Times are in seconds since 1970.
 #[derive(Debug, Serialize)]
-pub(super) struct DamagedPlace {
+pub(super) struct ShownPlace {
     /// Offset in the volume file (bytes).
     offset: u64,
     /// Length (bytes).
@@ -34,19 +33,18 @@ pub(super) struct DamagedPlace {
     seen: u64,
 }
 
-impl DamagedPlace {
-    fn of(damage: &FoundDamage) -> Self {
-        let FoundDamage { finding, found_ns, seen_ns } = damage;
+impl ShownPlace {
+    fn of(place: DamagedPlace) -> Self {
         Self {
-            offset: finding.at.offset,
-            len: finding.at.len,
-            key: finding.id.map(|id| id.key.0),
-            alt: finding.id.map(|id| id.alt.0),
-            what: finding.flaw.name(),
-            reason: finding.flaw.to_string(),
-            unreadable: finding.is_io,
-            found: found_ns / 1_000_000_000,
-            seen: seen_ns / 1_000_000_000,
+            offset: place.offset,
+            len: place.len,
+            key: place.id.map(|id| id.key.0),
+            alt: place.id.map(|id| id.alt.0),
+            what: place.what,
+            reason: place.reason,
+            unreadable: place.is_unreadable,
+            found: place.found_ns / 1_000_000_000,
+            seen: place.seen_ns / 1_000_000_000,
         }
     }
 }
@@ -56,33 +54,38 @@ impl DamagedPlace {
 pub(super) async fn list(
     State(state): State<AdminState>,
     Path(id): Path<String>,
-) -> Result<Json<Vec<DamagedPlace>>, ApiError> {
+) -> Result<Json<Vec<ShownPlace>>, ApiError> {
     let (request, answer) = DamageRequest::new(parse_id(&id)?);
     state.requests.send(ControlRequest::Damage(request)).map_err(|_| ApiError::Stopping)?;
     let damage = answer.await.map_err(|_| ApiError::Stopping)??;
-    Ok(Json(damage.iter().map(DamagedPlace::of).collect()))
+    Ok(Json(damage.into_iter().map(ShownPlace::of).collect()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::base::types::NeedleId;
-    use crate::volume::{Finding, Flaw, Location};
 
     #[test]
     fn place_has_key_and_alt_and_no_cookie() {
-        let at = Location { offset: 65_536, len: 1024 };
-        let id = Some(NeedleId::new(7, 2));
-        let finding = Finding { at, id, flaw: Flaw::Part(3), is_io: true };
-        let damage = FoundDamage { finding, found_ns: 5_900_000_000, seen_ns: 7_000_000_000 };
-        let shown = serde_json::to_value(DamagedPlace::of(&damage)).unwrap();
+        let place = DamagedPlace {
+            offset: 65_536,
+            len: 1024,
+            id: Some(NeedleId::new(7, 2)),
+            what: "part",
+            reason: "so".to_owned(),
+            is_unreadable: true,
+            found_ns: 5_900_000_000,
+            seen_ns: 7_000_000_000,
+        };
+        let shown = serde_json::to_value(ShownPlace::of(place.clone())).unwrap();
         let expected = serde_json::json!({
-            "offset": 65_536, "len": 1024, "key": 7, "alt": 2, "what": "part",
-            "reason": "part 3 of it is missing or damaged", "unreadable": true, "found": 5, "seen": 7,
+            "offset": 65_536, "len": 1024, "key": 7, "alt": 2, "what": "part", "reason": "so",
+            "unreadable": true, "found": 5, "seen": 7,
         });
         assert_eq!(shown, expected);
-        let unknown = FoundDamage { finding: Finding { id: None, ..finding }, ..damage };
-        let shown = serde_json::to_value(DamagedPlace::of(&unknown)).unwrap();
+        let unknown = DamagedPlace { id: None, ..place };
+        let shown = serde_json::to_value(ShownPlace::of(unknown)).unwrap();
         assert!(shown["key"].is_null() && shown["alt"].is_null());
     }
 }

@@ -197,6 +197,11 @@ fn each_row_reads_its_own_field() {
         ("volume_compaction_to_read_bytes", &b.compaction.to_read_bytes),
         ("volume_compaction_written_bytes", &b.compaction.written_bytes),
         ("volume_dead_bytes", &b.dead_bytes),
+        ("volume_scrub_running", &b.scrub.is_running),
+        ("volume_scrub_done_bytes", &b.scrub.done_bytes),
+        ("volume_scrub_to_do_bytes", &b.scrub.to_do_bytes),
+        ("volume_scrubs_total", &b.scrub.passes),
+        ("volume_found_damage", &b.scrub.damage),
     ];
     let scalar = |r: &&MetricRow| {
         matches!(
@@ -205,9 +210,10 @@ fn each_row_reads_its_own_field() {
         )
     };
     let rows = TABLE.iter().filter(scalar).count();
-    // volume_durable reads no counter, and volume_reclaimable the difference of two.
+    // volume_durable reads no counter, volume_reclaimable the difference of two, and
+    // volume_verified_timestamp has another unit.
     let covered = counters.len() + gauges.len() + levels.len();
-    assert_eq!(covered + 2, rows, "a row is missing here");
+    assert_eq!(covered + 3, rows, "a row is missing here");
 
     for (value, (_, counter)) in (1..).zip(counters) {
         counter.add(value);
@@ -219,6 +225,7 @@ fn each_row_reads_its_own_field() {
         level.set(value);
     }
     b.kept_bytes.set(10);
+    b.scrub.verified_ns.set(7_900_000_000);
     let reclaimable = (b.dead_bytes.get() - 10) as f64;
     let seen = scrape(&m);
     let names = counters.map(|c| c.0).into_iter().zip(1_u64..);
@@ -229,6 +236,7 @@ fn each_row_reads_its_own_field() {
         assert_eq!(found, Some(value as f64), "{name}");
     }
     assert_eq!(seen.value("hayloft_volume_reclaimable_bytes", "volume=7"), Some(reclaimable));
+    assert_eq!(seen.value("hayloft_volume_verified_timestamp_seconds", "volume=7"), Some(7.0));
 }
 
 #[test]
