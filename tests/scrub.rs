@@ -156,6 +156,12 @@ fn error_that_goes_away_is_no_damage() {
         assert_eq!(result.damage, [], "read {n}");
         assert!(result.scrubbed.healed > 0, "read {n}");
     }
+    // The data of a long needle has a read of its own.
+    let (mut process, volume) = created(16 << 20, &pool);
+    process.put(&volume, id(1), &bytes(1, 1 << 20)).unwrap();
+    process.world.fail(1, Fault::Misdirected(9));
+    let result = scrub(&mut process, &volume);
+    assert_eq!((result.damage, result.scrubbed.healed), (vec![], 1));
 }
 
 #[test]
