@@ -34,7 +34,7 @@ impl ManagerState {
     }
 }
 
-fn place_of(FoundDamage { finding, found_ns, seen_ns }: &FoundDamage) -> DamagedPlace {
+fn place_of(FoundDamage { finding, found_ns, seen_ns, .. }: &FoundDamage) -> DamagedPlace {
     DamagedPlace {
         offset: finding.at.offset,
         len: finding.at.len,

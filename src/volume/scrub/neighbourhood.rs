@@ -12,9 +12,6 @@ use crate::base::limits::UNIT;
 use crate::volume::format::Unreadable;
 use crate::volume::log::scan::ScanFilter;
 
-/// Bytes after which a step ends.
-const STEP: u64 = 1 << 20;
-
 /// Verifies the live needles that begin in `from..to`. Parts of multipart objects are verified against their
 /// own checksums.
 ///
@@ -28,7 +25,8 @@ pub(super) async fn examine_range(
 ) -> Result<u64, Interrupted> {
     let any = ScanFilter { sequences: 0..=u64::MAX, epoch: None };
     let limit = examiner.to;
-    let (mut at, mut known, mut step_from, mut count) = (from, from, from, 0);
+    let (mut at, mut known, mut count) = (from, from, 0);
+    steps.begin_walk(from);
     let mut gaps: Vec<Range<u64>> = Vec::new();
     while at < to {
         match examiner.recognise(at, (known, limit), &any).await {
@@ -45,10 +43,7 @@ pub(super) async fn examine_range(
             }
             _ => at += UNIT,
         }
-        if at >= step_from + STEP {
-            steps.end(examiner.reader.bytes_read).await?;
-            step_from = at;
-        }
+        steps.reached(at, examiner.reader.bytes_read).await?;
     }
     if known < to {
         gaps.push(known..to);

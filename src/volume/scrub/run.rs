@@ -181,7 +181,7 @@ impl Slot {
         scrubbed: Scrubbed,
         seconds: u64,
     ) {
-        self.scrub.damage.borrow_mut().end_pass(began);
+        self.scrub.damage.borrow_mut().end_pass();
         let scrubbed = Scrubbed { findings: self.found_damage_count(), ..scrubbed };
         let progress = self.scrub.progress.get();
         let passes = progress.passes + 1;
@@ -256,7 +256,7 @@ impl Slot {
     fn steps<'a>(&'a self, volume: &Volume, is_needed: &'a dyn Fn() -> bool) -> Steps<'a> {
         let pace = Pace::UNLIMITED.with_pauses().sharing(&volume.pace);
         let run = BackgroundRun::new(&self.handle, Some(&self.scrub.task), pace);
-        Steps { run, is_needed, handle: &self.handle, read: 0 }
+        Steps { run, is_needed, handle: &self.handle, read: 0, step_from: 0 }
     }
 
     /// Waits for a buffer; requests have priority.

@@ -32,9 +32,32 @@ pub(super) struct Steps<'a> {
     pub handle: &'a Handle,
     /// Bytes that had been read when the last step ended.
     pub read: u64,
+    /// Position in the log at which the present step began (bytes).
+    pub step_from: u64,
 }
 
+/// Bytes of the log after which a step ends.
+const STEP: u64 = 1 << 20;
+
 impl Steps<'_> {
+    /// Begins a walk at `at` (bytes).
+    pub fn begin_walk(&mut self, at: u64) {
+        self.step_from = at;
+    }
+
+    /// Ends a step if the walk has come far enough since the last one: to `at`, with `read` bytes read in
+    /// all.
+    ///
+    /// # Errors
+    /// [`Interrupted`].
+    pub async fn reached(&mut self, at: u64, read: u64) -> Result<(), Interrupted> {
+        if at.saturating_sub(self.step_from) < STEP {
+            return Ok(());
+        }
+        self.step_from = at;
+        self.end(read).await
+    }
+
     /// Ends a step, up to which `read` bytes were read, and waits until the next one may begin.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use super::flaw::{Finding, Flaw};
 use super::needle::Examiner;
 use super::staged::{Gap, SettledCommit, Staged};
+use super::steps::{Interrupted, Steps};
 use crate::base::limits::{BLOCK, UNIT};
 use crate::volume::format::{COMMIT_RECORD_LEN, CommitRecord};
 use crate::volume::index::Location;
@@ -58,15 +59,21 @@ impl<'e, 'v> LogWalk<'e, 'v> {
     /// Reads a commit. Returns the one before it, which is known to count by then; nothing yet after the
     /// first one.
     ///
+    /// # Errors
+    /// [`Interrupted`].
+    ///
     /// # Panics
     /// If [`Self::has_ended`].
-    pub async fn step(&mut self) -> Option<SettledCommit> {
+    pub async fn step(
+        &mut self,
+        steps: &mut Steps<'_>,
+    ) -> Result<Option<SettledCommit>, Interrupted> {
         let staged = match self.next_record(self.at).await {
-            Ok((record, checksum)) => self.walk_commit(record, checksum).await,
-            Err(is_io) => self.walk_unknown(is_io).await,
+            Ok((record, checksum)) => self.walk_commit(steps, record, checksum).await?,
+            Err(is_io) => self.walk_unknown(steps, is_io).await?,
         };
         let seal = staged.record.and_then(|record| record.seal);
-        self.staged.replace(staged).map(|before| before.settle(seal))
+        Ok(self.staged.replace(staged).map(|before| before.settle(seal)))
     }
 
     /// Whether the last commit was read.
@@ -120,39 +127,54 @@ impl<'e, 'v> LogWalk<'e, 'v> {
         CommitRecord::decode(bytes, superblock.incarnation, at, superblock.log_end())
     }
 
-    async fn walk_commit(&mut self, record: CommitRecord, checksum: u64) -> Staged {
+    async fn walk_commit(
+        &mut self,
+        steps: &mut Steps<'_>,
+        record: CommitRecord,
+        checksum: u64,
+    ) -> Result<Staged, Interrupted> {
         let (start, end) = (self.at, self.at + record.len);
         let sequences = record.sequence..=record.sequence;
         // A torn commit may hold leftovers of an older epoch.
         let wanted = ScanFilter { sequences, epoch: Some(record.epoch) };
         let mut staged = Staged { record: Some(record), ..Staged::default() };
         let needles = Some(record.needles as usize);
-        self.walk_needles(&mut staged, (start + UNIT, end), &wanted, needles).await;
+        let range = (start + UNIT, end);
+        self.walk_needles(steps, &mut staged, range, &wanted, needles).await?;
         self.at = end;
         self.last = LastCommit { sequence: record.sequence, checksum: Some(checksum) };
-        staged
+        Ok(staged)
     }
 
     /// Reads what is between here and the next commit that certainly belongs to the log.
-    async fn walk_unknown(&mut self, is_io: bool) -> Staged {
+    async fn walk_unknown(
+        &mut self,
+        steps: &mut Steps<'_>,
+        is_io: bool,
+    ) -> Result<Staged, Interrupted> {
         let start = self.at;
-        let (end, sequence) = self.next_commit().await;
+        let (end, sequence) = self.next_commit(steps).await?;
+        steps.begin_walk(start);
         let sequences = self.last.sequence + 1..=sequence.unwrap_or(u64::MAX);
         let wanted = ScanFilter { sequences, epoch: None };
         let at = Location { offset: start, len: UNIT };
         let finding = Finding { at, id: None, flaw: Flaw::CommitRecord, is_io };
         let mut staged = Staged { record_finding: Some(finding), ..Staged::default() };
-        self.walk_needles(&mut staged, (start + UNIT, end), &wanted, None).await;
+        let range = (start + UNIT, end);
+        self.walk_needles(steps, &mut staged, range, &wanted, None).await?;
         self.at = end;
         let sequence = sequence.unwrap_or(self.last.sequence + 1);
         self.last = LastCommit { sequence, checksum: None };
-        staged
+        Ok(staged)
     }
 
     /// Finds a commit that is followed by its successor, or by the end of the walk: a leftover of a torn
     /// commit is followed by neither. Returns its offset and the sequence before it; the end of the walk if
     /// there is none.
-    async fn next_commit(&mut self) -> (u64, Option<u64>) {
+    async fn next_commit(
+        &mut self,
+        steps: &mut Steps<'_>,
+    ) -> Result<(u64, Option<u64>), Interrupted> {
         let mut at = self.at + BLOCK;
         while at < self.examiner.to {
             if let Some((record, checksum)) = self.record(at).await
@@ -166,25 +188,28 @@ impl<'e, 'v> LogWalk<'e, 'v> {
                     false => end == self.examiner.to,
                 };
                 if is_followed {
-                    return (at, Some(record.sequence - 1));
+                    return Ok((at, Some(record.sequence - 1)));
                 }
             }
             at += BLOCK;
+            steps.reached(at, self.bytes_read()).await?;
         }
-        (self.examiner.to, None)
+        Ok((self.examiner.to, None))
     }
 
     /// Reads the needles in `from..end`, `count` of them if that is known.
     async fn walk_needles(
         &mut self,
+        steps: &mut Steps<'_>,
         staged: &mut Staged,
         (from, end): (u64, u64),
         wanted: &ScanFilter,
         count: Option<usize>,
-    ) {
+    ) -> Result<(), Interrupted> {
         // Needles follow each other without a gap.
         let (mut at, mut expected) = (from, from);
         while at < end && count.is_none_or(|count| staged.found.len() < count) {
+            steps.reached(at, self.bytes_read()).await?;
             let mut found = self.examiner.recognise(at, (expected, end), wanted).await;
             if found.is_none() && at == expected && count.is_some() {
                 self.examiner.fill_again(at, UNIT).await;
@@ -207,6 +232,7 @@ impl<'e, 'v> LogWalk<'e, 'v> {
             let gap = self.gap(expected, end).await;
             staged.gaps.push(gap);
         }
+        Ok(())
     }
 
     /// Returns a range in which needles are missing.

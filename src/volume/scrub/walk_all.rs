@@ -1,12 +1,9 @@
-//! A whole walk through the log, in steps.
+//! A whole walk through the log.
 
 use super::needle::Examiner;
 use super::staged::SettledCommit;
 use super::steps::{Interrupted, Steps};
 use super::walk::{Depth, LogWalk};
-
-/// Bytes of the log after which a step ends.
-const STEP: u64 = 1 << 20;
 
 /// Calls `take` for each commit from `from` to the end of what the examiner may read.
 ///
@@ -19,16 +16,14 @@ pub(super) async fn walk_all(
     from: u64,
     take: &mut dyn FnMut(SettledCommit, u64),
 ) -> Result<(), Interrupted> {
-    let (mut walk, mut step_from) = (LogWalk::new(examiner, depth, from), from);
+    steps.begin_walk(from);
+    let mut walk = LogWalk::new(examiner, depth, from);
     while !walk.has_ended() {
-        let settled = walk.step().await;
+        let settled = walk.step(steps).await?;
         if let Some(commit) = settled {
             take(commit, walk.at());
         }
-        if walk.at() - step_from >= STEP {
-            steps.end(walk.bytes_read()).await?;
-            step_from = walk.at();
-        }
+        steps.reached(walk.at(), walk.bytes_read()).await?;
     }
     steps.end(walk.bytes_read()).await?;
     let to = walk.at();

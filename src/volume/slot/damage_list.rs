@@ -16,6 +16,8 @@ pub struct FoundDamage {
     pub found_ns: u64,
     /// When it was found last (nanoseconds since 1970).
     pub seen_ns: u64,
+    /// Number of the last pass that has found it. The clock may go back.
+    pass: u64,
 }
 
 /// The places that scrubs have found damaged, by offset in the file.
@@ -24,6 +26,8 @@ pub struct DamageList {
     places: BTreeMap<u64, FoundDamage>,
     /// Places beyond those that are listed.
     unlisted: u64,
+    /// Number of passes that were begun.
+    pass: u64,
 }
 
 impl DamageList {
@@ -46,7 +50,7 @@ impl DamageList {
     /// Adds what was found at `now` (nanoseconds since 1970). Returns whether the place was not known.
     pub fn add(&mut self, finding: &Finding, now: u64) -> bool {
         if let Some(known) = self.places.get_mut(&finding.at.offset) {
-            known.seen_ns = now;
+            (known.seen_ns, known.pass) = (now, self.pass);
             // What names the object says more.
             if finding.id.is_some() || known.finding.id.is_none() {
                 known.finding = *finding;
@@ -57,7 +61,8 @@ impl DamageList {
             self.unlisted += 1;
             return true;
         }
-        let found = FoundDamage { finding: *finding, found_ns: now, seen_ns: now };
+        let (finding, pass) = (*finding, self.pass);
+        let found = FoundDamage { finding, found_ns: now, seen_ns: now, pass };
         self.places.insert(finding.at.offset, found);
         true
     }
@@ -65,12 +70,12 @@ impl DamageList {
     /// A pass begins, which will find again what is still there.
     pub fn begin_pass(&mut self) {
         self.unlisted = 0;
+        self.pass += 1;
     }
 
-    /// A pass that began at `began` (nanoseconds since 1970) has read everything: what it has not found is
-    /// there no more.
-    pub fn end_pass(&mut self, began: u64) {
-        self.places.retain(|_, found| found.seen_ns >= began);
+    /// The pass has read everything: what it has not found is there no more.
+    pub fn end_pass(&mut self) {
+        self.places.retain(|_, found| found.pass == self.pass);
     }
 
     /// Forgets everything: the volume has another file.
@@ -101,9 +106,9 @@ mod tests {
         let shown = all.iter().map(|it| (it.finding.at.offset, it.finding.id, it.found_ns));
         assert_eq!(shown.collect::<Vec<_>>(), [(4096, id, 10), (8192, id, 11)]);
         list.begin_pass();
-        assert!(!list.add(&finding(8192, None), 20));
+        assert!(!list.add(&finding(8192, None), 5), "the clock went back");
         assert_eq!(list.count(), 2, "they count until the pass has ended");
-        list.end_pass(20);
+        list.end_pass();
         let all = list.all();
         assert_eq!((all.len(), all[0].finding.id, all[0].found_ns), (1, id, 11));
         list.clear();
@@ -118,7 +123,7 @@ mod tests {
         }
         assert_eq!((list.all().len(), list.count()), (DAMAGE_LISTED_MAX, 10_001));
         list.begin_pass();
-        list.end_pass(2);
+        list.end_pass();
         assert_eq!(list.count(), 0);
     }
 
