@@ -48,7 +48,4 @@ pub use object::{
     Body, Check, DamagedNeedle, Draft, Existing, LiveNeedle, Needle, NewNeedle, Stored, Walk,
 };
 pub use scrub::{Finding, Flaw, ScrubPlan, Scrubbed};
-pub use slot::{
-    CompactionPhase, CompactionProgress, DAMAGE_LISTED_MAX, FoundDamage, ScrubProgress, Slot,
-    Upload,
-};
+pub use slot::{CompactionPhase, CompactionProgress, FoundDamage, ScrubProgress, Slot, Upload};

@@ -12,8 +12,8 @@ use crate::volume::format::Unreadable;
 use crate::volume::index::Location;
 
 /// Returns the findings for ranges in which needles cannot be identified: the live needles in them, or the
-/// range itself where there is none. What the device cannot read now is told from what is wrong. Reads the
-/// whole index: this is rare.
+/// range itself where there is none. Read errors are reported apart from checksum errors. Reads the whole
+/// index: this is rare.
 ///
 /// # Errors
 /// [`Interrupted`].

@@ -13,7 +13,7 @@ use crate::base::limits::LOG_START;
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::volume::index::OffsetSums;
 
-/// What is told while a pass goes on.
+/// Callbacks of a pass.
 pub(super) struct Observer<'a> {
     /// Called for each finding.
     pub on_finding: &'a dyn Fn(&Finding),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::volume::scrub::Finding;
 
 /// Places that are listed at most. Further ones are counted.
-pub const DAMAGE_LISTED_MAX: usize = 10_000;
+const DAMAGE_LISTED_MAX: usize = 10_000;
 
 /// A place that was found damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

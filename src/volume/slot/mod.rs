@@ -21,7 +21,7 @@ pub(in crate::volume) mod uploads;
 mod write;
 
 pub use compaction_progress::{CompactionPhase, CompactionProgress};
-pub use damage_list::{DAMAGE_LISTED_MAX, FoundDamage};
+pub use damage_list::FoundDamage;
 pub use scrub_state::ScrubProgress;
 pub use slot::Slot;
 pub use upload::Upload;

@@ -128,7 +128,7 @@ enum Effect {
 fn needed_no_write(reply: &Answer) -> bool {
     match reply.status {
         404 => true,
-        // A multi-delete: what became of each photo.
+        // The reply to a multi-delete has a status for each photo.
         200 => serde_json::from_slice::<Vec<serde_json::Value>>(&reply.body)
             .is_ok_and(|photos| photos.iter().all(|photo| photo["status"] == 404)),
         _ => false,
