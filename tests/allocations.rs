@@ -18,7 +18,9 @@ use hayloft::base::types::{ShardId, VolumeId};
 use hayloft::http::conn::Deadlines;
 use hayloft::node::board::{Board, ShardInfo, VolumeInfo, VolumeState};
 use hayloft::node::metrics::{Metrics, NodeInfo, ReadMetric};
-use hayloft::node::shard::{self, AssignedFile, Assignment, Listener, ShardConfig, Shared, Start};
+use hayloft::node::shard::{
+    self, AssignedFile, Assignment, Listener, ReadPlans, ShardConfig, Shared, Start,
+};
 use hayloft::ring::{Prepared, Registration, Ring, RingOptions, prepare};
 use hayloft::runtime::Runtime;
 use hayloft::runtime::background::PaceLimits;
@@ -124,7 +126,7 @@ fn start(dir: &std::path::Path, count: usize) -> (Vec<std::net::SocketAddr>, Arc
         };
         let assignment = Assignment {
             volume: id,
-            files: vec![AssignedFile { dir: dir.to_owned(), disk: 0, expected }],
+            files: vec![AssignedFile { dir: dir.to_owned(), disk: 0, expected, health: None }],
             all_directories: true,
             metrics: metrics.register_volume(info, VolumeState::Recovering),
         };
@@ -141,7 +143,7 @@ fn start(dir: &std::path::Path, count: usize) -> (Vec<std::net::SocketAddr>, Arc
                 disk_missing: false,
                 audit_log: false,
                 background: PaceLimits { min: 4 << 20, max: 256 << 20, transfer_max: 0 },
-                scrub_interval_ns: 0,
+                reads: ReadPlans::default(),
             },
             shared: Arc::clone(&shared),
             assignments: vec![assignment],

@@ -3,6 +3,7 @@
 
 mod common;
 mod scrub_support;
+mod volume_support;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -11,9 +12,8 @@ use common::{COOKIE, bytes, draft, pool, tear};
 use hayloft::runtime::sim::fault::Fault;
 use hayloft::volume::Carried;
 use hayloft::volume::format::Kind;
-use scrub_support::{
-    FILE, Scrubbing, created, found, id, opened, put_many, scrub, scrub_on_request, wait_for_passes,
-};
+use scrub_support::{Scrubbing, scrub, scrub_on_request, wait_for_passes};
+use volume_support::{FILE, created, found, id, opened, put_many};
 
 /// Interval of scrubs in tests of the schedule (nanoseconds): a day.
 const DAY: u64 = 86_400_000_000_000;

@@ -128,8 +128,14 @@ pub const MESSAGES_IN_FLIGHT: usize = 512;
 /// Largest number of changes to volumes (creation, deletion, read-only, writable) under way.
 pub const CHANGES_MAX: usize = 16;
 /// Largest number of orders to one shard under way: one for each change and one for the device limit, one for
-/// each of as many requests to compact or cancel, one of the regular look, and one to pause.
-pub const ORDERS_MAX: usize = 3 * CHANGES_MAX + 2;
+/// each of as many requests to compact or cancel, one of the regular look, one about the health of its
+/// volumes, and one to pause.
+pub const ORDERS_MAX: usize = 3 * CHANGES_MAX + 3;
+/// Number of places of a volume, or of its disk, at which reads failed and failed again, within ten minutes,
+/// from which on it is suspect.
+pub const SUSPECT_HARD: u64 = 3;
+/// The same for reads that failed and succeeded at the second attempt.
+pub const SUSPECT_SOFT: u64 = 10;
 /// Capacity of the queue of the access trace (records); further requests are left out of the trace.
 pub const ACCESS_RECORDS: usize = 1 << 16;
 /// Capacity of the log queue (lines); further lines are dropped.

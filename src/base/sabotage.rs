@@ -331,6 +331,18 @@ sabotages! {
     ScrubWhileCompacting = "scrub-while-compacting",
     /// A scrub that found damage is recorded as one that found none.
     RecordDamagedScrub = "record-damaged-scrub",
+    /// An error at a place that is known counts again.
+    CountErrorsTwice = "count-errors-twice",
+    /// A GET that reads wrong bytes does not read them again.
+    GetReadsOnce = "get-reads-once",
+    /// A probe counts errors of the device only.
+    ProbeWithoutVerifying = "probe-without-verifying",
+    /// An error does not lead to a burst of reads.
+    NoBurst = "no-burst",
+    /// A suspect volume takes writes.
+    WriteToSuspect = "write-to-suspect",
+    /// A volume that was suspect is not so after a restart.
+    ForgetSuspicion = "forget-suspicion",
 }
 
 /// Whether this mistake is enabled by the environment variable [`VARIABLE`].

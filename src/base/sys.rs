@@ -65,6 +65,13 @@ pub fn wall_ns() -> u64 {
     since.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }
 
+/// Id of this boot of the machine; empty if the kernel does not tell it (random(4)).
+#[must_use]
+pub fn boot_id() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    id.unwrap_or_default().trim().to_owned()
+}
+
 /// Duplicates a descriptor, with close-on-exec; `descriptor` stays open. For descriptors that another process
 /// passed by number.
 ///

@@ -4,7 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is the list of threads")]
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -28,6 +28,12 @@ pub mod name {
     pub const DISKS: &str = "disks";
     /// Writes the log.
     pub const LOG: &str = "log";
+
+    /// The name of the thread that writes the health of the volumes in a data directory, given as its position.
+    #[must_use]
+    pub fn health(disk: usize) -> String {
+        format!("health-{disk}")
+    }
 
     /// The name of the thread of a shard.
     #[must_use]
@@ -169,11 +175,32 @@ impl Threads {
     }
 }
 
+/// Calls a function on a thread of its own and returns its result; `None` if there is none within this time.
+/// For calls that a dead disk can block for ever: the thread then goes on, and nobody waits for it. It is in
+/// no list.
+pub fn within<T: Send + 'static>(
+    time: Duration,
+    call: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (result, results) = mpsc::channel();
+    // Nobody receives a result that comes too late.
+    let body = move || drop(result.send(call()));
+    Builder::new().name("call".to_owned()).spawn(body).ok()?;
+    results.recv_timeout(time).ok()
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
-
     use super::*;
+
+    #[test]
+    fn call_that_hangs_is_left_alone() {
+        assert_eq!(within(Duration::from_secs(60), || 7), Some(7));
+        let (end, ends) = mpsc::channel::<()>();
+        let hangs = within(Duration::from_millis(10), move || ends.recv().is_err());
+        assert_eq!(hangs, None);
+        drop(end);
+    }
 
     #[test]
     fn ended_threads_are_reported_by_name_and_running_ones_not() {

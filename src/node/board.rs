@@ -23,10 +23,12 @@ use super::label::label_enum;
 
 mod cell;
 mod compaction;
+mod health;
 mod scrub;
 
 pub use cell::{Level, StateCell};
 pub use compaction::{CompactionBoard, CompactionEnd, CompactionOutcome, ShownCompaction};
+pub use health::HealthBoard;
 pub use scrub::ScrubBoard;
 
 label_enum! {
@@ -52,6 +54,11 @@ pub struct DiskBoard {
     pub size_bytes: Level,
     /// Free space of its file system for new volumes (bytes).
     pub free_bytes: Level,
+    /// 99th percentile of the time that reads have taken lately (nanoseconds); 0 if there were few. Written
+    /// by the main thread.
+    pub read_p99_ns: Level,
+    /// 1 if reads have taken too long for five minutes, or one hangs. Written by the main thread.
+    pub slow: Level,
 }
 
 impl DiskBoard {
@@ -63,6 +70,8 @@ impl DiskBoard {
             state: StateCell::new(state),
             size_bytes: Level::default(),
             free_bytes: Level::default(),
+            read_p99_ns: Level::default(),
+            slow: Level::default(),
         }
     }
 }
@@ -227,6 +236,8 @@ pub struct VolumeBoard {
     pub compaction: CompactionBoard,
     /// Its scrubs.
     pub scrub: ScrubBoard,
+    /// Its errors.
+    pub health: HealthBoard,
     /// Dead bytes that the last compaction could not remove, such as tombstones that are kept. Written by the
     /// main thread.
     pub kept_bytes: Level,
@@ -255,9 +266,19 @@ impl VolumeBoard {
             generation: Level::default(),
             compaction: CompactionBoard::default(),
             scrub: ScrubBoard::default(),
+            health: HealthBoard::default(),
             kept_bytes: Level::default(),
             erase_overdue: Level::default(),
         }
+    }
+
+    /// Data directory of the volume, as a position in [`Board::disks`].
+    ///
+    /// # Panics
+    /// Never: a position in a list fits.
+    #[must_use]
+    pub fn disk_position(&self) -> usize {
+        usize::try_from(self.disk.get()).expect("a position in a list")
     }
 
     /// Bytes of the file that are left for commits.

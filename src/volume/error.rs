@@ -21,6 +21,20 @@ pub enum IoError {
     },
 }
 
+impl IoError {
+    /// Whether the device or the file system failed, instead of a lack of memory or a mistake of the caller.
+    #[must_use]
+    pub fn is_of_device(self) -> bool {
+        use nix::libc::{EAGAIN, EBADF, ECANCELED, EFAULT, EINTR, EINVAL, ENOBUFS, ENOMEM};
+        match self {
+            Self::Errno(errno) => {
+                ![EAGAIN, EBADF, ECANCELED, EFAULT, EINTR, EINVAL, ENOBUFS, ENOMEM].contains(&errno)
+            }
+            Self::Short { .. } => true,
+        }
+    }
+}
+
 /// Reason why a needle could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum GetError {
@@ -87,6 +101,9 @@ pub enum Refusal {
     /// restarts.
     #[error("an earlier write to the volume failed")]
     Poisoned,
+    /// Reads of the volume or of its disk failed too often: it takes no writes until an operator says so.
+    #[error("the volume is suspect: reads of it or of its disk failed")]
+    Suspect,
     /// The volume is being closed.
     #[error("the volume is being closed")]
     Closing,
@@ -109,6 +126,9 @@ pub enum StateError {
         "it takes no writes until a restart, because a write failed or its file was lost; see the log"
     )]
     Poisoned,
+    /// The volume is suspect.
+    #[error("it is suspect, because reads of it or of its disk failed (hayloft volume clear)")]
+    Suspect,
     /// No buffer is free.
     #[error("no buffer is free; try again")]
     NoBuffer,

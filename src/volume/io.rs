@@ -1,10 +1,12 @@
 //! The policy for short and failed transfers, in one place above the driver: a short read is continued
 //! and a failed read is tried once more; a write is never repeated.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::error::IoError;
+use super::health::{ReadErrors, Severity};
 use crate::base::limits::{BLOCK, UNIT};
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::Handle;
@@ -34,6 +36,14 @@ pub struct Stats {
     pub false_candidates: Cell<u64>,
     /// Number of reads that found damage.
     pub damaged_reads: Cell<u64>,
+    /// Number of places at which a read failed, and failed again.
+    pub hard_errors: Cell<u64>,
+    /// Number of places at which a read failed, and succeeded when it was repeated.
+    pub soft_errors: Cell<u64>,
+    /// Number of those of both kinds at which the device returned an error, and not wrong bytes: hard, soft.
+    pub device_errors: [Cell<u64>; 2],
+    /// Number of random needles that were read to see whether the disk works.
+    pub probes: Cell<u64>,
 }
 
 impl Stats {
@@ -44,7 +54,7 @@ impl Stats {
         }
     }
 
-    fn all(&self) -> [&Cell<u64>; 10] {
+    fn all(&self) -> [&Cell<u64>; 15] {
         let Self {
             get_reads,
             get_read_bytes,
@@ -56,6 +66,10 @@ impl Stats {
             hints,
             false_candidates,
             damaged_reads,
+            hard_errors,
+            soft_errors,
+            device_errors: [hard_device_errors, soft_device_errors],
+            probes,
         } = self;
         [
             get_reads,
@@ -68,6 +82,11 @@ impl Stats {
             hints,
             false_candidates,
             damaged_reads,
+            hard_errors,
+            soft_errors,
+            hard_device_errors,
+            soft_device_errors,
+            probes,
         ]
     }
 }
@@ -85,6 +104,8 @@ pub struct VolumeFile {
     closed: Cell<bool>,
     /// The first write or sync that failed. No write or sync follows it.
     failed: Cell<Option<IoError>>,
+    /// Where reads of it failed.
+    errors: RefCell<ReadErrors>,
     /// Counters of the volume, which all its generations share.
     pub stats: Rc<Stats>,
 }
@@ -121,6 +142,7 @@ impl VolumeFile {
             file,
             closed: Cell::new(false),
             failed: Cell::new(None),
+            errors: RefCell::default(),
             stats,
         }
     }
@@ -169,10 +191,48 @@ impl VolumeFile {
                     return (buf, Err(short));
                 }
                 Err(_) if failures == 0 => failures += 1,
-                Err(error) => return (buf, Err(error)),
+                Err(error) => {
+                    if error.is_of_device() {
+                        self.note_device_error(offset..offset + len as u64, Severity::Hard);
+                    }
+                    return (buf, Err(error));
+                }
             }
         }
+        if failures > 0 {
+            self.note_device_error(offset..offset + len as u64, Severity::Soft);
+        }
         (buf, Ok(()))
+    }
+
+    /// Records that the device could not read a range (bytes).
+    pub fn note_device_error(&self, range: Range<u64>, severity: Severity) {
+        if self.errors.borrow_mut().note(&range, severity) {
+            self.count_error(severity);
+            count(&self.stats.device_errors[severity as usize], 1);
+        }
+    }
+
+    /// Records that a range (bytes) was read with other bytes than were written.
+    pub fn note_wrong_bytes(&self, range: Range<u64>, severity: Severity) {
+        if self.errors.borrow_mut().note(&range, severity) {
+            self.count_error(severity);
+        }
+    }
+
+    fn count_error(&self, severity: Severity) {
+        count(
+            match severity {
+                Severity::Hard => &self.stats.hard_errors,
+                Severity::Soft => &self.stats.soft_errors,
+            },
+            1,
+        );
+    }
+
+    /// Returns where reads of the file failed.
+    pub fn errors(&self) -> &RefCell<ReadErrors> {
+        &self.errors
     }
 
     /// Reads as [`Self::read`] does, but fills sectors that cannot be read with zeros, so that checksums

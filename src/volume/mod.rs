@@ -11,6 +11,7 @@
 //! - `generation`: an open generation of a volume ([`Volume`]) and its file: create, choose among several,
 //!   open, state, remove.
 //! - `compaction`: copying what lives to the next generation, and the exchange of the two.
+//! - `health`: where reads failed, and reads of random needles that find out whether the disk works.
 //! - `scrub`: reading and verifying everything while the volume serves.
 //! - `slot`: a volume across its generations ([`Slot`]): PUT, DELETE, multi-deletes, GET, uploads.
 //! - `io`: the policy for short and failed transfers. `names`, `sync_dir`: names of files, and making them
@@ -22,6 +23,7 @@ mod compaction;
 mod error;
 pub mod format;
 mod generation;
+mod health;
 pub mod index;
 mod io;
 mod log;
@@ -40,6 +42,7 @@ pub use generation::{
     OpenReport, OtherFiles, Preallocation, ReadOnlyReason, SuperblockCopy, Volume, WriteState,
     choose, create, examine, open, open_current, open_read_only, open_with, remove, remove_all,
 };
+pub use health::{ProbePlan, Probing};
 pub use index::{Hasher, Location};
 pub use io::Stats;
 pub use log::{DamageSource, DamagedRange, Ending, LogEnd, Progress};

@@ -20,7 +20,7 @@ use hayloft::http::conn::Deadlines;
 use hayloft::node::board::{Board, ShardInfo};
 use hayloft::node::metrics::{Metrics, NodeInfo, ReadMetric};
 use hayloft::node::shard::{
-    Listener, Reactor, RequestOrigin, Requester, ShardConfig, Shared, Start,
+    Listener, Reactor, ReadPlans, RequestOrigin, Requester, ShardConfig, Shared, Start,
 };
 use hayloft::runtime::background::PaceLimits;
 use hayloft::runtime::buffer::{Pool, Region};
@@ -212,7 +212,7 @@ fn config(plan: &Plan, disk_missing: bool) -> ShardConfig {
         disk_missing,
         audit_log: false,
         background: PaceLimits { min: 4 << 20, max: 256 << 20, transfer_max: 64 << 10 },
-        scrub_interval_ns: 0,
+        reads: ReadPlans::default(),
     }
 }
 

@@ -51,6 +51,7 @@ pub fn assignment(
         dir: file.path(),
         disk: file.dir,
         expected: super::expected(plan, *file),
+        health: None,
     });
     Assignment { volume: id, files: files.collect(), all_directories, metrics }
 }

@@ -1,22 +1,17 @@
 //! A volume that is scrubbed in the simulated world.
 
-use std::ops::Range;
 use std::rc::Rc;
 
 use hayloft::base::types::NeedleId;
 use hayloft::runtime::KeyLocks;
 use hayloft::runtime::background::Pace;
-use hayloft::runtime::buffer::Pool;
 use hayloft::runtime::op::DirId;
 use hayloft::runtime::sim::disk::Image;
-use hayloft::volume::format::{CommitRecord, NeedleHeader, decode_header};
-use hayloft::volume::{
-    CompactionOrder, Expected, Location, Preallocation, ScrubPlan, Scrubbed, Slot,
-};
+use hayloft::volume::format::CommitRecord;
+use hayloft::volume::{CompactionOrder, Preallocation, ScrubPlan, Scrubbed, Slot};
 
-use crate::common::{Process, bytes, expected, superblock};
-
-pub const FILE: &str = "1.0.vol";
+use crate::common::{Process, superblock};
+use crate::volume_support::FILE;
 
 /// Damage as a scrub lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,34 +26,6 @@ pub struct Found {
 pub struct Result {
     pub scrubbed: Scrubbed,
     pub damage: Vec<Found>,
-}
-
-pub fn id(n: u64) -> NeedleId {
-    NeedleId::new(n, 1)
-}
-
-fn as_volume() -> Expected {
-    Expected { hash_bits: None, ..expected() }
-}
-
-pub fn created(size: u64, pool: &Pool) -> (Process, Rc<Slot>) {
-    let mut process = Process::start(1, &Image::default(), pool);
-    process.create(size);
-    let volume = process.open_as(as_volume()).unwrap();
-    (process, volume)
-}
-
-pub fn opened(image: &Image, pool: &Pool) -> (Process, Rc<Slot>) {
-    let mut process = Process::start(2, image, pool);
-    let volume = process.open_as(as_volume()).unwrap();
-    (process, volume)
-}
-
-pub fn put_many(process: &mut Process, volume: &Rc<Slot>, ids: Range<u64>) {
-    for n in ids {
-        let len = 100 + usize::try_from(n * 37 % 4000).unwrap();
-        process.put(volume, id(n), &bytes(n, len)).unwrap();
-    }
 }
 
 /// How a volume is scrubbed.
@@ -108,23 +75,6 @@ pub fn scrub(process: &mut Process, volume: &Rc<Slot>) -> Result {
         is_io: found.finding.is_io,
     });
     Result { scrubbed: volume.scrub_progress().last, damage: damage.collect() }
-}
-
-/// All needles in the file, dead or not, in its order.
-pub fn found(image: &Image) -> Vec<(NeedleHeader, Location)> {
-    let bytes = image.bytes(FILE);
-    let (mut at, mut found) = (65_536, Vec::new());
-    while at + 512 <= bytes.len() {
-        match decode_header(&bytes[at..], superblock(0).incarnation, at as u64) {
-            Some((header, 0)) => {
-                let len = header.layout().len;
-                found.push((header, Location { offset: at as u64, len: len as u64 }));
-                at += len;
-            }
-            _ => at += 512,
-        }
-    }
-    found
 }
 
 /// Offset of the record of the last commit.

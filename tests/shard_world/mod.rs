@@ -11,8 +11,8 @@ use hayloft::http::conn::Deadlines;
 use hayloft::node::board::{Board, ShardInfo, VolumeInfo, VolumeState as Shown};
 use hayloft::node::metrics::{Metrics, NodeInfo};
 use hayloft::node::shard::{
-    AssignedFile, Assignment, CompactVolume, CompactionRequest, Listener, Reactor, RequestOrigin,
-    Requester, ShardConfig, Shared, Start,
+    AssignedFile, Assignment, CompactVolume, CompactionRequest, Listener, Reactor, ReadPlans,
+    RequestOrigin, Requester, ShardConfig, Shared, Start,
 };
 use hayloft::runtime::background::PaceLimits;
 use hayloft::runtime::buffer::{Pool, Region};
@@ -50,7 +50,7 @@ pub fn config() -> ShardConfig {
         disk_missing: false,
         audit_log: false,
         background: PaceLimits { min: 4 << 20, max: 256 << 20, transfer_max: 0 },
-        scrub_interval_ns: 0,
+        reads: ReadPlans::default(),
     }
 }
 
@@ -262,7 +262,7 @@ fn assignment(metrics: &Metrics) -> Assignment {
     let info =
         VolumeInfo { id: VolumeId(1), shard: ShardId::from_index(0), disk: 0, durable: true };
     let metrics = metrics.register_volume(info, Shown::Recovering);
-    let file = AssignedFile { dir: "data".into(), disk: 0, expected };
+    let file = AssignedFile { dir: "data".into(), disk: 0, expected, health: None };
     Assignment { volume: VolumeId(1), files: vec![file], all_directories: true, metrics }
 }
 

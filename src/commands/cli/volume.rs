@@ -148,6 +148,12 @@ pub enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// End the suspicion of a volume that takes no writes because reads of its disk failed
+    Clear {
+        /// Number of the volume; repeatable
+        #[arg(value_name = "N", required = true, value_parser = volume_id())]
+        ids: Vec<VolumeId>,
+    },
     /// Refuse new photos and deletions; kept across restarts
     ReadOnly {
         /// Number of the volume; repeatable
@@ -184,6 +190,7 @@ impl VolumeArgs {
             }
             Action::Scrub { id, wait } => scrub::scrub(&client, id, wait),
             Action::Damage { id, json } => scrub::damage(&client, id, json),
+            Action::Clear { ids } => set(&client, &ids, "clear"),
             Action::ReadOnly { ids } => set(&client, &ids, "read-only"),
             Action::Writable { ids } => set(&client, &ids, "writable"),
         };

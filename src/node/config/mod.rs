@@ -7,7 +7,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `settings` | [`Config`]: all settings and their defaults |
-//! | `limits`, `access_trace`, `background`, `compaction`, `auto_create` | the sections of the file |
+//! | `limits`, `access_trace`, `background`, `health`, `compaction`, `auto_create` | the sections of the file |
 //! | `listen`, `ports`, `cores`, `prealloc` | settings with a syntax of their own |
 //! | `share`, `time_span`, `or_word` | types that several settings have |
 //! | `log` | the log filter |
@@ -26,6 +26,7 @@ mod draft;
 mod effective;
 mod error;
 mod form;
+mod health;
 mod limits;
 mod listen;
 mod log;

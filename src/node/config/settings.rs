@@ -10,6 +10,7 @@ use super::auto_create::AutoCreateConfig;
 use super::background::BackgroundConfig;
 use super::compaction::CompactionConfig;
 use super::cores::Cores;
+use super::health::HealthConfig;
 use super::limits::Limits;
 use super::listen::{Listen, deserialize_tcp_address};
 use super::ports::ShardPorts;
@@ -62,6 +63,8 @@ pub struct Config {
     pub access_trace: AccessTraceConfig,
     /// Pace of background work.
     pub background: BackgroundConfig,
+    /// How the daemon finds out that a disk is ill.
+    pub health: HealthConfig,
     /// Compaction of volumes.
     pub compaction: CompactionConfig,
     /// Volumes that the daemon creates by itself.
@@ -88,6 +91,7 @@ impl Default for Config {
             limits: Limits::default(),
             access_trace: AccessTraceConfig::default(),
             background: BackgroundConfig::default(),
+            health: HealthConfig::default(),
             compaction: CompactionConfig::default(),
             auto_create: AutoCreateConfig::default(),
         }

@@ -154,7 +154,7 @@ fn numbers_outside_their_range_are_rejected() {
 #[test]
 fn invalid_compaction_settings_are_rejected() {
     type Change = fn(&mut Config);
-    let cases: [(Change, &str, &str); 11] = [
+    let cases: [(Change, &str, &str); 13] = [
         (
             |c| c.compaction.garbage_share = Share::percent(4),
             "compaction.garbage_share: 0.04 is out of range",
@@ -196,6 +196,16 @@ fn invalid_compaction_settings_are_rejected() {
             "write 0 to 3650 (days)",
         ),
         (
+            |c| c.health.probe_seconds = 9,
+            "health.probe_seconds: 9 is out of range",
+            "write 10 to 60 (seconds, or 0)",
+        ),
+        (
+            |c| c.health.slow_read_ms = 60_001,
+            "health.slow_read_ms: 60001 is out of range",
+            "write 0 to 60000 (milliseconds)",
+        ),
+        (
             |c| c.auto_create.when_room_below = OrWord::of(ByteSize::kib(1)),
             "auto_create.when_room_below: 1KiB is out of range",
             "from 1MiB to 1024TiB",
@@ -223,6 +233,8 @@ fn invalid_compaction_settings_are_rejected() {
         config.compaction.tombstone_keep = TimeSpan::default();
         config.background.rate_min = config.background.rate_max;
         config.background.scrub_days = 0;
+        config.health.probe_seconds = 0;
+        config.health.slow_read_ms = 0;
         config.auto_create.when_room_below = OrWord::of(ByteSize::mib(1));
         config.auto_create.size = OrWord::of(ByteSize::mib(16));
     });

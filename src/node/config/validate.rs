@@ -56,6 +56,7 @@ impl Config {
         self.check_limits()?;
         self.check_access_trace()?;
         self.background.check()?;
+        self.health.check()?;
         self.compaction.check()?;
         self.auto_create.check()
     }

@@ -59,6 +59,8 @@ pub enum VolumeChange {
     CancelCompaction(VolumeId),
     /// Scrub a volume. Answered once that is noted; progress and end are on the board.
     Scrub(VolumeId),
+    /// End the suspicion of a volume.
+    Clear(VolumeId),
 }
 
 /// Result of a change: the id of the volume.

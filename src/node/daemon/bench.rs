@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::compaction::{CompactionState, Now};
+use super::health::{HealthState, Records};
 use super::machine::OpenFiles;
 use super::manager::ManagerState;
 use super::placement::Placement;
@@ -14,22 +15,23 @@ use super::volume_files::FoundVolume;
 use crate::base::size::ByteSize;
 use crate::base::types::{ShardId, VolumeId};
 use crate::node::board::{
-    Board, CompactionEnd, CompactionOutcome, DiskBoard, DiskState, ShardInfo, VolumeBoard,
-    VolumeInfo, VolumeState,
+    Board, CompactionEnd, CompactionOutcome, DiskBoard, DiskState, ShardInfo, ShownWriteState,
+    VolumeBoard, VolumeInfo, VolumeState,
 };
 use crate::node::config::{Config, OrWord};
 use crate::node::datadir::DataDir;
 use crate::node::metrics::{Metrics, NodeInfo};
 use crate::node::shard::{
-    AnyOutcome, AnyRequest, CancelCompaction, CompactVolume, CompactionRequest, DeleteVolume,
-    FenceVolume, LimitDevice, OpenVolume, OrderError, PauseBackground, RemoteAnswer, RequestOrigin,
-    Requester, SetReadOnly, SetRoute, Shared, VolumeSummary,
+    AnyOutcome, AnyRequest, BurstVolume, CancelCompaction, ClearVolume, CompactVolume,
+    CompactionRequest, DeleteVolume, ErrorPlaces, FenceVolume, LimitDevice, ListErrors, OpenVolume,
+    OrderError, PauseBackground, RemoteAnswer, RequestOrigin, Requester, SetReadOnly, SetRoute,
+    Shared, SuspectVolume, VolumeSummary,
 };
 use crate::runtime::buffer::{Pool, Region};
 use crate::runtime::sim::World;
 use crate::runtime::sim::disk::Image;
 use crate::runtime::{Handle, Runtime, split_mix};
-use crate::volume::WriteState;
+use crate::volume::{FenceReason, WriteState};
 
 const SHARDS: usize = 2;
 
@@ -188,6 +190,33 @@ impl Shards {
                 let outcome = if is_running { Ok(()) } else { Err(OrderError::NotCompacting) };
                 (format!("cancel {volume}"), AnyOutcome::CancelCompaction(outcome))
             }
+            AnyRequest::BurstVolume(BurstVolume { volume, needles }) => {
+                (format!("burst {volume} {needles}"), AnyOutcome::BurstVolume(result()))
+            }
+            AnyRequest::SuspectVolume(SuspectVolume { volume }) => {
+                let board = self.state.shared.board.volume(volume).expect("it is placed");
+                if result().is_ok() {
+                    board.health.suspect.set(1);
+                    board.write_state.set(ShownWriteState::Fenced);
+                    board.state.set(VolumeState::ReadOnly);
+                }
+                let write_state = WriteState::Fenced(FenceReason::Suspect);
+                let summary = result().map(|()| VolumeSummary { write_state, ..SUMMARY });
+                (format!("suspect {volume}"), AnyOutcome::SuspectVolume(summary))
+            }
+            AnyRequest::ClearVolume(ClearVolume { volume }) => {
+                let board = self.state.shared.board.volume(volume).expect("it is placed");
+                let was_suspect = board.health.suspect.get() != 0;
+                board.health.suspect.set(0);
+                board.write_state.set(ShownWriteState::Writable);
+                board.state.set(VolumeState::Writable);
+                (format!("clear {volume}"), AnyOutcome::ClearVolume(result().map(|()| was_suspect)))
+            }
+            AnyRequest::ListErrors(ListErrors { volume }) => {
+                let errors =
+                    ErrorPlaces { incarnation: 7, places: std::iter::once(0..512).collect() };
+                (format!("errors {volume}"), AnyOutcome::ListErrors(result().map(|()| errors)))
+            }
             AnyRequest::PauseBackground(PauseBackground { paused }) => {
                 let board = &self.state.shared.board.shards[shard];
                 board.background_paused.set(u64::from(paused));
@@ -244,7 +273,7 @@ fn manager(
         let info = VolumeInfo { id, shard, disk, durable: true };
         shared.metrics.register_volume(info, VolumeState::Writable);
     }
-    let now = Rc::clone(clock);
+    let (now, disk_count) = (Rc::clone(clock), stores.len());
     let compaction = CompactionState::new(handle, Rc::new(move || now.get()), Arc::default());
     ManagerState {
         stores,
@@ -263,6 +292,7 @@ fn manager(
         },
         changing: RefCell::default(),
         compaction,
+        health: HealthState::new(Records::default(), disk_count, "boot".to_owned()),
     }
 }
 
@@ -270,6 +300,11 @@ impl Bench {
     /// The board of a volume.
     pub fn board(&self, id: u32) -> Arc<VolumeBoard> {
         self.state.shared.board.volume(VolumeId(id)).expect("the volume is registered")
+    }
+
+    /// The present time.
+    pub fn clock(&self) -> Now {
+        self.clock.get()
     }
 
     /// Advances both clocks.

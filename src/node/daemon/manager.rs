@@ -10,10 +10,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::compaction::CompactionState;
+use super::health::HealthState;
 use super::machine::OpenFiles;
 use super::placement::Placement;
 use super::shards::{assign, device_limit};
-use super::space::space;
+use super::space::space_soon;
 use super::store::Store;
 use super::volume_files::{self, FoundVolume};
 use crate::base::limits::CHANGES_MAX;
@@ -51,6 +52,8 @@ pub struct ManagerState {
     pub changing: RefCell<BTreeSet<VolumeId>>,
     /// Compactions.
     pub compaction: CompactionState,
+    /// Health of the volumes and disks.
+    pub health: HealthState,
 }
 
 /// Marks a volume as being changed, until dropped.
@@ -103,6 +106,10 @@ impl ManagerState {
             }
             VolumeChange::Scrub(id) => {
                 let result = self.scrub(id).await;
+                request.answer(result.map(|()| id));
+            }
+            VolumeChange::Clear(id) => {
+                let result = self.clear(id).await;
                 request.answer(result.map(|()| id));
             }
             VolumeChange::CancelCompaction(id) => {
@@ -228,7 +235,7 @@ impl ManagerState {
             None => (0..self.stores.len()).collect(),
         };
         let spaces = candidates.into_iter().map(|store| {
-            let (free, size) = space(&self.stores[store].path).unwrap_or_default();
+            let (free, size) = space_soon(&self.stores[store].path).unwrap_or_default();
             let reserve = self.reserve(store, size);
             (free.saturating_sub(reserve), store, free, reserve)
         });
@@ -269,7 +276,8 @@ impl ManagerState {
         let assignment = {
             let placement = self.placement.borrow();
             let placed = placement.get(id).expect("it was placed just now");
-            assign(id, placed, &self.stores, &self.config, &self.shared.metrics)
+            let records = self.health.records.borrow();
+            assign(id, placed, &self.stores, &self.config, &records, &self.shared.metrics)
         };
         let opened = self.ask(shard, OpenVolume(assignment)).await;
         self.route(id, Some(shard)).await;
@@ -333,6 +341,7 @@ impl ManagerState {
         self.shared.metrics.remove_volume(id);
         self.creations.end(id);
         self.compaction.forget(id);
+        self.health.forget(id);
     }
 
     /// The shard of a volume.
@@ -379,7 +388,7 @@ pub(super) fn refused(id: VolumeId, what: &str, error: OrderError) -> Refused {
         | OrderError::Compacting
         | OrderError::NotCompacting
         | OrderError::NotCompacted(_)
-        | OrderError::State(StateError::Sealed | StateError::Poisoned) => {
+        | OrderError::State(StateError::Sealed | StateError::Poisoned | StateError::Suspect) => {
             Refused::Conflict(sentence)
         }
         OrderError::State(StateError::NoBuffer) => Refused::Busy,

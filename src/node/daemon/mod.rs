@@ -28,6 +28,7 @@
 //! | `work` | the requests that the main thread receives, and the tasks that it runs |
 //! | `manager` | creation, deletion and state changes of volumes while the daemon runs |
 //! | `compaction` | compactions: requests, the queue, the policy; volumes created ahead of need |
+//! | `health` | which volumes and disks are suspect, and what is remembered of that |
 //! | `scrubs` | scrubs, and lists of damage, that operators ask for |
 //! | `disks`, `watched_files` | monitoring of the data directories and volume files |
 //! | `access` | the access trace's file and writer thread |
@@ -46,6 +47,7 @@ mod ended;
 mod error;
 mod first_volume;
 mod generations;
+mod health;
 mod listeners;
 mod look;
 mod lost;

@@ -4,6 +4,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::health::Records;
 use super::machine::OpenFiles;
 use super::placement::{Placed, Placement};
 use super::random::random;
@@ -16,7 +17,9 @@ use crate::http::conn::Deadlines;
 use crate::node::board::{VolumeInfo, VolumeState};
 use crate::node::config::Config;
 use crate::node::metrics::Metrics;
-use crate::node::shard::{self, AssignedFile, Assignment, Listener, ShardConfig, Shared, Start};
+use crate::node::shard::{
+    self, AssignedFile, Assignment, Listener, ReadPlans, ShardConfig, Shared, Start,
+};
 use crate::ring::{Prepared, Ring, RingOptions};
 use crate::runtime::Runtime;
 use crate::runtime::background::PaceLimits;
@@ -40,7 +43,7 @@ pub struct Launch {
 /// Returns the launch parameters of all shards: cores, rings, listeners and volumes are divided among them.
 pub fn launches(
     (config, files): (&Config, OpenFiles),
-    stores: &[Store],
+    (stores, records): (&[Store], &Records),
     placement: &Placement,
     shared: &Arc<Shared>,
     cores: Vec<usize>,
@@ -50,7 +53,7 @@ pub fn launches(
     let count = cores.len();
     let mut assignments: Vec<Vec<Assignment>> = (0..count).map(|_| Vec::new()).collect();
     for (id, placed) in placement.all() {
-        let assignment = assign(id, placed, stores, config, &shared.metrics);
+        let assignment = assign(id, placed, stores, config, records, &shared.metrics);
         assignments[placed.shard.index()].push(assignment);
     }
     let missing = !all_in_use(stores);
@@ -76,9 +79,13 @@ pub fn assign(
     placed: &Placed,
     stores: &[Store],
     config: &Config,
+    records: &Records,
     metrics: &Metrics,
 ) -> Assignment {
-    let files = placed.files.iter().map(|file| assigned(id, *file, &stores[file.store], config));
+    let files = placed.files.iter().map(|file| AssignedFile {
+        health: records.known(file.store, id),
+        ..assigned(id, *file, &stores[file.store], config)
+    });
     let files: Vec<AssignedFile> = files.collect();
     let disk = disk(placed.files.last().expect("a volume has a file").store);
     let info = VolumeInfo { id, shard: placed.shard, disk, durable: !config.buffered };
@@ -110,6 +117,7 @@ fn assigned(id: VolumeId, file: FoundFile, store: &Store, config: &Config) -> As
                 rate: CHECKPOINT_RATE,
             }),
         },
+        health: None,
     }
 }
 
@@ -134,7 +142,10 @@ fn shard_config(config: &Config, files: OpenFiles, disk_missing: bool) -> ShardC
         drain_ns: ns(limits.drain_timeout()),
         disk_missing,
         audit_log: config.audit_log,
-        scrub_interval_ns: config.background.scrub_interval_ns(),
+        reads: ReadPlans {
+            scrub_interval_ns: config.background.scrub_interval_ns(),
+            probe_interval_ns: config.health.probe_interval_ns(),
+        },
         background: PaceLimits {
             min: config.background.rate_min.bytes(),
             max: config.background.rate_max.bytes(),

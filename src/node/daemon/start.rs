@@ -14,6 +14,7 @@ use super::control::{self, Control};
 use super::disks;
 use super::error::StartError;
 use super::first_volume::{self, FirstVolume};
+use super::health::{HealthState, Records};
 use super::manager::ManagerState;
 use super::placement::Placement;
 use super::random::random;
@@ -89,9 +90,10 @@ pub fn start(config: &Config, log: &Log, first: FirstVolume) -> Result<Running, 
     let files = WatchedFiles::default();
     let shared = Shared::new(Arc::clone(&metrics), count).with_files(Arc::new(files.clone()));
     let shared = Arc::new(shared.with_access(access.as_ref().map(AccessTrace::queue)));
+    let mut records = Records::read(&stores, sys::wall_ns() / 1_000_000_000);
     let launches = shards::launches(
         (config, allowed.files),
-        &stores,
+        (&stores, &records),
         &placement,
         &shared,
         cores,
@@ -123,7 +125,12 @@ pub fn start(config: &Config, log: &Log, first: FirstVolume) -> Result<Running, 
     let (lost_in, lost) = mpsc::channel();
     let disks = disks::Watch::start(&stores, &files, &board, lost_in, threads)
         .map_err(|error| StartError::Step("monitor the data directories", error))?;
+    records
+        .start_writers(&stores, threads)
+        .map_err(|error| StartError::Step("start a thread for the health of a disk", error))?;
+    let health = HealthState::new(records, stores.len(), sys::boot_id());
     let state = ManagerState {
+        health,
         stores,
         placement: RefCell::new(placement),
         config: config.clone(),

@@ -32,8 +32,10 @@ impl Running {
             let states: Vec<_> = self.board.volumes().iter().map(|v| v.state.get()).collect();
             let beyond = (states.len() as u64).saturating_sub(self.files.volumes);
             self.manager.state.shared.set_volumes_beyond(beyond);
-            if let Some(reason) = reason_of(&states) {
-                return reason;
+            match reason_of(&states) {
+                Some(Reason::Poisoned) if !self.manager.state.ends_for_poison() => {}
+                Some(reason) => return reason,
+                None => {}
             }
         }
     }

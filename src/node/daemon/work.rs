@@ -36,6 +36,7 @@ impl Manager {
             if Instant::now() >= self.next_look {
                 self.next_look = Instant::now() + LOOK;
                 self.spawn(ManagerState::look);
+                self.spawn(ManagerState::look_at_health);
             }
             match self.lost.try_recv() {
                 Ok(lost) => self.spawn(|state| state.handle_lost(lost)),

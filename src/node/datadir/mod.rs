@@ -13,6 +13,7 @@
 //! | `marker` | the marker: format and store id |
 //! | `undo` | removal of what opening created |
 //! | `names` | file names |
+//! | `health_record` | what is known of the health of the volumes |
 //! | `listing` | names in a directory |
 //! | `error` | errors |
 
@@ -21,6 +22,7 @@ mod directory;
 mod distinct;
 mod error;
 mod found_volume;
+mod health_record;
 mod listing;
 mod lock;
 mod marker;
@@ -31,6 +33,7 @@ pub use data_dir::DataDir;
 pub use distinct::check_distinct;
 pub use error::DataDirError;
 pub use found_volume::{FoundVolume, any_volume, count_volumes};
+pub use health_record::{HealthRecord, Suspicion, VolumeHealth};
 pub use marker::{FORMAT, StoreId};
 pub use names::{LOCK, MARKER, PROBE};
 

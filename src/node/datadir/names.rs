@@ -11,6 +11,10 @@ pub const LOCK: &str = "LOCK";
 /// File of the direct I/O probe of a start. It has this name only briefly, and only on file systems without
 /// unnamed files (`O_TMPFILE`).
 pub const PROBE: &str = "probe.tmp";
+/// What is known of the health of the volumes in the directory.
+pub(super) const HEALTH: &str = "health.json";
+/// The same while it is being written.
+pub(super) const HEALTH_TEMPORARY: &str = "health.json.tmp";
 /// Created by mkfs in the root directory of ext file systems.
 pub(super) const LOST_AND_FOUND: &str = "lost+found";
 
@@ -19,7 +23,7 @@ pub(super) const LOST_AND_FOUND: &str = "lost+found";
 pub(super) enum FileName {
     /// `hayloft.toml`.
     Marker,
-    /// Other expected names without data: LOCK, lost+found, an unfinished marker, a probe.
+    /// Other expected names without photos: LOCK, lost+found, health.json, an unfinished marker, a probe.
     Housekeeping,
     /// `{id}.{generation}.vol`.
     Volume { id: VolumeId, generation: u64 },
@@ -37,7 +41,9 @@ impl FileName {
     pub(super) fn parse(name: &str) -> Self {
         match name {
             MARKER => return Self::Marker,
-            MARKER_TEMPORARY | LOCK | PROBE | LOST_AND_FOUND => return Self::Housekeeping,
+            MARKER_TEMPORARY | LOCK | PROBE | LOST_AND_FOUND | HEALTH | HEALTH_TEMPORARY => {
+                return Self::Housekeeping;
+            }
             _ => {}
         }
         let mut parts = name.splitn(3, '.');
@@ -110,6 +116,7 @@ mod tests {
         assert_eq!(FileName::parse(MARKER), FileName::Marker);
         assert_eq!(FileName::parse(LOCK), FileName::Housekeeping);
         assert_eq!(FileName::parse("lost+found"), FileName::Housekeeping);
+        assert_eq!(FileName::parse(HEALTH), FileName::Housekeeping);
         assert_eq!(FileName::parse(PROBE), FileName::Housekeeping);
     }
 

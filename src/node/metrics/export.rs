@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
@@ -86,9 +87,10 @@ impl Scrape<'_> {
             MetricSource::Build => {
                 out.encode_info(&[("version", self.metrics.node.version.as_str())])
             }
-            MetricSource::DiskPath | MetricSource::DiskState | MetricSource::Disk(_) => {
-                self.encode_disks(row, &mut out)
-            }
+            MetricSource::DiskPath
+            | MetricSource::DiskState
+            | MetricSource::Disk(_)
+            | MetricSource::DiskSeconds(_) => self.encode_disks(row, &mut out),
             MetricSource::Volume(_)
             | MetricSource::VolumeRatio(_)
             | MetricSource::VolumePlace
@@ -114,6 +116,10 @@ impl Scrape<'_> {
                 }
                 MetricSource::Disk(get) => {
                     encode_value(out, row, &[("disk", number.as_str())], get(disk))?;
+                }
+                MetricSource::DiskSeconds(get) => {
+                    let seconds = Duration::from_nanos(get(disk)).as_secs_f64();
+                    out.encode_family(&[("disk", number.as_str())])?.encode_gauge(&seconds)?;
                 }
                 _ => encode_state::<DiskState>(out, ("disk", &number), disk.state.get().index())?,
             }

@@ -49,6 +49,8 @@ pub(super) enum MetricSource {
     DiskState,
     /// One value for each data directory.
     Disk(fn(&DiskBoard) -> u64),
+    /// For each data directory; the function returns nanoseconds, and the value is in seconds.
+    DiskSeconds(fn(&DiskBoard) -> u64),
     /// One value for each shard.
     Shard(fn(&ShardMetrics) -> u64),
     /// One value for each shard, from the board.
@@ -93,7 +95,7 @@ impl MetricSource {
             Self::Build => vec!["version"],
             Self::DiskPath => vec!["disk", "path"],
             Self::DiskState => vec!["disk", DiskState::KEY],
-            Self::Disk(_) => vec!["disk"],
+            Self::Disk(_) | Self::DiskSeconds(_) => vec!["disk"],
             Self::Shard(_)
             | Self::ShardBoard(_)
             | Self::ShardFraction(_)

@@ -1,5 +1,6 @@
 //! A volume that a shard is to open.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -35,6 +36,24 @@ impl Assignment {
     }
 }
 
+/// What is known of the health of a volume file from earlier starts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KnownHealth {
+    /// Whether the volume takes no writes until an operator clears it.
+    pub is_suspect: bool,
+    /// Where reads of it failed.
+    pub errors: ErrorPlaces,
+}
+
+/// The places of hard errors in the file of a volume.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ErrorPlaces {
+    /// Incarnation of the file.
+    pub incarnation: u64,
+    /// The places, in the order of the file (bytes).
+    pub places: Vec<Range<u64>>,
+}
+
 /// A file of a volume that a shard is to open.
 #[derive(Clone, Debug)]
 pub struct AssignedFile {
@@ -44,4 +63,6 @@ pub struct AssignedFile {
     pub disk: u32,
     /// Identity that the file must have, and settings of its index and checkpoints.
     pub expected: Expected,
+    /// What is known of its health; `None` if the record of the data directory could not be read.
+    pub health: Option<KnownHealth>,
 }

@@ -26,7 +26,16 @@ pub struct ShardConfig {
     pub audit_log: bool,
     /// Limits of the pace of background work on each disk.
     pub background: PaceLimits,
+    /// How often volumes are read for their own sake.
+    pub reads: ReadPlans,
+}
+
+/// How often volumes are read for their own sake, and not for a client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReadPlans {
     /// Time from the begin of a scrub of a volume to the begin of the next one (nanoseconds); 0: only on
     /// request.
     pub scrub_interval_ns: u64,
+    /// Mean time between two reads of random needles of a volume (nanoseconds); 0: only on request.
+    pub probe_interval_ns: u64,
 }

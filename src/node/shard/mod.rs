@@ -37,6 +37,7 @@ mod delete;
 mod download;
 mod exchange;
 mod file_monitor;
+mod health;
 mod inbox;
 mod listen;
 mod listener;
@@ -81,14 +82,14 @@ mod volume_summary;
 mod volumes;
 
 pub use access_queue::AccessQueue;
-pub use assignment::{AssignedFile, Assignment};
-pub use config::ShardConfig;
+pub use assignment::{AssignedFile, Assignment, ErrorPlaces, KnownHealth};
+pub use config::{ReadPlans, ShardConfig};
 pub use file_monitor::FileMonitor;
 pub use listener::Listener;
 pub use order::{
-    CancelCompaction, CompactVolume, CompactionRequest, DeleteVolume, FenceVolume, LimitDevice,
-    ListDamage, OpenVolume, OrderError, PauseBackground, ScrubVolume, SetReadOnly, SetRoute,
-    TargetDir,
+    BurstVolume, CancelCompaction, ClearVolume, CompactVolume, CompactionRequest, DeleteVolume,
+    FenceVolume, LimitDevice, ListDamage, ListErrors, OpenVolume, OrderError, PauseBackground,
+    ScrubVolume, SetReadOnly, SetRoute, SuspectVolume, TargetDir,
 };
 pub use reactor::{Reactor, run};
 #[cfg(test)]

@@ -93,9 +93,11 @@ impl Volumes {
             Settled::Open(volume, others) => {
                 metrics.open_ms.set(ms);
                 let slot = Slot::new(Rc::clone(&volume));
+                self.apply_health(&slot, assignment).await;
                 self.set_opened(id, EntryState::Open(Rc::clone(&slot)), others);
                 log_opened(&volume, ms);
                 self.start_scrubs(handle, &slot);
+                self.start_probes(&slot, metrics);
             }
             Settled::Failed(error, files) => {
                 self.set_opened(id, EntryState::Failed(error.clone()), files);

@@ -107,6 +107,33 @@ pub struct ListDamage {
     pub volume: VolumeId,
 }
 
+/// Asks for a burst of reads of a volume of the shard: the neighbourhood of its last error, and random
+/// needles. Its outcome comes at once; what is found is on the board.
+pub struct BurstVolume {
+    /// Volume id.
+    pub volume: VolumeId,
+    /// Number of random needles.
+    pub needles: u32,
+}
+
+/// Makes a volume of the shard suspect: it admits no more writes. Its outcome is a summary of the volume.
+pub struct SuspectVolume {
+    /// Volume id.
+    pub volume: VolumeId,
+}
+
+/// Ends the suspicion of a volume of the shard. Its outcome is whether the volume was suspect.
+pub struct ClearVolume {
+    /// Volume id.
+    pub volume: VolumeId,
+}
+
+/// Lists the places of hard errors of a volume of the shard.
+pub struct ListErrors {
+    /// Volume id.
+    pub volume: VolumeId,
+}
+
 /// Pauses or resumes the compactions and scrubs of the shard. Checkpoints go on. Cannot fail.
 pub struct PauseBackground {
     /// True to pause, false to resume.

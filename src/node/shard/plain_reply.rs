@@ -145,6 +145,10 @@ impl From<Refusal> for PlainReply {
                  lost",
                 metrics::AdmissionRefusal::ReadOnly,
             ),
+            Refusal::Suspect => Self::unavailable(
+                "the volume takes no writes: reads of its disk failed too often",
+                metrics::AdmissionRefusal::ReadOnly,
+            ),
             Refusal::Closing => Self::unavailable(
                 "the daemon is shutting down",
                 metrics::AdmissionRefusal::Draining,

@@ -1,9 +1,11 @@
 //! Requests that a shard receives from another shard or from the main thread, and their answers. Each kind
 //! of request has an outcome of its own type, and a table of its own for the answers that are awaited.
 
+use super::assignment::ErrorPlaces;
 use super::order::{
-    CancelCompaction, CompactVolume, DeleteVolume, FenceVolume, LimitDevice, ListDamage,
-    OpenVolume, OrderError, PauseBackground, ScrubVolume, SetReadOnly, SetRoute,
+    BurstVolume, CancelCompaction, ClearVolume, CompactVolume, DeleteVolume, FenceVolume,
+    LimitDevice, ListDamage, ListErrors, OpenVolume, OrderError, PauseBackground, ScrubVolume,
+    SetReadOnly, SetRoute, SuspectVolume,
 };
 use super::request::{
     CheckPut, DeleteNeedle, FoundNeedle, PostNeedle, PutNeedle, ReadNeedle, RequestError,
@@ -133,6 +135,14 @@ request_kinds! {
     ScrubVolume(ScrubVolume) -> Result<(), OrderError>, in scrub_volume;
     /// List the damage of a volume.
     ListDamage(ListDamage) -> Result<Vec<FoundDamage>, OrderError>, in list_damage;
+    /// Ask for a burst of reads of a volume.
+    BurstVolume(BurstVolume) -> Result<(), OrderError>, in burst_volume;
+    /// Make a volume suspect.
+    SuspectVolume(SuspectVolume) -> Result<VolumeSummary, OrderError>, in suspect_volume;
+    /// End the suspicion of a volume.
+    ClearVolume(ClearVolume) -> Result<bool, OrderError>, in clear_volume;
+    /// List the errors of a volume.
+    ListErrors(ListErrors) -> Result<ErrorPlaces, OrderError>, in list_errors;
     /// Pause or resume compactions and scrubs.
     PauseBackground(PauseBackground) -> (), in pause_background;
     /// Set the owner of a volume.
@@ -189,11 +199,15 @@ mod tests {
             cancel_compaction,
             scrub_volume,
             list_damage,
+            burst_volume,
+            suspect_volume,
+            clear_volume,
+            list_errors,
             pause_background,
             set_route,
             limit_device,
         } = &awaited;
-        let expect: [&dyn Fn() -> usize; 16] = [
+        let expect: [&dyn Fn() -> usize; 20] = [
             &|| read.expect(),
             &|| put.expect(),
             &|| post.expect(),
@@ -207,6 +221,10 @@ mod tests {
             &|| cancel_compaction.expect(),
             &|| scrub_volume.expect(),
             &|| list_damage.expect(),
+            &|| burst_volume.expect(),
+            &|| suspect_volume.expect(),
+            &|| clear_volume.expect(),
+            &|| list_errors.expect(),
             &|| pause_background.expect(),
             &|| set_route.expect(),
             &|| limit_device.expect(),

@@ -3,8 +3,9 @@
 use std::rc::Rc;
 
 use super::order::{
-    CancelCompaction, CompactVolume, DeleteVolume, FenceVolume, LimitDevice, ListDamage,
-    OpenVolume, PauseBackground, ScrubVolume, SetReadOnly, SetRoute,
+    BurstVolume, CancelCompaction, ClearVolume, CompactVolume, DeleteVolume, FenceVolume,
+    LimitDevice, ListDamage, ListErrors, OpenVolume, PauseBackground, ScrubVolume, SetReadOnly,
+    SetRoute, SuspectVolume,
 };
 use super::remote::{AnyOutcome, AnyRequest, ReadInto, RemoteAnswer, RemoteRequest, ToVolume};
 use super::shard::Shard;
@@ -67,6 +68,18 @@ impl Shard {
             AnyRequest::ListDamage(ListDamage { volume }) => {
                 AnyOutcome::ListDamage(volumes.found_damage(volume))
             }
+            AnyRequest::BurstVolume(BurstVolume { volume, needles }) => {
+                AnyOutcome::BurstVolume(volumes.request_burst(volume, needles))
+            }
+            AnyRequest::SuspectVolume(SuspectVolume { volume }) => {
+                AnyOutcome::SuspectVolume(volumes.suspect(volume))
+            }
+            AnyRequest::ClearVolume(ClearVolume { volume }) => {
+                AnyOutcome::ClearVolume(volumes.clear(volume))
+            }
+            AnyRequest::ListErrors(ListErrors { volume }) => {
+                AnyOutcome::ListErrors(volumes.error_places(volume))
+            }
             AnyRequest::PauseBackground(PauseBackground { paused }) => {
                 volumes.paces().set_paused(paused);
                 self.board().background_paused.set(u64::from(paused));
@@ -120,6 +133,10 @@ mod tests {
             PauseBackground { paused: true }.into_any(),
             ScrubVolume { volume: VolumeId(5) }.into_any(),
             ListDamage { volume: VolumeId(5) }.into_any(),
+            BurstVolume { volume: VolumeId(5), needles: 7 }.into_any(),
+            SuspectVolume { volume: VolumeId(5) }.into_any(),
+            ClearVolume { volume: VolumeId(5) }.into_any(),
+            ListErrors { volume: VolumeId(5) }.into_any(),
         ];
         for (number, request) in (10..).zip(orders) {
             let request = RemoteRequest { from: RequestOrigin::Main, number, request };
@@ -146,6 +163,10 @@ mod tests {
                 (17, AnyOutcome::PauseBackground(())),
                 (18, AnyOutcome::ScrubVolume(Err(OrderError::NoVolume))),
                 (19, AnyOutcome::ListDamage(Err(OrderError::NoVolume))),
+                (20, AnyOutcome::BurstVolume(Err(OrderError::NoVolume))),
+                (21, AnyOutcome::SuspectVolume(Err(OrderError::NoVolume))),
+                (22, AnyOutcome::ClearVolume(Err(OrderError::NoVolume))),
+                (23, AnyOutcome::ListErrors(Err(OrderError::NoVolume))),
             ]
         ));
         assert_eq!(shard.board().background_paused.get(), 1);

@@ -13,7 +13,7 @@ impl Volumes {
     pub(super) fn start_scrubs(&self, handle: &Handle, slot: &Rc<Slot>) {
         let turns = self.scrub_turns.get_or_init(|| Rc::new(KeyLocks::new(handle)));
         slot.start_scrubs(&ScrubPlan {
-            interval_ns: self.scrub_interval_ns,
+            interval_ns: self.plans.scrub_interval_ns,
             turns: Rc::clone(turns),
             on_end: Rc::from(self.publisher(slot.id())),
         });

@@ -63,7 +63,7 @@ impl Shard {
         accepting.take(listeners.len() as u64);
         let requester = Requester::new(RequestOrigin::Shard(id), handle, &shared);
         let paces = Paces::new(id, config.background, &shared.disk_loads);
-        let volumes = Volumes::new(shared.files.clone(), paces, config.scrub_interval_ns);
+        let volumes = Volumes::new(shared.files.clone(), paces, config.reads);
         let shard = Self {
             id,
             handle: handle.clone(),

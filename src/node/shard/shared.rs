@@ -86,6 +86,14 @@ impl Shared {
         self.volumes_beyond.store(volumes, Ordering::Relaxed);
     }
 
+    /// Returns the 99th percentile of the time that requests wait for reads of a disk at present (nanoseconds),
+    /// given as the position of its data directory; `None` if there are none. `now`: CLOCK_MONOTONIC
+    /// (nanoseconds).
+    #[must_use]
+    pub fn read_p99_ns(&self, disk: usize, now: u64) -> Option<u64> {
+        self.disk_loads.get(disk)?.read_p99_ns(now)
+    }
+
     /// Number of shards.
     #[must_use]
     pub fn shards(&self) -> usize {

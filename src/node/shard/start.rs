@@ -29,6 +29,7 @@ pub struct Start {
 impl Start {
     /// Of shard `id` of `count` shards, without volumes and listeners.
     pub(super) fn empty(id: ShardId, count: usize) -> Self {
+        use super::config::ReadPlans;
         use crate::http::conn::Deadlines;
         use crate::node::board::{Board, ShardInfo};
         use crate::node::metrics::{Metrics, NodeInfo};
@@ -57,7 +58,7 @@ impl Start {
             disk_missing: false,
             audit_log: false,
             background: PaceLimits::default(),
-            scrub_interval_ns: 0,
+            reads: ReadPlans::default(),
         };
         Self {
             id,

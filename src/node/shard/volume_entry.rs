@@ -5,12 +5,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::compaction_progress::show;
+use super::health;
 use super::rising_total::RisingTotal;
 use super::scrub_progress;
 use crate::base::limits::TRAILER;
 use crate::node::board::{ShownWriteState, VolumeState};
 use crate::node::metrics::VolumeMetrics;
-use crate::volume::{GenerationFile, Slot, Volume, WriteState};
+use crate::volume::{FenceReason, GenerationFile, Slot, Volume, WriteState};
 
 /// State of a volume of this shard.
 #[derive(Clone)]
@@ -61,6 +62,7 @@ impl VolumeEntry {
         if let EntryState::Open(slot) = &self.state {
             show(slot.compaction_progress(), &board.compaction);
             scrub_progress::show(slot, &board.scrub);
+            health::show(slot, &board.health);
         }
         let figures = volume.figures();
         board.size_bytes.set(figures.size);
@@ -98,7 +100,7 @@ impl VolumeEntry {
         let write_state = volume.write_state();
         board.write_state.set(shown(write_state));
         board.state.set(match write_state {
-            WriteState::Fenced(_) => VolumeState::Lost,
+            WriteState::Fenced(FenceReason::FileLost) => VolumeState::Lost,
             WriteState::Poisoned(_) | WriteState::StateUnknown(_) => VolumeState::Poisoned,
             _ if volume.writable() => VolumeState::Writable,
             _ => VolumeState::ReadOnly,
@@ -115,7 +117,7 @@ impl VolumeEntry {
     pub fn is_lost(&self) -> bool {
         match &self.state {
             EntryState::Open(slot) | EntryState::Deleting(slot) => {
-                matches!(slot.volume().write_state(), WriteState::Fenced(_))
+                slot.volume().write_state() == WriteState::Fenced(FenceReason::FileLost)
             }
             EntryState::FailedAndLost(_) => true,
             EntryState::Recovering | EntryState::Failed(_) => false,

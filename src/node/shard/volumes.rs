@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::config::ReadPlans;
 use super::file_monitor::FileMonitor;
 use super::order::OrderError;
 use super::paces::Paces;
@@ -29,8 +30,8 @@ pub struct Volumes {
     pub(super) checkpoint_queue: OnceCell<Rc<BackgroundQueue>>,
     /// Paces of background work on each disk.
     pub(super) paces: Paces,
-    /// Time from the begin of a scrub to the begin of the next one (nanoseconds); 0: only on request.
-    pub(super) scrub_interval_ns: u64,
+    /// How often volumes are read for their own sake.
+    pub(super) plans: ReadPlans,
     /// Held during a scrub: one volume at a time in each data directory.
     pub(super) scrub_turns: OnceCell<Rc<KeyLocks<DirId>>>,
     /// Counters of deleted volumes, since the shard's totals must not decrease.
@@ -39,13 +40,9 @@ pub struct Volumes {
 
 impl Volumes {
     /// No volumes. The files of volumes to come will be monitored by `monitor`, and their background work
-    /// keeps these paces. `scrub_interval_ns`: as in [`ScrubPlan::interval_ns`].
-    pub fn new(
-        monitor: Option<Arc<dyn FileMonitor>>,
-        paces: Paces,
-        scrub_interval_ns: u64,
-    ) -> Self {
-        Self { files: ShardFiles::new(monitor), paces, scrub_interval_ns, ..Self::default() }
+    /// keeps these paces.
+    pub fn new(monitor: Option<Arc<dyn FileMonitor>>, paces: Paces, plans: ReadPlans) -> Self {
+        Self { files: ShardFiles::new(monitor), paces, plans, ..Self::default() }
     }
 
     fn state(&self, id: VolumeId) -> Result<EntryState, OrderError> {

@@ -120,6 +120,19 @@ impl DiskLoad {
         }
     }
 
+    /// Returns the 99th percentile of the time that reads wait at present (nanoseconds): of all shards, the
+    /// worst. `None` if no shard has read lately.
+    #[must_use]
+    pub fn read_p99_ns(&self, now: u64) -> Option<u64> {
+        let reads = self.0.shards.iter().map(|part| &part.0[Waited::Read as usize]);
+        let recent = reads.filter(|requests| is_recent(&requests.last_at, now));
+        let estimates = recent.map(|requests| match self.is_free_of_work(now) {
+            true => requests.undisturbed.get(),
+            false => requests.disturbed.get(),
+        });
+        estimates.max().filter(|ns| *ns > 0)
+    }
+
     /// Requests of the kinds and shards that have had one lately. What is known of others may be long past.
     fn recent(&self, now: u64) -> impl Iterator<Item = &Requests> {
         let all = self.0.shards.iter().flat_map(|part| &part.0);
@@ -191,6 +204,19 @@ mod tests {
         load.waited(0, Waited::Read, later, MS);
         assert!(!load.is_idle(later));
         assert_eq!(load.waits(later), Waits::Usual, "the other shard has no requests now");
+    }
+
+    #[test]
+    fn percentile_of_reads_is_that_of_the_slowest_shard_at_present() {
+        let (load, now) = load_with(1, Waited::Read, MS, 9 * MS);
+        load.waited(0, Waited::Read, now, MS);
+        load.waited(0, Waited::Commit, now, 70 * MS);
+        let near = |wanted: u64, found: u64| found.abs_diff(wanted) < wanted / 10;
+        assert!(load.read_p99_ns(now).is_some_and(|ns| near(9 * MS, ns)), "disturbed by work");
+        let later = now + 2 * IDLE_NS;
+        assert_eq!(load.read_p99_ns(later), None);
+        load.waited(1, Waited::Read, later, MS);
+        assert!(load.read_p99_ns(later).is_some_and(|ns| near(MS, ns)), "undisturbed");
     }
 
     #[test]

@@ -298,9 +298,14 @@ impl<'a> Swap<'a> {
         });
         new.contents.borrow_mut().properties_mut().abandon_unheld();
         new.was_full.set(old.is_full());
+        let is_suspect = old.is_suspect() && self.dir == old.dir();
         old.supersede();
         self.slot.replace(new);
         new.begin_to_serve();
+        if is_suspect {
+            // Another directory is another disk.
+            new.suspect();
+        }
     }
 }
 
@@ -324,6 +329,7 @@ pub fn expect_compactable(volume: &Volume) -> Result<(), NotCompacted> {
     match state {
         WriteState::Writable | WriteState::Full => Ok(()),
         WriteState::ReadOnly(reason) if reason.may_write_file() => Ok(()),
+        WriteState::Fenced(reason) if reason.may_write_file() => Ok(()),
         WriteState::ReadOnly(_)
         | WriteState::Fenced(_)
         | WriteState::Poisoned(_)

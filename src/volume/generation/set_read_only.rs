@@ -17,6 +17,7 @@ impl Volume {
     pub async fn set_read_only(&self, read_only: bool) -> Result<(), StateError> {
         let state = self.write_state.get();
         match (self.superblock_state.get(), read_only) {
+            _ if self.is_suspect() => Err(StateError::Suspect),
             // The next start will find an unknown state, or no file: even a request that changes nothing is
             // refused.
             _ if matches!(state, WriteState::StateUnknown(_) | WriteState::Fenced(_)) => {

@@ -82,6 +82,12 @@ impl Volume {
         self.superblock.generation
     }
 
+    /// Returns the incarnation of the file.
+    #[must_use]
+    pub fn incarnation(&self) -> u64 {
+        self.superblock.incarnation
+    }
+
     /// Returns the directory of the open file.
     #[must_use]
     pub fn dir(&self) -> DirId {

@@ -12,7 +12,8 @@ use crate::volume::format::SuperblockState;
 /// | [`Full`](Self::Full) | if it fits | yes | yes | yes | yes |
 /// | [`ReadOnly`](Self::ReadOnly), except for the next row | no | no | yes | yes | yes |
 /// | `ReadOnly` because of [`Inspection`](ReadOnlyReason::Inspection) | no | no | no | no | no |
-/// | [`Fenced`](Self::Fenced) | no | no | no | no | no |
+/// | [`Fenced`](Self::Fenced), except for the next row | no | no | no | no | no |
+/// | `Fenced` because it is [`Suspect`](FenceReason::Suspect) | no | no | yes | yes | yes |
 /// | [`Poisoned`](Self::Poisoned) | no | no | no | no | no |
 /// | [`StateUnknown`](Self::StateUnknown) | no | no | no | no | no |
 /// | [`Closing`](Self::Closing) | no | no | yes | yes | yes |
@@ -26,7 +27,7 @@ use crate::volume::format::SuperblockState;
 ///
 /// A state changes by the transitions below only. Each panics if it is not legal in the present state.
 /// Fenced, poisoned and unknown states last until the process ends: transitions that an operator or the
-/// end of the process asks for leave them as they are.
+/// end of the process asks for leave them as they are. A suspect volume is one that an operator can clear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteState {
     /// Takes all writes.
@@ -38,7 +39,7 @@ pub enum WriteState {
     Full,
     /// Takes no writes by intention.
     ReadOnly(ReadOnlyReason),
-    /// A restart would not find what is written, so nothing is acknowledged any more.
+    /// A restart might not find what is written, so no write is admitted any more.
     Fenced(FenceReason),
     /// A write failed with this error. Nothing is written after it.
     Poisoned(IoError),
@@ -71,8 +72,11 @@ pub enum ReadOnlyReason {
 /// Reason why a volume is fenced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FenceReason {
-    /// Its file is no longer at its path.
+    /// Its file is no longer at its path. What was admitted is not acknowledged any more.
     FileLost,
+    /// Too many reads of it, or of its disk, failed. What was admitted before is still written. An operator
+    /// can clear it.
+    Suspect,
 }
 
 impl WriteState {
@@ -128,8 +132,8 @@ impl WriteState {
         match self {
             Self::Writable | Self::Full | Self::Closing => true,
             Self::ReadOnly(reason) => reason.may_write_file(),
-            Self::Fenced(_)
-            | Self::Poisoned(_)
+            Self::Fenced(reason) => reason.may_write_file(),
+            Self::Poisoned(_)
             | Self::StateUnknown(_)
             | Self::Closed
             | Self::Building
@@ -143,8 +147,8 @@ impl WriteState {
         match self {
             Self::Writable | Self::Full | Self::Closing => true,
             Self::ReadOnly(reason) => reason.may_write_file(),
-            Self::Fenced(_)
-            | Self::Poisoned(_)
+            Self::Fenced(reason) => reason.may_write_file(),
+            Self::Poisoned(_)
             | Self::StateUnknown(_)
             | Self::Closed
             | Self::Building
@@ -158,7 +162,8 @@ impl WriteState {
         match self {
             Self::Writable | Self::Full | Self::Closing | Self::Closed | Self::Building => true,
             Self::ReadOnly(reason) => reason.may_write_file(),
-            Self::Fenced(_) | Self::Poisoned(_) | Self::StateUnknown(_) | Self::Superseded => false,
+            Self::Fenced(reason) => reason.may_write_file(),
+            Self::Poisoned(_) | Self::StateUnknown(_) | Self::Superseded => false,
         }
     }
 
@@ -167,7 +172,7 @@ impl WriteState {
     pub fn error(self) -> Option<IoError> {
         match self {
             Self::Poisoned(error) | Self::StateUnknown(error) => Some(error),
-            Self::Fenced(reason) => Some(reason.error()),
+            Self::Fenced(reason) => reason.error(),
             Self::Writable
             | Self::Full
             | Self::ReadOnly(_)
@@ -183,12 +188,13 @@ impl WriteState {
     /// set read-only says so, whatever else is wrong with it.
     ///
     /// # Errors
-    /// [`Refusal::ReadOnly`], [`Refusal::Poisoned`].
+    /// [`Refusal::ReadOnly`], [`Refusal::Poisoned`], [`Refusal::Suspect`].
     pub(in crate::volume) fn admit(self, set: SuperblockState) -> Result<(), Refusal> {
         let is_set_writable = set == SuperblockState::Live;
         match self {
             Self::Writable | Self::Full => Ok(()),
             Self::Closing | Self::Closed | Self::Superseded if is_set_writable => Ok(()),
+            Self::Fenced(FenceReason::Suspect) if is_set_writable => Err(Refusal::Suspect),
             Self::Poisoned(_) | Self::Fenced(_) if is_set_writable => Err(Refusal::Poisoned),
             Self::Closing
             | Self::Closed
@@ -206,6 +212,8 @@ impl WriteState {
     pub(in crate::volume) fn refusal(self, set: SuperblockState) -> Refusal {
         match self {
             Self::Writable | Self::Full => Refusal::Full,
+            Self::Fenced(FenceReason::Suspect) if set == SuperblockState::Live => Refusal::Suspect,
+            Self::Fenced(FenceReason::Suspect) => Refusal::ReadOnly,
             Self::Poisoned(_) | Self::Fenced(_) | Self::StateUnknown(_) => Refusal::Poisoned,
             Self::ReadOnly(_) | Self::Building => Refusal::ReadOnly,
             Self::Closing | Self::Closed | Self::Superseded if set != SuperblockState::Live => {
@@ -300,12 +308,14 @@ impl WriteState {
     #[must_use]
     pub(in crate::volume) fn poison(self, error: IoError) -> Self {
         match self {
-            Self::Fenced(_)
+            Self::Fenced(FenceReason::FileLost)
             | Self::Poisoned(_)
             | Self::StateUnknown(_)
             | Self::Building
             | Self::Superseded => self,
-            Self::Writable | Self::Closing | Self::Closed => Self::Poisoned(error),
+            Self::Writable | Self::Fenced(FenceReason::Suspect) | Self::Closing | Self::Closed => {
+                Self::Poisoned(error)
+            }
             Self::ReadOnly(reason) if reason.may_write_file() => Self::Poisoned(error),
             Self::Full | Self::ReadOnly(_) => self.has_no("poison"),
         }
@@ -316,17 +326,45 @@ impl WriteState {
     /// # Panics
     /// If the volume was opened to be inspected: it acknowledges nothing.
     #[must_use]
-    pub(in crate::volume) fn fence(self, reason: FenceReason) -> Self {
+    pub(in crate::volume) fn fence(self) -> Self {
         match self {
-            Self::Fenced(_) | Self::Building | Self::Superseded => self,
+            Self::Fenced(FenceReason::FileLost) | Self::Building | Self::Superseded => self,
             Self::Writable
+            | Self::Fenced(FenceReason::Suspect)
             | Self::Poisoned(_)
             | Self::StateUnknown(_)
             | Self::Closing
-            | Self::Closed => Self::Fenced(reason),
-            Self::ReadOnly(why) if why.may_write_file() => Self::Fenced(reason),
+            | Self::Closed => Self::Fenced(FenceReason::FileLost),
+            Self::ReadOnly(why) if why.may_write_file() => Self::Fenced(FenceReason::FileLost),
             Self::Full | Self::ReadOnly(_) => self.has_no("fence"),
         }
+    }
+
+    /// Makes the volume suspect. A state in which nothing is written anyway, or soon, stays.
+    ///
+    /// # Panics
+    /// If the state is [`Full`](Self::Full), which is never held.
+    #[must_use]
+    pub(in crate::volume) fn suspect(self) -> Self {
+        match self {
+            Self::Writable => Self::Fenced(FenceReason::Suspect),
+            Self::ReadOnly(why) if why.may_write_file() => Self::Fenced(FenceReason::Suspect),
+            Self::ReadOnly(_)
+            | Self::Fenced(_)
+            | Self::Poisoned(_)
+            | Self::StateUnknown(_)
+            | Self::Closing
+            | Self::Closed
+            | Self::Building
+            | Self::Superseded => self,
+            Self::Full => self.has_no("suspect"),
+        }
+    }
+
+    /// Ends the suspicion, where `set` is the state in the superblock. Any other state stays.
+    #[must_use]
+    pub(in crate::volume) fn clear(self, set: SuperblockState) -> Self {
+        if self == Self::Fenced(FenceReason::Suspect) { Self::opened(set) } else { self }
     }
 
     /// Ends the append side after changing the state in the superblock failed.
@@ -336,8 +374,9 @@ impl WriteState {
     #[must_use]
     pub(in crate::volume) fn lose_state(self, error: IoError) -> Self {
         match self {
-            Self::StateUnknown(_) | Self::Fenced(_) => self,
+            Self::StateUnknown(_) | Self::Fenced(FenceReason::FileLost) => self,
             Self::Writable
+            | Self::Fenced(FenceReason::Suspect)
             | Self::ReadOnly(ReadOnlyReason::Operator | ReadOnlyReason::Changing)
             | Self::Poisoned(_)
             | Self::Closing
@@ -355,9 +394,9 @@ impl WriteState {
     #[must_use]
     pub(in crate::volume) fn begin_to_close(self) -> Self {
         match self {
-            Self::Writable => Self::Closing,
+            Self::Writable | Self::Fenced(FenceReason::Suspect) => Self::Closing,
             Self::ReadOnly(reason) if reason.may_write_file() => Self::Closing,
-            Self::Fenced(_)
+            Self::Fenced(FenceReason::FileLost)
             | Self::Poisoned(_)
             | Self::StateUnknown(_)
             | Self::Closing
@@ -375,10 +414,16 @@ impl WriteState {
     pub(in crate::volume) fn finish_closing(self) -> Self {
         match self {
             Self::Closing => Self::Closed,
-            Self::Fenced(_) | Self::Poisoned(_) | Self::StateUnknown(_) | Self::Superseded => self,
-            Self::Writable | Self::Full | Self::ReadOnly(_) | Self::Closed | Self::Building => {
-                self.has_no("finish_closing")
-            }
+            Self::Fenced(FenceReason::FileLost)
+            | Self::Poisoned(_)
+            | Self::StateUnknown(_)
+            | Self::Superseded => self,
+            Self::Writable
+            | Self::Full
+            | Self::ReadOnly(_)
+            | Self::Fenced(FenceReason::Suspect)
+            | Self::Closed
+            | Self::Building => self.has_no("finish_closing"),
         }
     }
 
@@ -410,11 +455,11 @@ impl WriteState {
     #[must_use]
     pub(in crate::volume) fn supersede(self) -> Self {
         match self {
-            Self::Writable => Self::Superseded,
+            Self::Writable | Self::Fenced(FenceReason::Suspect) => Self::Superseded,
             Self::ReadOnly(reason) if reason.may_write_file() => Self::Superseded,
             Self::Full
             | Self::ReadOnly(_)
-            | Self::Fenced(_)
+            | Self::Fenced(FenceReason::FileLost)
             | Self::Poisoned(_)
             | Self::StateUnknown(_)
             | Self::Closing
@@ -441,10 +486,20 @@ impl ReadOnlyReason {
 }
 
 impl FenceReason {
-    /// Returns the error that waiting writers receive.
-    pub(in crate::volume) fn error(self) -> IoError {
+    /// Returns the error that waiting writers receive; `None` if what they have joined is still written.
+    pub(in crate::volume) fn error(self) -> Option<IoError> {
         match self {
-            Self::FileLost => IoError::Errno(nix::libc::ENOENT),
+            Self::FileLost => Some(IoError::Errno(nix::libc::ENOENT)),
+            Self::Suspect => None,
+        }
+    }
+
+    /// Returns whether the engine still writes to the files of the volume: commits admitted before, hints,
+    /// checkpoints.
+    pub(in crate::volume) fn may_write_file(self) -> bool {
+        match self {
+            Self::FileLost => false,
+            Self::Suspect => true,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! is. A needle takes 8 bytes in a table that is nearly full at all times.
 //!
 //! - `index`: the multimap ([`Index`]). `figures`: its figures. `saving`: saving and restoring it.
+//!   `sample`: random needles.
 //! - `hash`: hash of ids. `location`: what the hash is mapped to. `unit_number`:
 //!   its offset as an entry has it. `offset_sums`: what the offsets of all needles have in common with those
 //!   that the log says.
@@ -25,6 +26,7 @@ mod memory;
 mod offset_sums;
 mod place;
 mod retired;
+mod sample;
 mod saving;
 mod segment;
 mod table;

@@ -24,6 +24,18 @@ impl Table {
         Some((segment, buckets, hashes.end() + 1))
     }
 
+    /// Returns the buckets of the segment to which a hash belongs, and the first hash of the next segment,
+    /// which is beyond all hashes behind the last one. Returns `None` when there is no table yet.
+    pub(super) fn segment_of(&self, hash: u64) -> Option<(&[Bucket], u64)> {
+        if self.directory.is_empty() {
+            return None;
+        }
+        let slot = self.slot_of(hash);
+        let segment = &self.segments[slot as usize];
+        let buckets = self.memory.buckets(slot, segment.buckets());
+        Some((buckets, segment.hashes(&self.layout).end() + 1))
+    }
+
     /// Returns at most `most` entries of the stash after the key `behind`, in the order of hash and unit.
     pub(super) fn stash_after(
         &self,

@@ -66,11 +66,31 @@ impl Volume {
     /// Fences the volume for the life of the process, because its file is no longer where it was: a
     /// restart would not find anything written to it.
     pub fn fence(&self) {
-        let reason = FenceReason::FileLost;
         if !chosen(Sabotage::WriteAfterFailure) {
-            self.write_state.update(|state| state.fence(reason));
+            self.write_state.update(WriteState::fence);
         }
-        self.log.fail_waiting(reason.error());
+        self.log.fail_waiting(IoError::Errno(nix::libc::ENOENT));
+    }
+
+    /// Makes the volume suspect: it admits no more writes, until [`Self::clear`]. What was admitted is written.
+    pub fn suspect(&self) {
+        if !chosen(Sabotage::WriteToSuspect) {
+            self.write_state.update(WriteState::suspect);
+        }
+    }
+
+    /// Ends the suspicion. Returns whether the volume was suspect.
+    pub fn clear(&self) -> bool {
+        let was_suspect = self.is_suspect();
+        let set = self.superblock_state.get();
+        self.write_state.update(|state| state.clear(set));
+        was_suspect
+    }
+
+    /// Returns whether the volume is suspect.
+    #[must_use]
+    pub fn is_suspect(&self) -> bool {
+        self.write_state.get() == WriteState::Fenced(FenceReason::Suspect)
     }
 
     /// Ends the append side because the state in the superblock is unknown.

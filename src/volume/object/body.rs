@@ -12,6 +12,7 @@ use crate::runtime::buffer::Buf;
 use crate::volume::Volume;
 use crate::volume::error::{Damage, GetError};
 use crate::volume::format::{Manifest, NeedleLayout, PartEntry, Unreadable, data_checksum};
+use crate::volume::health::Severity;
 use crate::volume::io::count;
 use crate::volume::object::read::Needle;
 
@@ -97,26 +98,9 @@ impl Volume {
         assert!(body.remaining() > 0 && buf.len() >= Body::buffer_len(CHUNK));
         self.expect_own(body.manifest());
         let section = body.next_section(buf.len());
-        let file = Rc::clone(&self.file);
-        let stats = &file.stats;
-        count(&stats.get_read_bytes, section.len as u64);
-        let read = file.read(buf, REPLY_HEADROOM, section.len, section.offset, &stats.get_reads);
-        let began = self.handle.now();
-        let (buf, result) = read.await;
-        self.pace.waited(Waited::Read, began);
-        let failed = |what| {
-            count(&stats.damaged_reads, 1);
-            GetError::Unreadable(body.id, what)
-        };
-        result.map_err(|error| failed(Damage::Io(error)))?;
         let start = REPLY_HEADROOM + section.skew;
         let len = usize::try_from(section.data.end - section.data.start).expect("inside a buffer");
-        let parts = body.parts();
-        for (n, chunk) in buf[start..start + len].chunks(CHUNK as usize).enumerate() {
-            if !is_intact(chunk, parts.sum(section.chunk + n)) {
-                return Err(failed(Damage::Checksum(Unreadable::Chunk(section.chunk + n))));
-            }
-        }
+        let buf = self.read_section(body, &section, buf, start..start + len).await?;
         let within = |at: u64| {
             start + usize::try_from(at - body.part_start - section.data.start).expect("in `buf`")
         };
@@ -125,6 +109,51 @@ impl Volume {
         let wanted = within(body.rest.start)..within(end) - missing;
         body.rest.start = end;
         Ok((buf, wanted))
+    }
+
+    /// Reads a section of `body`, whose data will be at `data` of the buffer, and verifies its chunks. Wrong
+    /// bytes are read once more: some errors go away.
+    async fn read_section(
+        &self,
+        body: &Body,
+        section: &Section,
+        mut buf: Buf,
+        data: Range<usize>,
+    ) -> Result<Buf, GetError> {
+        let file = Rc::clone(&self.file);
+        let (stats, offset) = (&file.stats, section.offset);
+        count(&stats.get_read_bytes, section.len as u64);
+        let failed = |what| {
+            count(&stats.damaged_reads, 1);
+            GetError::Unreadable(body.id, what)
+        };
+        let parts = body.parts();
+        let mut was_wrong = false;
+        loop {
+            let began = self.handle.now();
+            let read = file.read(buf, REPLY_HEADROOM, section.len, offset, &stats.get_reads);
+            let (back, result) = read.await;
+            buf = back;
+            self.pace.waited(Waited::Read, began);
+            result.map_err(|error| failed(Damage::Io(error)))?;
+            let mut chunks = buf[data.clone()].chunks(CHUNK as usize).enumerate();
+            let wrong = chunks.find(|(n, chunk)| !is_intact(chunk, parts.sum(section.chunk + n)));
+            let wrong = wrong.map(|(n, _)| section.chunk + n);
+            if wrong.is_some() && !was_wrong {
+                was_wrong = true;
+                continue;
+            }
+            let range = offset..offset + section.len as u64;
+            match wrong {
+                Some(chunk) => {
+                    file.note_wrong_bytes(range, Severity::Hard);
+                    return Err(failed(Damage::Checksum(Unreadable::Chunk(chunk))));
+                }
+                None if was_wrong => file.note_wrong_bytes(range, Severity::Soft),
+                None => {}
+            }
+            return Ok(buf);
+        }
     }
 }
 

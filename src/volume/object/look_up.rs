@@ -5,6 +5,7 @@ use crate::base::types::{Cookie, NeedleId};
 use crate::volume::Volume;
 use crate::volume::error::Refusal;
 use crate::volume::format::{Kind, NeedleHeader, decode_header, footer_at};
+use crate::volume::health::Severity;
 use crate::volume::index::Location;
 use crate::volume::io::count;
 
@@ -70,17 +71,31 @@ impl Volume {
         let unit = UNIT as usize;
         let incarnation = self.superblock.incarnation;
         let reads = &self.file.stats.other_reads;
-        let buf = self.handle.pool().alloc(unit).ok_or(Refusal::NoBuffer)?;
-        let (buf, result) = self.file.read(buf, 0, unit, at.offset, reads).await;
-        if result.is_ok()
-            && let Some((header, 0)) = decode_header(&buf, incarnation, at.offset)
-        {
-            return Ok(match (header.kind, header.owner()) {
-                (Kind::Loss, Some(owner)) => Identity::Attributed(owner, header.cookie),
-                (_, Some(_)) => Identity::Readable(header),
-                (_, None) => Identity::Unknown,
-            });
-        }
+        let mut buf = self.handle.pool().alloc(unit).ok_or(Refusal::NoBuffer)?;
+        let mut was_wrong = false;
+        let result = loop {
+            let (back, result) = self.file.read(buf, 0, unit, at.offset, reads).await;
+            buf = back;
+            if result.is_err() {
+                break result;
+            }
+            if let Some((header, 0)) = decode_header(&buf, incarnation, at.offset) {
+                if was_wrong {
+                    self.file.note_wrong_bytes(at.offset..at.offset + UNIT, Severity::Soft);
+                }
+                return Ok(match (header.kind, header.owner()) {
+                    (Kind::Loss, Some(owner)) => Identity::Attributed(owner, header.cookie),
+                    (_, Some(_)) => Identity::Readable(header),
+                    (_, None) => Identity::Unknown,
+                });
+            }
+            if was_wrong {
+                self.file.note_wrong_bytes(at.offset..at.offset + UNIT, Severity::Hard);
+                break result;
+            }
+            // Some errors go away.
+            was_wrong = true;
+        };
         count(&self.stats().damaged_reads, 1);
         let header_lost = result.is_err();
         let end = at.offset + at.len;

@@ -13,8 +13,9 @@ use crate::volume::format::{
     Attribute, Kind, NeedleHeader, Unreadable, attributes, decode_header, footer_at, verify_data,
     verify_meta,
 };
+use crate::volume::health::Severity;
 use crate::volume::index::Location;
-use crate::volume::io::count;
+use crate::volume::io::{VolumeFile, count};
 
 /// A needle that was read and verified. The buffer has space for a response head before the data.
 pub struct Needle {
@@ -61,6 +62,23 @@ enum Verdict {
     Found(NeedleHeader),
     Other,
     Failed(GetError),
+}
+
+impl Verdict {
+    /// Whether other bytes were read than were written.
+    fn is_of_wrong_bytes(&self) -> bool {
+        matches!(self, Self::Failed(GetError::Unreadable(_, Damage::Checksum(_))))
+    }
+}
+
+/// A needle that may be the one that is wanted, and how much of it is read.
+struct Candidate {
+    at: Location,
+    id: NeedleId,
+    cookie: Cookie,
+    extent: ReadExtent,
+    /// Length of the read (bytes).
+    len: usize,
 }
 
 impl Volume {
@@ -130,20 +148,11 @@ impl Volume {
             let buf = fitting.or_else(|| buffer(wanted));
             let buf = buf.ok_or(GetError::NeedBuffer(wanted))?;
             let file = self.file.clone();
-            let reads = match extent {
-                ReadExtent::Whole => &file.stats.get_reads,
-                ReadExtent::Head => &file.stats.other_reads,
-            };
             if extent == ReadExtent::Whole {
                 count(&file.stats.get_read_bytes, len as u64);
             }
-            let began = self.handle.now();
-            let (buf, result) = file.read(buf, REPLY_HEADROOM, len, at.offset, reads).await;
-            self.pace.waited(Waited::Read, began);
-            let verdict = match result {
-                Ok(()) => self.judge(&buf[REPLY_HEADROOM..wanted], at, id, cookie, extent),
-                Err(error) => Verdict::Failed(GetError::Unreadable(id, Damage::Io(error))),
-            };
+            let candidate = Candidate { at, id, cookie, extent, len };
+            let (buf, verdict) = self.read_candidate(&file, buf, &candidate).await;
             match verdict {
                 Verdict::Failed(_) if chosen(Sabotage::NotFoundForUnreadable) => {
                     return Err(GetError::NotFound);
@@ -167,15 +176,49 @@ impl Volume {
         }
     }
 
-    /// Decides whether these bytes are the needle `id`, complete and undamaged.
-    fn judge(
+    /// Reads a candidate into the buffer, and decides what it is. Wrong bytes are read once more: some errors
+    /// go away.
+    async fn read_candidate(
         &self,
-        bytes: &[u8],
-        at: Location,
-        id: NeedleId,
-        cookie: Cookie,
-        extent: ReadExtent,
-    ) -> Verdict {
+        file: &VolumeFile,
+        mut buf: Buf,
+        candidate: &Candidate,
+    ) -> (Buf, Verdict) {
+        let Candidate { at, len, extent, .. } = *candidate;
+        let reads = match extent {
+            ReadExtent::Whole => &file.stats.get_reads,
+            ReadExtent::Head => &file.stats.other_reads,
+        };
+        let mut was_wrong = false;
+        loop {
+            let began = self.handle.now();
+            let (back, result) = file.read(buf, REPLY_HEADROOM, len, at.offset, reads).await;
+            buf = back;
+            self.pace.waited(Waited::Read, began);
+            let bytes = &buf[REPLY_HEADROOM..REPLY_HEADROOM + len];
+            let verdict = match result {
+                Ok(()) => self.judge(bytes, candidate),
+                Err(error) => {
+                    let unreadable = GetError::Unreadable(candidate.id, Damage::Io(error));
+                    return (buf, Verdict::Failed(unreadable));
+                }
+            };
+            let is_wrong = verdict.is_of_wrong_bytes();
+            if is_wrong && !was_wrong && !chosen(Sabotage::GetReadsOnce) {
+                was_wrong = true;
+                continue;
+            }
+            if is_wrong || was_wrong {
+                let severity = if is_wrong { Severity::Hard } else { Severity::Soft };
+                file.note_wrong_bytes(at.offset..at.offset + len as u64, severity);
+            }
+            return (buf, verdict);
+        }
+    }
+
+    /// Decides whether these bytes are the needle that is wanted, complete and undamaged.
+    fn judge(&self, bytes: &[u8], candidate: &Candidate) -> Verdict {
+        let Candidate { at, id, cookie, extent, .. } = *candidate;
         let incarnation = self.superblock.incarnation;
         let failed = |what| Verdict::Failed(GetError::Unreadable(id, Damage::Checksum(what)));
         let header = match decode_header(bytes, incarnation, at.offset) {

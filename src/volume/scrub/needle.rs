@@ -13,6 +13,7 @@ use crate::volume::format::{
     HEADER_LEN, Kind, NeedleHeader, Spare, Unreadable, damaged_spare, decode_header, footer_at,
     verify_data, verify_meta,
 };
+use crate::volume::health::Severity;
 use crate::volume::index::Location;
 use crate::volume::log::log_reader::LogReader;
 use crate::volume::log::scan::{FoundNeedle, ScanFilter};
@@ -152,7 +153,11 @@ impl Examiner<'_> {
         let first = Some(self.flaw_of(header, at)?);
         let is_io = self.fill_again(at.offset, at.len).await;
         let flaw = if chosen(Sabotage::ReadOnce) { first } else { self.flaw_of(header, at) };
-        self.done.healed += u64::from(flaw.is_none());
+        if flaw.is_none() {
+            self.done.healed += 1;
+            let range = at.offset..at.offset + at.len;
+            self.volume.file.note_wrong_bytes(range, Severity::Soft);
+        }
         flaw.map(|flaw| (flaw, is_io))
     }
 

@@ -13,6 +13,8 @@ use super::steps::{Interrupted, Steps};
 use crate::base::limits::{BLOCK, LOG_START};
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::background::{BackgroundRun, NoWorkBuffer, Pace};
+use crate::volume::health::Severity;
+use crate::volume::index::Location;
 use crate::volume::log::log_reader::LogReader;
 use crate::volume::log::scan::WINDOW;
 use crate::volume::slot::FoundDamage;
@@ -247,7 +249,7 @@ impl Slot {
         self.scrub.progress.set(ScrubProgress { neighbourhoods, ..progress });
         tracing::info!(
             volume = volume.id().0,
-            "a needle at byte {offset} could not be read: bytes {from} to {end} were verified, {found} \
+            "a read at byte {offset} failed: bytes {from} to {end} were verified, {found} \
              places damaged"
         );
         Ok(())
@@ -273,6 +275,10 @@ impl Slot {
 
     fn note(&self, volume: &Volume, finding: &Finding) {
         let is_new = self.scrub.damage.borrow_mut().add(finding, self.handle.wall());
+        if !finding.flaw.is_of_index() {
+            let Location { offset, len } = finding.at;
+            volume.file.note_wrong_bytes(offset..offset + len, Severity::Hard);
+        }
         if !is_new || self.found_damage_count() > LOGGED_MAX {
             return;
         }

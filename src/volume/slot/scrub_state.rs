@@ -62,10 +62,15 @@ impl ScrubState {
     /// Records that a request could not read the needle at `offset` (bytes): its neighbourhood will be read,
     /// unless the damage is known.
     pub fn suspect(&self, offset: u64) {
+        if !self.damage.borrow().overlaps(offset, offset + 1) {
+            self.examine_around(offset);
+        }
+    }
+
+    /// Has the neighbourhood of `offset` (bytes) read.
+    pub fn examine_around(&self, offset: u64) {
         let mut suspects = self.suspects.borrow_mut();
-        let is_known = suspects.contains(&offset)
-            || self.damage.borrow().overlaps(offset, offset + 1)
-            || self.plan.borrow().is_none();
+        let is_known = suspects.contains(&offset) || self.plan.borrow().is_none();
         if !is_known && suspects.len() < SUSPECTS_MAX {
             suspects.push_back(offset);
             self.task.wake();

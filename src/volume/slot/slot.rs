@@ -10,7 +10,7 @@ use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::{NeedleId, VolumeId};
 use crate::runtime::background::{BackgroundTask, Backoff};
 use crate::runtime::{Gate, Handle, KeyLocks, Pass};
-use crate::volume::{GenerationFile, Volume};
+use crate::volume::{GenerationFile, Probing, Volume};
 
 /// A volume of a shard, across its generations. Only tasks of its shard use it.
 pub struct Slot {
@@ -27,6 +27,8 @@ pub struct Slot {
     compaction_progress: Cell<CompactionProgress>,
     /// The scrubs of the volume.
     pub(in crate::volume) scrub: ScrubState,
+    /// Reads of random needles of the volume.
+    pub(in crate::volume) probing: Probing,
     /// Files of other generations that are there, or may be.
     other_files: RefCell<Vec<GenerationFile>>,
     /// Delay of each write (nanoseconds): a compaction needs it when writes arrive faster than they are
@@ -55,6 +57,7 @@ impl Slot {
             compaction: BackgroundTask::new(&handle, Backoff::new(0, 0)),
             compaction_progress: Cell::default(),
             scrub: ScrubState::new(&handle),
+            probing: Probing::new(&handle),
             other_files: RefCell::default(),
             slowed_ns: Cell::new(0),
             current: RefCell::new(volume),

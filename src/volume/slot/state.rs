@@ -39,6 +39,7 @@ impl Slot {
     pub async fn close(&self) {
         self.compaction_task().stop().await;
         self.scrub.task.stop().await;
+        self.probing.task.stop().await;
         let _change = self.changes.lock(()).await;
         self.volume().close().await;
     }
@@ -47,6 +48,7 @@ impl Slot {
     pub fn begin_to_close(&self) {
         self.compaction_task().begin_to_stop();
         self.scrub.task.begin_to_stop();
+        self.probing.task.begin_to_stop();
         self.volume().begin_to_close();
     }
 
@@ -54,6 +56,7 @@ impl Slot {
     pub async fn stop_background(&self) {
         self.compaction_task().stop().await;
         self.scrub.task.stop().await;
+        self.probing.task.stop().await;
         self.volume().stop_checkpoints().await;
     }
 
@@ -62,6 +65,7 @@ impl Slot {
     pub fn resume_background(self: &Rc<Self>) {
         self.volume().resume_checkpoints();
         self.restart_scrubs();
+        self.restart_probes();
     }
 
     /// Ends the append side of a volume whose file was removed: see

@@ -29,5 +29,5 @@ pub use device::Device;
 pub use disk::{Disk, FaultDisk};
 pub use error::Error;
 pub use log::RequestLog;
-pub use recorder::{Fault, FaultTarget};
+pub use recorder::{Fault, FaultTarget, ReadFault, ReadFaultKind};
 pub use state::{Replay, Unflushed};

@@ -40,6 +40,54 @@ pub struct Fault {
     pub once: bool,
 }
 
+/// An injected fault of reads that overlap one of some ranges (bytes).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadFault {
+    /// The ranges.
+    pub ranges: Vec<Range<u64>>,
+    /// What happens to reads of them.
+    pub kind: ReadFaultKind,
+}
+
+/// What happens to reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadFaultKind {
+    /// Sectors of 4 KiB fail with EIO for good: this share of them, in millionths, chosen by a hash.
+    Sectors(u64),
+    /// Reads fail with EIO, each with this probability, in millionths.
+    Random(u64),
+    /// Reads take this much longer.
+    Slow(Duration),
+}
+
+/// Length of a sector that fails as a whole (bytes).
+const SECTOR: u64 = 4096;
+
+impl ReadFault {
+    /// Returns whether a read of a range (bytes) fails; `random` differs from read to read.
+    fn fails(&self, range: &Range<u64>, random: u64) -> bool {
+        let is_hit = |draw: u64, per_million: u64| draw % 1_000_000 < per_million;
+        match self.kind {
+            ReadFaultKind::Sectors(per_million) => {
+                (range.start / SECTOR..range.end.div_ceil(SECTOR)).any(|sector| {
+                    let at = sector * SECTOR;
+                    let mut seed = sector;
+                    self.concerns(&(at..at + SECTOR)) && is_hit(split_mix(&mut seed), per_million)
+                })
+            }
+            ReadFaultKind::Random(per_million) => {
+                let mut seed = random;
+                self.concerns(range) && is_hit(split_mix(&mut seed), per_million)
+            }
+            ReadFaultKind::Slow(_) => false,
+        }
+    }
+
+    fn concerns(&self, range: &Range<u64>) -> bool {
+        self.ranges.iter().any(|other| range.start < other.end && other.start < range.end)
+    }
+}
+
 impl Fault {
     fn applies_to(&self, kind: Kind, range: &Range<u64>) -> bool {
         let overlaps = |other: &Range<u64>| range.start < other.end && other.start < range.end;
@@ -65,6 +113,9 @@ pub struct Recorder {
     log: Mutex<LogWriter>,
     done: AtomicU64,
     fault: Mutex<Option<Fault>>,
+    read_fault: Mutex<Option<ReadFault>>,
+    /// Number of reads that arrived while there was a fault of reads.
+    faulty_reads: AtomicU64,
     /// Seed of the next request's delay.
     delay_seed: AtomicU64,
 }
@@ -91,6 +142,8 @@ impl Recorder {
             log: Mutex::new(LogWriter { log: log_file, at }),
             done: AtomicU64::new(0),
             fault: Mutex::new(None),
+            read_fault: Mutex::new(None),
+            faulty_reads: AtomicU64::new(0),
             delay_seed: AtomicU64::new(0),
         })
     }
@@ -105,6 +158,11 @@ impl Recorder {
     /// Injects a fault; `None` removes it.
     pub fn fail(&self, fault: Option<Fault>) {
         *locked(&self.fault) = fault;
+    }
+
+    /// Injects a fault of reads; `None` removes it.
+    pub fn fail_reads(&self, fault: Option<ReadFault>) {
+        *locked(&self.read_fault) = fault;
     }
 
     fn carry_out(&self, entry: Entry, data: &[u8]) -> io::Result<()> {
@@ -149,6 +207,18 @@ impl Device for Recorder {
     }
 
     fn read(&self, offset: u64, data: &mut [u8]) -> io::Result<()> {
+        let fault = locked(&self.read_fault).clone();
+        if let Some(fault) = fault {
+            let range = offset..offset + data.len() as u64;
+            if let ReadFaultKind::Slow(time) = fault.kind
+                && fault.concerns(&range)
+            {
+                std::thread::sleep(time);
+            }
+            if fault.fails(&range, self.faulty_reads.fetch_add(1, Ordering::Relaxed)) {
+                return Err(io::Error::from_raw_os_error(EIO));
+            }
+        }
         self.image.read_exact_at(data, offset)
     }
 
@@ -195,6 +265,33 @@ mod tests {
         let log = RequestLog::open(&dir.path().join("log")).unwrap();
         let begun: Vec<u64> = log.entries().iter().map(|entry| entry.begun).collect();
         assert_eq!((begun, log.data(0).unwrap()), (vec![0, 1], vec![7; 512]));
+    }
+
+    #[test]
+    fn reads_fail_in_the_same_sectors_or_at_random_and_in_their_ranges_only() {
+        let (_dir, recorder) = recorder();
+        let failed = |sectors: Range<u64>| -> Vec<u64> {
+            let fails = |at: &u64| recorder.read(at * SECTOR, &mut [0; 512]).is_err();
+            sectors.filter(fails).collect()
+        };
+        assert_eq!(failed(0..16), []);
+        let ranges = [4 * SECTOR..10 * SECTOR, 10 * SECTOR..16 * SECTOR].to_vec();
+        let inject = |kind| recorder.fail_reads(Some(ReadFault { ranges: ranges.clone(), kind }));
+        inject(ReadFaultKind::Sectors(1_000_000));
+        assert_eq!(failed(0..16), (4..16).collect::<Vec<_>>());
+        inject(ReadFaultKind::Sectors(300_000));
+        let some = failed(0..16);
+        assert!((1..11).contains(&some.len()), "{some:?}");
+        assert_eq!(failed(0..16), some, "always the same ones");
+        inject(ReadFaultKind::Random(300_000));
+        let counts: Vec<usize> = (0..20).map(|_| failed(0..16).len()).collect();
+        assert!(counts.iter().sum::<usize>() > 30 && counts.iter().any(|it| *it != counts[0]));
+        inject(ReadFaultKind::Slow(Duration::from_millis(20)));
+        let began = std::time::Instant::now();
+        assert_eq!(failed(0..5), []);
+        assert!(began.elapsed() >= Duration::from_millis(20));
+        recorder.fail_reads(None);
+        assert_eq!(failed(0..16), []);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::outcome::Outcome;
 use super::part::Part;
 use super::report::{Result as PartResult, record};
 use super::scene::Scene;
-use super::{amounts, erased, found, idle, index, reads, refill, swaps};
+use super::{amounts, erased, found, idle, ill_disk, index, reads, refill, swaps};
 use crate::packages::require;
 use crate::process::{Failed, run};
 use crate::project::{cargo, is_root};
@@ -25,7 +25,7 @@ pub fn compaction(flags: &[&str]) -> Result<(), Failed> {
     measure_all(&Options::parse(Measurement::Compaction, flags)?)
 }
 
-/// Measures scrubs, as [`compaction`] does compactions.
+/// Measures scrubs, and what becomes of an ill disk, as [`compaction`] measures compactions.
 ///
 /// # Errors
 /// When a part fails, or damage is not found. A figure that misses its goal is no error.
@@ -77,5 +77,6 @@ fn measure(part: Part, scene: &Scene, options: &Options) -> Result<Outcome, Fail
         Part::Index => index::index(scene, options.needles),
         Part::Found => found::found(scene),
         Part::Scrubs => reads::scrubs(scene),
+        Part::Fenced => ill_disk::fenced(scene),
     }
 }

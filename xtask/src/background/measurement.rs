@@ -5,7 +5,7 @@
 pub enum Measurement {
     /// Of compactions.
     Compaction,
-    /// Of scrubs.
+    /// Of scrubs, and of an ill disk.
     Health,
 }
 

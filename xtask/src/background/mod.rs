@@ -10,6 +10,7 @@ mod counters;
 mod erased;
 mod found;
 mod idle;
+mod ill_disk;
 mod index;
 mod latencies;
 mod load;

@@ -25,6 +25,8 @@ pub enum Part {
     Found,
     /// Reads while a volume is scrubbed.
     Scrubs,
+    /// A disk whose reads fail.
+    Fenced,
 }
 
 impl Part {
@@ -42,7 +44,7 @@ impl Part {
                 Self::Index,
                 Self::Refill,
             ],
-            Measurement::Health => &[Self::Found, Self::Scrubs],
+            Measurement::Health => &[Self::Found, Self::Scrubs, Self::Fenced],
         }
     }
 
@@ -60,6 +62,7 @@ impl Part {
             Self::Index => "index",
             Self::Found => "found",
             Self::Scrubs => "scrubs",
+            Self::Fenced => "fenced",
         }
     }
 

@@ -398,4 +398,22 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
         "scrub",
         "passes_are_made_when_they_are_due_and_recorded_if_they_find_nothing",
     ),
+    ("count-errors-twice", "health", "damaged_photo_counts_once_however_often_it_is_read"),
+    ("get-reads-once", "health", "wrong_bytes_are_read_again_before_a_request_fails"),
+    (
+        "probe-without-verifying",
+        "health",
+        "random_needles_are_read_now_and_then_and_what_is_wrong_is_counted",
+    ),
+    ("no-burst", "health", "burst_reads_the_neighbourhood_of_the_error_and_random_needles"),
+    (
+        "write-to-suspect",
+        "health",
+        "suspect_volume_serves_reads_and_takes_no_writes_until_it_is_cleared",
+    ),
+    (
+        "forget-suspicion",
+        "lib",
+        "node::daemon::health::tests::suspicion_and_places_outlive_a_start_until_an_operator_clears_it",
+    ),
 ];

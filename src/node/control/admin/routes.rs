@@ -31,6 +31,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/volumes/{id}/compact", post(volumes::compact))
         .route("/volumes/{id}/cancel-compaction", post(volumes::cancel_compaction))
         .route("/volumes/{id}/scrub", post(volumes::scrub))
+        .route("/volumes/{id}/clear", post(volumes::clear))
         .route("/volumes/{id}/damage", get(damage::list))
         .route("/background/pause", post(background::pause))
         .route("/background/resume", post(background::resume))

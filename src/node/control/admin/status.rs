@@ -105,6 +105,8 @@ pub struct DiskStatus {
     pub size: u64,
     /// Free space of its file system for new volumes (bytes).
     pub free: u64,
+    /// True if reads of it take too long, or one does not end.
+    pub slow: bool,
 }
 
 impl From<&DiskBoard> for DiskStatus {
@@ -114,6 +116,7 @@ impl From<&DiskBoard> for DiskStatus {
             state: disk.state.get().name(),
             size: disk.size_bytes.get(),
             free: disk.free_bytes.get(),
+            slow: disk.slow.get() != 0,
         }
     }
 }

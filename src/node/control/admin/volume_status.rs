@@ -11,7 +11,7 @@ use super::scrub_status::{LastScrub, ScrubStatus};
 use super::state::AdminState;
 use crate::base::sys;
 use crate::base::types::{ShardId, VolumeId};
-use crate::node::board::ShownWriteState;
+use crate::node::board::{HealthBoard, ShownWriteState};
 use crate::node::control::Creation;
 use crate::node::label::Label;
 use crate::node::metrics::{ReadMetric, VolumeMetrics};
@@ -73,6 +73,14 @@ pub struct VolumeStatus {
     pub verified: u64,
     /// Number of places that scrubs have found damaged, and that are not known to be replaced.
     pub found_damage: u64,
+    /// Since when it takes no writes because of errors (seconds since 1970); null if it is not suspect.
+    pub suspect: Option<u64>,
+    /// Number of places at which reads failed for good since the daemon started.
+    pub hard_errors: u64,
+    /// Number of places at which reads failed for a time since the daemon started.
+    pub soft_errors: u64,
+    /// Number of random needles that were read since the daemon started, to see whether the disk works.
+    pub probes: u64,
     /// Number of live needles.
     pub needles: u64,
     /// Number of extents of the file.
@@ -141,6 +149,10 @@ impl VolumeStatus {
             last_scrub: None,
             verified: 0,
             found_damage: 0,
+            suspect: None,
+            hard_errors: 0,
+            soft_errors: 0,
+            probes: 0,
             needles: 0,
             extents: 0,
             index_bytes: 0,
@@ -193,6 +205,10 @@ impl VolumeStatus {
             last_scrub: LastScrub::of(&v.board.scrub),
             verified: v.board.scrub.verified_ns.get() / 1_000_000_000,
             found_damage: v.board.scrub.damage.get(),
+            suspect: suspect_since(&v.board.health),
+            hard_errors: v.board.health.hard_errors.get(),
+            soft_errors: v.board.health.soft_errors.get(),
+            probes: v.board.health.probes.get(),
             needles: v.needles.get(),
             extents: v.extents.get(),
             index_bytes: v.index_bytes.get(),
@@ -213,6 +229,11 @@ impl VolumeStatus {
             checkpoints_discarded: v.checkpoint_discards.get(),
         }
     }
+}
+
+/// Returns since when a volume is suspect (seconds since 1970), if it is.
+fn suspect_since(health: &HealthBoard) -> Option<u64> {
+    (health.suspect.get() != 0).then(|| health.suspect_since_ns.get() / 1_000_000_000)
 }
 
 /// Returns the status of a volume, or of its creation; `None` if neither exists.

@@ -184,6 +184,17 @@ pub(super) async fn scrub(
     Ok((StatusCode::ACCEPTED, location, Json(known(&state, id)?)).into_response())
 }
 
+/// Answers `POST /volumes/{id}/clear`.
+pub(super) async fn clear(
+    State(state): State<AdminState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<VolumeStatus>, ApiError> {
+    refuse_web_pages(&headers)?;
+    let id = change(&state, VolumeChange::Clear(parse_id(&id)?)).await?;
+    known(&state, id).map(Json)
+}
+
 #[cfg(test)]
 mod tests {
     use super::{VolumeId, parse_id};

@@ -10,7 +10,7 @@ use crate::node::config::Config;
 use crate::node::control::{CompactionJob, CompactionOrigin, Refused, WantedCompaction};
 use crate::node::daemon::machine::Memory;
 use crate::node::daemon::manager::{ManagerState, refused};
-use crate::node::daemon::space::space;
+use crate::node::daemon::space::space_soon;
 use crate::node::shard::{CompactVolume, CompactionRequest, TargetDir};
 
 impl ManagerState {
@@ -91,7 +91,7 @@ impl ManagerState {
                 ByteSize(new),
             )));
         }
-        let (free, disk_size) = space(&self.stores[job.target].path).unwrap_or_default();
+        let (free, disk_size) = space_soon(&self.stores[job.target].path).unwrap_or_default();
         let sizes = CopySizes { live, old, new, moves: job.source != job.target };
         let reserve = self.reserve_with(job.target, disk_size, Some((live, new)));
         room::check(sizes, free, reserve).map_err(|Lack { needed, free }| {

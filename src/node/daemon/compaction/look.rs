@@ -149,7 +149,7 @@ impl ManagerState {
             oldest_dead_ns: board.oldest_dead_ns.get(),
             compacted_ns,
             idle_ns,
-            is_blocked: is_busy || is_paused,
+            is_blocked: is_busy || is_paused || board.health.suspect.get() != 0,
         }
     }
 

@@ -2,6 +2,7 @@ use super::super::bench::with_manager;
 use super::*;
 use crate::base::types::VolumeId;
 use crate::node::daemon::disks::Lost;
+use crate::node::daemon::space::space;
 use crate::runtime::sim::Fault;
 use crate::volume::NotRemoved;
 

@@ -85,6 +85,8 @@ fn values_are_exported_under_their_labels() {
     m.board.set_draining();
     m.board.disks[0].size_bytes.set(4000);
     m.board.disks[1].free_bytes.set(3000);
+    m.board.disks[1].read_p99_ns.set(2_500_000_000);
+    m.board.disks[1].slow.set(1);
     let v = m.volume(VolumeId(7)).expect("registered");
     v.board.state.set(VolumeState::Poisoned);
     v.needles.set(9);
@@ -115,6 +117,10 @@ fn values_are_exported_under_their_labels() {
         ("hayloft_disk_size_bytes", "disk=0", 4000.0),
         ("hayloft_disk_free_bytes", "disk=0", 0.0),
         ("hayloft_disk_free_bytes", "disk=1", 3000.0),
+        ("hayloft_disk_read_p99_seconds", "disk=0", 0.0),
+        ("hayloft_disk_read_p99_seconds", "disk=1", 2.5),
+        ("hayloft_disk_slow", "disk=0", 0.0),
+        ("hayloft_disk_slow", "disk=1", 1.0),
         ("hayloft_disk_state", "disk=1,state=ok", 0.0),
         ("hayloft_disk_state", "disk=1,state=missing", 1.0),
         ("hayloft_volume_info", "volume=7,shard=1,disk=0", 1.0),
@@ -202,6 +208,10 @@ fn each_row_reads_its_own_field() {
         ("volume_scrub_to_do_bytes", &b.scrub.to_do_bytes),
         ("volume_scrubs_total", &b.scrub.passes),
         ("volume_found_damage", &b.scrub.damage),
+        ("volume_suspect", &b.health.suspect),
+        ("volume_hard_errors_total", &b.health.hard_errors),
+        ("volume_soft_errors_total", &b.health.soft_errors),
+        ("volume_probes_total", &b.health.probes),
     ];
     let scalar = |r: &&MetricRow| {
         matches!(

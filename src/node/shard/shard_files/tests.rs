@@ -5,6 +5,7 @@ use std::io;
 use std::sync::{Mutex, PoisonError};
 
 use super::super::assignment::{AssignedFile, Assignment};
+use super::super::config::ReadPlans;
 use super::super::order::OrderError;
 use super::super::paces::Paces;
 use super::super::request::{PutNeedle, RequestError};
@@ -81,7 +82,7 @@ fn with_files<F: Future<Output = ()> + 'static>(
     let monitor = Arc::new(monitor);
     let volumes = Rc::new({
         let monitor = Arc::clone(&monitor) as Arc<dyn FileMonitor>;
-        Volumes::new(Some(monitor), Paces::default(), 0)
+        Volumes::new(Some(monitor), Paces::default(), ReadPlans::default())
     });
     let info = VolumeInfo { id: ONE, shard: ShardId::from_index(0), disk: 9, durable: true };
     let board = Arc::new(VolumeBoard::new(info, VolumeState::Recovering));
@@ -129,7 +130,7 @@ impl Bench {
             checkpoints: None,
         };
         let dir = PathBuf::from(["a", "b"][disk as usize]);
-        self.files.push(AssignedFile { dir, disk, expected });
+        self.files.push(AssignedFile { dir, disk, expected, health: None });
     }
 
     async fn open_with(&self, all_directories: bool) -> Result<(), OrderError> {

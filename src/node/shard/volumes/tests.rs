@@ -48,7 +48,7 @@ fn assignment() -> Assignment {
     };
     let board = Arc::new(VolumeBoard::new(info, VolumeState::Recovering));
     let metrics = Arc::new(VolumeMetrics::new(board));
-    let file = AssignedFile { dir: "data".into(), disk: 0, expected };
+    let file = AssignedFile { dir: "data".into(), disk: 0, expected, health: None };
     Assignment { volume: VolumeId(1), files: vec![file], all_directories: true, metrics }
 }
 

@@ -1,6 +1,6 @@
 use std::panic::catch_unwind;
 
-use super::FenceReason::FileLost;
+use super::FenceReason::{FileLost, Suspect};
 use super::ReadOnlyReason::{Changing, Inspection, Operator, Sealed};
 use super::WriteState::{
     Closed, Closing, Fenced, Full, Poisoned, ReadOnly, StateUnknown, Writable,
@@ -10,7 +10,7 @@ use super::*;
 const FIRST: IoError = IoError::Errno(5);
 const SECOND: IoError = IoError::Errno(28);
 
-const ALL: [WriteState; 11] = [
+const ALL: [WriteState; 12] = [
     Writable,
     Full,
     ReadOnly(Operator),
@@ -18,6 +18,7 @@ const ALL: [WriteState; 11] = [
     ReadOnly(Sealed),
     ReadOnly(Inspection),
     Fenced(FileLost),
+    Fenced(Suspect),
     Poisoned(FIRST),
     StateUnknown(FIRST),
     Closing,
@@ -35,6 +36,7 @@ fn each_state_accepts_the_operations_in_the_table() {
         (ReadOnly(Sealed), [false, false, true, true, true]),
         (ReadOnly(Inspection), [false; 5]),
         (Fenced(FileLost), [false; 5]),
+        (Fenced(Suspect), [false, false, true, true, true]),
         (Poisoned(FIRST), [false; 5]),
         (StateUnknown(FIRST), [false; 5]),
         (Closing, [false, false, true, true, true]),
@@ -73,6 +75,7 @@ fn each_state_has_its_refusal() {
         (ReadOnly(Sealed), Err(Refusal::ReadOnly), Refusal::ReadOnly),
         (ReadOnly(Inspection), Err(Refusal::ReadOnly), Refusal::ReadOnly),
         (Fenced(FileLost), Err(Refusal::Poisoned), Refusal::Poisoned),
+        (Fenced(Suspect), Err(Refusal::Suspect), Refusal::Suspect),
         (Poisoned(FIRST), Err(Refusal::Poisoned), Refusal::Poisoned),
         (StateUnknown(FIRST), Err(Refusal::ReadOnly), Refusal::Poisoned),
         (Closing, Ok(()), Refusal::Closing),
@@ -82,7 +85,7 @@ fn each_state_has_its_refusal() {
     for (state, admitted, refusal) in table {
         assert_eq!((state.admit(live), state.refusal(live)), (admitted, refusal), "{state:?}");
     }
-    for state in [Closing, Closed] {
+    for state in [Closing, Closed, Fenced(Suspect)] {
         assert_eq!(state.refusal(SuperblockState::ReadOnly), Refusal::ReadOnly);
     }
 }
@@ -119,26 +122,33 @@ fn check_transition(
 
 #[test]
 fn volume_becomes_read_only_in_two_steps() {
-    let ended = [Fenced(FileLost), Poisoned(FIRST), Closing, Closed];
+    let ended = [Fenced(FileLost), Fenced(Suspect), Poisoned(FIRST), Closing, Closed];
     check_transition(WriteState::begin_read_only, &[(Writable, ReadOnly(Changing))], &ended);
     check_transition(
         WriteState::finish_read_only,
         &[(ReadOnly(Changing), ReadOnly(Operator))],
         &ended,
     );
-    let ended = [Fenced(FileLost), Poisoned(FIRST), StateUnknown(FIRST), Closing, Closed];
+    let ended = [&ended[..], &[StateUnknown(FIRST)]].concat();
     check_transition(WriteState::abandon_read_only, &[(ReadOnly(Changing), Writable)], &ended);
 }
 
 #[test]
 fn only_an_operator_read_only_volume_becomes_writable() {
-    let ended = [Fenced(FileLost), Poisoned(FIRST), Closing, Closed];
+    let ended = [Fenced(FileLost), Fenced(Suspect), Poisoned(FIRST), Closing, Closed];
     check_transition(WriteState::make_writable, &[(ReadOnly(Operator), Writable)], &ended);
 }
 
 /// States in which the append side works or has ended cleanly.
-const SOUND: [WriteState; 6] =
-    [Writable, ReadOnly(Operator), ReadOnly(Changing), ReadOnly(Sealed), Closing, Closed];
+const SOUND: [WriteState; 7] = [
+    Writable,
+    ReadOnly(Operator),
+    ReadOnly(Changing),
+    ReadOnly(Sealed),
+    Fenced(Suspect),
+    Closing,
+    Closed,
+];
 
 #[test]
 fn first_failure_is_kept() {
@@ -155,21 +165,43 @@ fn first_failure_is_kept() {
 
 #[test]
 fn lost_file_outranks_unknown_state_which_outranks_poison() {
-    let changing =
-        [Writable, ReadOnly(Operator), ReadOnly(Changing), Poisoned(FIRST), Closing, Closed];
+    let changing = [
+        Writable,
+        ReadOnly(Operator),
+        ReadOnly(Changing),
+        Fenced(Suspect),
+        Poisoned(FIRST),
+        Closing,
+        Closed,
+    ];
     let changes = changing.map(|from| (from, StateUnknown(SECOND)));
     let stays = [Fenced(FileLost), StateUnknown(FIRST)];
     check_transition(|state| state.lose_state(SECOND), &changes, &stays);
     let all = [&SOUND[..], &[Poisoned(FIRST), StateUnknown(FIRST)]].concat();
     let changes: Vec<_> = all.into_iter().map(|from| (from, Fenced(FileLost))).collect();
-    check_transition(|state| state.fence(FileLost), &changes, &[Fenced(FileLost)]);
+    check_transition(WriteState::fence, &changes, &[Fenced(FileLost)]);
 }
 
 #[test]
 fn log_is_closed_in_two_steps() {
     let failed = [Fenced(FileLost), Poisoned(FIRST), StateUnknown(FIRST)];
-    let changes = [Writable, ReadOnly(Operator), ReadOnly(Changing), ReadOnly(Sealed)];
+    let changes =
+        [Writable, ReadOnly(Operator), ReadOnly(Changing), ReadOnly(Sealed), Fenced(Suspect)];
     let stays = [&failed[..], &[Closing, Closed]].concat();
     check_transition(WriteState::begin_to_close, &changes.map(|from| (from, Closing)), &stays);
     check_transition(WriteState::finish_closing, &[(Closing, Closed)], &failed);
+}
+
+#[test]
+fn suspicion_ends_writes_until_it_is_cleared() {
+    let open = [Writable, ReadOnly(Operator), ReadOnly(Changing), ReadOnly(Sealed)];
+    let stays: Vec<_> =
+        ALL.into_iter().filter(|state| !open.contains(state) && *state != Full).collect();
+    check_transition(WriteState::suspect, &open.map(|from| (from, Fenced(Suspect))), &stays);
+    let others: Vec<_> = ALL.into_iter().filter(|state| *state != Fenced(Suspect)).collect();
+    for (set, opened) in
+        [(SuperblockState::Live, Writable), (SuperblockState::ReadOnly, ReadOnly(Operator))]
+    {
+        check_transition(|state| state.clear(set), &[(Fenced(Suspect), opened)], &others);
+    }
 }

@@ -217,6 +217,7 @@ fn status_has_the_documented_fields() {
     node.metrics.set_registered_buffers(true);
     node.metrics.board.disks[0].size_bytes.set(4000);
     node.metrics.board.disks[0].free_bytes.set(3000);
+    node.metrics.board.disks[1].slow.set(1);
     let (admin, addr) = node.start();
 
     let status = get(addr, "/status").json();
@@ -234,8 +235,8 @@ fn status_has_the_documented_fields() {
     assert_eq!(
         status["disks"],
         json!([
-            {"path": "/data/a", "state": "ok", "size": 4000, "free": 3000},
-            {"path": "/data/b", "state": "ok", "size": 0, "free": 0},
+            {"path": "/data/a", "state": "ok", "size": 4000, "free": 3000, "slow": false},
+            {"path": "/data/b", "state": "ok", "size": 0, "free": 0, "slow": true},
         ])
     );
     assert_eq!(

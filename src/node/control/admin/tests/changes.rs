@@ -52,7 +52,8 @@ fn valid_changes_reach_the_main_thread_and_invalid_ones_do_not() {
         | VolumeChange::SetReadOnly { id, .. }
         | VolumeChange::Compact { id, .. }
         | VolumeChange::CancelCompaction(id)
-        | VolumeChange::Scrub(id) => Ok(id),
+        | VolumeChange::Scrub(id)
+        | VolumeChange::Clear(id) => Ok(id),
     });
     drop(node.state);
 
@@ -66,6 +67,7 @@ fn valid_changes_reach_the_main_thread_and_invalid_ones_do_not() {
     assert_eq!(post(addr, "/volumes/3/writable", "", "").status, 200);
     let reply = post(addr, "/volumes/3/scrub", "", "");
     assert_eq!((reply.status, reply.header("location")), (202, Some("/volumes/3")));
+    assert_eq!(post(addr, "/volumes/3/clear", "", "").status, 200);
     let reply = request(addr, "DELETE", "/volumes/3");
     assert_eq!((reply.status, reply.body.as_str()), (204, ""));
     // None of the following requests reaches the main thread.
@@ -76,7 +78,8 @@ fn valid_changes_reach_the_main_thread_and_invalid_ones_do_not() {
     }
     let reply = post(addr, "/volumes", "", &"x".repeat(5000));
     assert_eq!((reply.status, reply.error().is_empty()), (413, false));
-    for target in ["/volumes", "/volumes/3/read-only", "/volumes/3/writable", "/volumes/3/scrub"] {
+    for target in ["", "/3/read-only", "/3/writable", "/3/scrub", "/3/clear"] {
+        let target = &format!("/volumes{target}");
         let reply = post(addr, target, "Origin: http://evil.example\r\n", "");
         assert_eq!(reply.status, 403, "{target}");
         assert!(reply.error().contains("web pages"), "{}", reply.error());
@@ -92,6 +95,7 @@ fn valid_changes_reach_the_main_thread_and_invalid_ones_do_not() {
         VolumeChange::SetReadOnly { id: VolumeId(3), read_only: true },
         VolumeChange::SetReadOnly { id: VolumeId(3), read_only: false },
         VolumeChange::Scrub(VolumeId(3)),
+        VolumeChange::Clear(VolumeId(3)),
         VolumeChange::Delete(VolumeId(3)),
     ];
     assert_eq!(main.join().expect("ends"), expected);
