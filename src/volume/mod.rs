@@ -12,6 +12,7 @@
 //!   open, state, remove.
 //! - `compaction`: copying what lives to the next generation, and the exchange of the two.
 //! - `scrub`: reading and verifying everything while the volume serves.
+//! - `stream`: its records in the order of the log, piece by piece.
 //! - `slot`: a volume across its generations ([`Slot`]): PUT, DELETE, multi-deletes, GET, uploads.
 //! - `io`: the policy for short and failed transfers. `names`, `sync_dir`: names of files, and making them
 //!   durable. `error`: everything that can go wrong.
@@ -29,6 +30,7 @@ mod names;
 mod object;
 mod scrub;
 mod slot;
+mod stream;
 mod sync_dir;
 
 pub use checkpoint::{CheckpointFigures, Checkpointing, NotWritten, checkpoint_queue};
@@ -49,3 +51,6 @@ pub use object::{
 };
 pub use scrub::{Finding, Flaw, ScrubPlan, Scrubbed};
 pub use slot::{CompactionPhase, CompactionProgress, FoundDamage, ScrubProgress, Slot, Upload};
+pub use stream::{
+    NotStreamed, Piece, PieceLimits, RecordKind, StreamPlace, StreamPosition, StreamRecord,
+};

@@ -14,7 +14,7 @@ use crate::process::{Failed, run};
 use crate::project::{cargo, root, target};
 
 /// Test binaries, fast ones first; the last two start daemons. `lib` are the unit tests.
-const TESTS: [&str; 29] = [
+const TESTS: [&str; 30] = [
     "errors",
     "engine",
     "generations",
@@ -30,6 +30,7 @@ const TESTS: [&str; 29] = [
     "large",
     "multi_delete",
     "scrub",
+    "record_stream",
     "read_only",
     "losses",
     "checkpoints",

@@ -13,20 +13,20 @@
 
 mod compare;
 mod flaw;
-mod needle;
+pub(in crate::volume) mod needle;
 mod neighbourhood;
 mod owners;
-mod parts;
+pub(in crate::volume) mod parts;
 mod pass;
 mod plan;
 mod run;
 mod scrubbed;
-mod staged;
-mod steps;
+pub(in crate::volume) mod staged;
+pub(in crate::volume) mod steps;
 mod tally;
 #[cfg(test)]
 mod tests;
-mod walk;
+pub(in crate::volume) mod walk;
 mod walk_all;
 
 pub use flaw::{Finding, Flaw};

@@ -1,6 +1,7 @@
 //! Verifying one needle: its header, its other sections, its footer. What does not match is read again once:
 //! some errors go away.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::flaw::{Finding, Flaw};
@@ -18,7 +19,7 @@ use crate::volume::log::log_reader::LogReader;
 use crate::volume::log::scan::{FoundNeedle, ScanFilter};
 
 /// Reads and verifies needles of a volume.
-pub(super) struct Examiner<'a> {
+pub(in crate::volume) struct Examiner<'a> {
     /// The volume.
     pub volume: &'a Rc<Volume>,
     /// Its log. Sectors that cannot be read are zeros in it.
@@ -29,9 +30,24 @@ pub(super) struct Examiner<'a> {
     pub parts: Parts,
     /// What was done so far.
     pub done: Scrubbed,
+    /// Attributes of live needles, by the offset of the needle, for whoever takes them: of needles that were
+    /// walked with [`Depth::Attributes`](super::walk::Depth::Attributes). Those that are damaged are missing.
+    pub attributes: BTreeMap<u64, Vec<u8>>,
 }
 
-impl Examiner<'_> {
+impl<'a> Examiner<'a> {
+    /// Creates an examiner that may read up to `to` (bytes).
+    pub fn new(volume: &'a Rc<Volume>, reader: LogReader, to: u64) -> Self {
+        Self {
+            volume,
+            reader,
+            to,
+            parts: Parts::default(),
+            done: Scrubbed::default(),
+            attributes: BTreeMap::new(),
+        }
+    }
+
     /// Makes sure that the window holds a range.
     pub async fn fill(&mut self, offset: u64, len: u64) {
         let filled = self.reader.fill(offset, len, self.to).await;
@@ -100,6 +116,26 @@ impl Examiner<'_> {
                 let finding = Finding { at, id: footer.owner(), flaw, is_io };
                 matters.then_some(finding).into_iter().collect()
             }
+        }
+    }
+
+    /// Keeps the attributes of a needle, if it lives and they are as they were written.
+    pub async fn keep_attributes(&mut self, found: &FoundNeedle) {
+        let FoundNeedle::Whole(header, at) = found else { return };
+        if !matches!(header.kind, Kind::Data | Kind::Manifest) || !self.is_live(found) {
+            return;
+        }
+        let layout = header.layout();
+        let (len, incarnation) = (layout.data_start as u64, self.volume.superblock.incarnation);
+        self.fill(at.offset, len).await;
+        let mut verified = verify_meta(self.reader.bytes(at.offset, len), header, incarnation);
+        if verified.is_err() {
+            self.fill_again(at.offset, len).await;
+            verified = verify_meta(self.reader.bytes(at.offset, len), header, incarnation);
+        }
+        if verified.is_ok() {
+            let bytes = self.reader.bytes(at.offset, len)[layout.attributes()].to_vec();
+            self.attributes.insert(at.offset, bytes);
         }
     }
 

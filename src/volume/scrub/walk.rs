@@ -16,9 +16,11 @@ const NEEDLE_LEN_MIN: u64 = 2 * UNIT;
 
 /// How much of each needle is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Depth {
+pub(in crate::volume) enum Depth {
     /// The header.
     Headers,
+    /// The header, and the attributes of what lives.
+    Attributes,
     /// All of it, to be verified.
     Everything,
 }
@@ -32,7 +34,7 @@ struct LastCommit {
 }
 
 /// A walk over whole commits of the log.
-pub(super) struct LogWalk<'e, 'v> {
+pub(in crate::volume) struct LogWalk<'e, 'v> {
     examiner: &'e mut Examiner<'v>,
     depth: Depth,
     at: u64,
@@ -46,9 +48,30 @@ impl<'e, 'v> LogWalk<'e, 'v> {
         Self { examiner, depth, at: from, last: LastCommit::default(), staged: None }
     }
 
+    /// Begins at `from`, where the commit after the one with this sequence begins.
+    pub fn resume(examiner: &'e mut Examiner<'v>, depth: Depth, from: u64, sequence: u64) -> Self {
+        let last = LastCommit { sequence, checksum: None };
+        Self { examiner, depth, at: from, last, staged: None }
+    }
+
     /// Offset of the next commit (bytes).
     pub fn at(&self) -> u64 {
         self.at
+    }
+
+    /// Sequence of the last commit that was read.
+    pub fn sequence(&self) -> u64 {
+        self.last.sequence
+    }
+
+    /// Takes the attributes of a live needle, as they were when it was read.
+    pub fn take_attributes(&mut self, at: Location) -> Option<Vec<u8>> {
+        self.examiner.attributes.remove(&at.offset)
+    }
+
+    /// Returns whether the index has a needle.
+    pub fn is_live(&self, found: &FoundNeedle) -> bool {
+        self.examiner.is_live(found)
     }
 
     /// Bytes that were read from the device so far.
@@ -74,6 +97,27 @@ impl<'e, 'v> LogWalk<'e, 'v> {
         };
         let seal = staged.record.and_then(|record| record.seal);
         Ok(self.staged.replace(staged).map(|before| before.settle(seal)))
+    }
+
+    /// Reads a commit, and the record after it, which says whether it was torn. The walk may end after it.
+    ///
+    /// # Errors
+    /// [`Interrupted`].
+    ///
+    /// # Panics
+    /// As [`Self::step`]; if that was called before.
+    pub async fn read_settled(
+        &mut self,
+        steps: &mut Steps<'_>,
+    ) -> Result<SettledCommit, Interrupted> {
+        let before = self.step(steps).await?;
+        assert!(before.is_none(), "each commit is settled before the next one is read");
+        let next = match self.has_ended() {
+            true => None,
+            false => self.record(self.at).await.filter(|(record, _)| self.is_next(self.at, record)),
+        };
+        let staged = self.staged.take().expect("a commit was read just now");
+        Ok(staged.settle(next.and_then(|(record, _)| record.seal)))
     }
 
     /// Whether the last commit was read.
@@ -153,7 +197,7 @@ impl<'e, 'v> LogWalk<'e, 'v> {
         is_io: bool,
     ) -> Result<Staged, Interrupted> {
         let start = self.at;
-        let (end, sequence) = self.next_commit(steps).await?;
+        let (end, sequence) = self.next_commit(steps, self.at + BLOCK).await?;
         steps.begin_walk(start);
         let sequences = self.last.sequence + 1..=sequence.unwrap_or(u64::MAX);
         let wanted = ScanFilter { sequences, epoch: None };
@@ -168,14 +212,18 @@ impl<'e, 'v> LogWalk<'e, 'v> {
         Ok(staged)
     }
 
-    /// Finds a commit that is followed by its successor, or by the end of the walk: a leftover of a torn
-    /// commit is followed by neither. Returns its offset and the sequence before it; the end of the walk if
-    /// there is none.
-    async fn next_commit(
+    /// Finds a commit, at `from` or after it, that is followed by its successor, or by the end of the walk: a
+    /// leftover of a torn commit is followed by neither. Returns its offset and the sequence before it; the
+    /// end of the walk if there is none.
+    ///
+    /// # Errors
+    /// [`Interrupted`].
+    pub async fn next_commit(
         &mut self,
         steps: &mut Steps<'_>,
+        from: u64,
     ) -> Result<(u64, Option<u64>), Interrupted> {
-        let mut at = self.at + BLOCK;
+        let mut at = from;
         while at < self.examiner.to {
             if let Some((record, checksum)) = self.record(at).await
                 && record.sequence > self.last.sequence
@@ -247,6 +295,9 @@ impl<'e, 'v> LogWalk<'e, 'v> {
         if start >= expected + NEEDLE_LEN_MIN {
             let gap = self.gap(expected, start).await;
             staged.gaps.push(gap);
+        }
+        if self.depth == Depth::Attributes {
+            self.examiner.keep_attributes(&found).await;
         }
         if self.depth == Depth::Everything {
             let number = staged.found.len();

@@ -39,6 +39,7 @@ impl Slot {
     pub async fn close(&self) {
         self.compaction_task().stop().await;
         self.scrub.task.stop().await;
+        self.streams.stop().await;
         let _change = self.changes.lock(()).await;
         self.volume().close().await;
     }
@@ -47,6 +48,7 @@ impl Slot {
     pub fn begin_to_close(&self) {
         self.compaction_task().begin_to_stop();
         self.scrub.task.begin_to_stop();
+        self.streams.begin_to_stop();
         self.volume().begin_to_close();
     }
 
@@ -54,6 +56,7 @@ impl Slot {
     pub async fn stop_background(&self) {
         self.compaction_task().stop().await;
         self.scrub.task.stop().await;
+        self.streams.stop().await;
         self.volume().stop_checkpoints().await;
     }
 
@@ -61,6 +64,7 @@ impl Slot {
     /// removed by that attempt.
     pub fn resume_background(self: &Rc<Self>) {
         self.volume().resume_checkpoints();
+        self.streams.resume();
         self.restart_scrubs();
     }
 
