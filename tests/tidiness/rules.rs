@@ -73,6 +73,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     (
         "node::control",
         &[
+            "base::limits",
             "base::size",
             "base::sys",
             "base::threads",

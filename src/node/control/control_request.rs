@@ -2,6 +2,7 @@
 
 use super::change::ChangeRequest;
 use super::damage::DamageRequest;
+use super::list::ListRequest;
 use super::pause::PauseRequest;
 
 /// A request of the control plane to the daemon's main thread.
@@ -13,4 +14,6 @@ pub enum ControlRequest {
     Pause(PauseRequest),
     /// List the damage of a volume.
     Damage(DamageRequest),
+    /// Read a piece of a list of objects.
+    List(ListRequest),
 }

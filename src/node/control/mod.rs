@@ -8,7 +8,7 @@
 //! | `handle` | [`ControlHandle`]: stop of a running control plane |
 //! | `stop_signal` | [`StopSignal`]: stops its services |
 //! | `control_request` | [`ControlRequest`]: what is sent to the main thread |
-//! | `change`, `pause`, `damage` | its kinds: changes to volumes, pauses, lists of damage |
+//! | `change`, `pause`, `damage`, `list` | its kinds: changes to volumes, pauses, lists of damage and objects |
 //! | `creation`, `compactions` | volumes that are being created, or compacted |
 //! | `refused` | why a change was refused |
 //! | `admin/` | a service: health, readiness, metrics, status and volumes over HTTP |
@@ -23,6 +23,7 @@ mod control_request;
 mod creation;
 mod damage;
 mod handle;
+mod list;
 mod pause;
 mod plane;
 mod refused;
@@ -34,6 +35,9 @@ pub use control_request::ControlRequest;
 pub use creation::{Creation, Creations};
 pub use damage::{DamageRequest, DamagedPlace};
 pub use handle::ControlHandle;
+pub use list::{
+    ListAnswer, ListPlace, ListPosition, ListRequest, ListedObject, ListedPiece, ListedState,
+};
 pub use pause::PauseRequest;
 pub use plane::ControlPlane;
 pub use refused::Refused;

@@ -29,6 +29,7 @@
 //! | `manager` | creation, deletion and state changes of volumes while the daemon runs |
 //! | `compaction` | compactions: requests, the queue, the policy; volumes created ahead of need |
 //! | `scrubs` | scrubs, and lists of damage, that operators ask for |
+//! | `lists` | pieces of lists of objects |
 //! | `disks`, `watched_files` | monitoring of the data directories and volume files |
 //! | `access` | the access trace's file and writer thread |
 //! | `random` | random numbers |
@@ -47,6 +48,7 @@ mod error;
 mod first_volume;
 mod generations;
 mod listeners;
+mod lists;
 mod look;
 mod lost;
 mod machine;

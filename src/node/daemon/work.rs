@@ -53,6 +53,7 @@ impl Manager {
                 Ok(ControlRequest::Damage(request)) => {
                     self.spawn(|state| state.list_damage(request));
                 }
+                Ok(ControlRequest::List(request)) => self.spawn(|state| state.list(request)),
                 Err(RecvTimeoutError::Timeout) => {}
                 // The admin thread has ended: `Running::watch` notices that.
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(left.min(TURN)),

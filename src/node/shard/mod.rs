@@ -74,6 +74,7 @@ mod slots;
 mod start;
 mod store;
 mod stored_photo;
+mod streams;
 mod upload;
 mod upload_parameters;
 mod volume_entry;
@@ -87,8 +88,8 @@ pub use file_monitor::FileMonitor;
 pub use listener::Listener;
 pub use order::{
     CancelCompaction, CompactVolume, CompactionRequest, DeleteVolume, FenceVolume, LimitDevice,
-    ListDamage, OpenVolume, OrderError, PauseBackground, ScrubVolume, SetReadOnly, SetRoute,
-    TargetDir,
+    ListDamage, OpenVolume, OrderError, PauseBackground, ReadRecords, ScrubVolume, SetReadOnly,
+    SetRoute, TargetDir,
 };
 pub use reactor::{Reactor, run};
 #[cfg(test)]

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::assignment::Assignment;
 use crate::base::types::{ShardId, VolumeId};
-use crate::volume::{NotRemoved, StateError};
+use crate::volume::{NotRemoved, NotStreamed, PieceLimits, StateError, StreamPosition};
 
 /// Opens a volume, which the shard owns from then on. Its outcome is a summary of the volume.
 pub struct OpenVolume(pub Assignment);
@@ -107,6 +107,18 @@ pub struct ListDamage {
     pub volume: VolumeId,
 }
 
+/// Reads a piece of the records of a volume of the shard.
+pub struct ReadRecords {
+    /// Volume id.
+    pub volume: VolumeId,
+    /// Where the piece begins.
+    pub from: StreamPosition,
+    /// Whether deletions are read.
+    pub deletions: bool,
+    /// Limits of the piece.
+    pub limits: PieceLimits,
+}
+
 /// Pauses or resumes the compactions and scrubs of the shard. Checkpoints go on. Cannot fail.
 pub struct PauseBackground {
     /// True to pause, false to resume.
@@ -154,6 +166,9 @@ pub enum OrderError {
     /// The volume cannot be compacted, for this reason.
     #[error("{0}")]
     NotCompacted(String),
+    /// No piece of the records was read.
+    #[error("{0}")]
+    NotStreamed(NotStreamed),
     /// The volume's file could not be removed.
     #[error("{0}; check the kernel log and the disk")]
     NotRemoved(NotRemoved),

@@ -3,7 +3,7 @@
 
 use super::order::{
     CancelCompaction, CompactVolume, DeleteVolume, FenceVolume, LimitDevice, ListDamage,
-    OpenVolume, OrderError, PauseBackground, ScrubVolume, SetReadOnly, SetRoute,
+    OpenVolume, OrderError, PauseBackground, ReadRecords, ScrubVolume, SetReadOnly, SetRoute,
 };
 use super::request::{
     CheckPut, DeleteNeedle, FoundNeedle, PostNeedle, PutNeedle, ReadNeedle, RequestError,
@@ -14,7 +14,7 @@ use crate::base::types::{ShardId, VolumeId};
 use crate::http::conditional::WriteConditions;
 use crate::runtime::buffer::Buf;
 use crate::runtime::{Handle, Replies};
-use crate::volume::FoundDamage;
+use crate::volume::{FoundDamage, Piece};
 
 /// A thread that sends requests to shards and receives the answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +133,8 @@ request_kinds! {
     ScrubVolume(ScrubVolume) -> Result<(), OrderError>, in scrub_volume;
     /// List the damage of a volume.
     ListDamage(ListDamage) -> Result<Vec<FoundDamage>, OrderError>, in list_damage;
+    /// Read a piece of the records of a volume.
+    ReadRecords(ReadRecords) -> Result<Piece, OrderError>, in read_records;
     /// Pause or resume compactions and scrubs.
     PauseBackground(PauseBackground) -> (), in pause_background;
     /// Set the owner of a volume.
@@ -189,11 +191,12 @@ mod tests {
             cancel_compaction,
             scrub_volume,
             list_damage,
+            read_records,
             pause_background,
             set_route,
             limit_device,
         } = &awaited;
-        let expect: [&dyn Fn() -> usize; 16] = [
+        let expect: [&dyn Fn() -> usize; 17] = [
             &|| read.expect(),
             &|| put.expect(),
             &|| post.expect(),
@@ -207,6 +210,7 @@ mod tests {
             &|| cancel_compaction.expect(),
             &|| scrub_volume.expect(),
             &|| list_damage.expect(),
+            &|| read_records.expect(),
             &|| pause_background.expect(),
             &|| set_route.expect(),
             &|| limit_device.expect(),

@@ -67,6 +67,9 @@ impl Shard {
             AnyRequest::ListDamage(ListDamage { volume }) => {
                 AnyOutcome::ListDamage(volumes.found_damage(volume))
             }
+            AnyRequest::ReadRecords(order) => {
+                AnyOutcome::ReadRecords(Box::pin(volumes.read_records(order)).await)
+            }
             AnyRequest::PauseBackground(PauseBackground { paused }) => {
                 volumes.paces().set_paused(paused);
                 self.board().background_paused.set(u64::from(paused));
@@ -89,7 +92,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::super::message::Message;
-    use super::super::order::{CompactionRequest, OrderError};
+    use super::super::order::{CompactionRequest, OrderError, ReadRecords};
     use super::super::remote::{RemoteKind, RequestOrigin};
     use super::super::start::Start;
     use super::*;
@@ -98,6 +101,7 @@ mod tests {
     use crate::runtime::buffer::{Pool, Region};
     use crate::runtime::sim::World;
     use crate::runtime::sim::disk::Image;
+    use crate::volume::{PieceLimits, StreamPosition};
 
     #[test]
     fn each_order_is_answered_once_with_its_number_and_outcome() {
@@ -120,6 +124,13 @@ mod tests {
             PauseBackground { paused: true }.into_any(),
             ScrubVolume { volume: VolumeId(5) }.into_any(),
             ListDamage { volume: VolumeId(5) }.into_any(),
+            ReadRecords {
+                volume: VolumeId(5),
+                from: StreamPosition::START,
+                deletions: false,
+                limits: PieceLimits::default(),
+            }
+            .into_any(),
         ];
         for (number, request) in (10..).zip(orders) {
             let request = RemoteRequest { from: RequestOrigin::Main, number, request };
@@ -146,6 +157,7 @@ mod tests {
                 (17, AnyOutcome::PauseBackground(())),
                 (18, AnyOutcome::ScrubVolume(Err(OrderError::NoVolume))),
                 (19, AnyOutcome::ListDamage(Err(OrderError::NoVolume))),
+                (20, AnyOutcome::ReadRecords(Err(OrderError::NoVolume))),
             ]
         ));
         assert_eq!(shard.board().background_paused.get(), 1);

@@ -31,9 +31,12 @@ pub enum ApiError {
          hayloft volume, or curl."
     )]
     FromWebPage,
-    /// 400, 409, 500, 503 or 507: a change was refused.
+    /// 400, 409, 410, 500, 503 or 507: a change was refused.
     #[error("{0}")]
     Refused(Refused),
+    /// 503: as many lists are being sent as possible.
+    #[error("Too many lists are being sent; try again when one has ended.")]
+    TooManyStreams,
     /// 503: the daemon is stopping.
     #[error("The daemon is stopping.")]
     Stopping,
@@ -56,7 +59,9 @@ impl ApiError {
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
             Self::FromWebPage => StatusCode::FORBIDDEN,
             Self::Refused(refused) => refused_status(refused),
-            Self::TooSlow | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooSlow | Self::Stopping | Self::TooManyStreams => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Export => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -69,7 +74,8 @@ fn refused_status(refused: &Refused) -> StatusCode {
         Refused::Invalid(_) => StatusCode::BAD_REQUEST,
         Refused::Conflict(_) => StatusCode::CONFLICT,
         Refused::NoSpace(_) => StatusCode::INSUFFICIENT_STORAGE,
-        Refused::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        Refused::Gone(_) => StatusCode::GONE,
+        Refused::Busy | Refused::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         Refused::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -14,6 +14,10 @@
 //! | `compaction_status`, `scrub_status` | the state of a compaction and of scrubs, as parts of it |
 //! | `volumes` | `/volumes` |
 //! | `damage` | `/volumes/{id}/damage` |
+//! | `objects` | `/volumes/{id}/objects` |
+//! | `objects_query`, `listed_lines` | its query, and its lines |
+//! | `streamed_body` | an answer that is made while it is sent |
+//! | `connection`, `lifetime` | the connection of a request, as its handler knows it |
 //! | `background` | `/background` |
 //! | `web_page` | refusal of requests from web pages |
 //! | `error` | errors as JSON |
@@ -22,15 +26,21 @@ mod accept;
 mod background;
 mod bounded;
 mod compaction_status;
+mod connection;
 mod damage;
 mod error;
 mod health;
+mod lifetime;
 mod limits;
+mod listed_lines;
+mod objects;
+mod objects_query;
 mod routes;
 mod scrub_status;
 mod server;
 mod state;
 mod status;
+mod streamed_body;
 mod volume_status;
 mod volumes;
 mod web_page;

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::error::ApiError;
 use super::state::AdminState;
-use super::{accept, background, damage, health, status, volumes};
+use super::{accept, background, damage, health, objects, status, volumes};
 use crate::base::sys;
 use crate::http;
 
@@ -32,6 +32,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/volumes/{id}/cancel-compaction", post(volumes::cancel_compaction))
         .route("/volumes/{id}/scrub", post(volumes::scrub))
         .route("/volumes/{id}/damage", get(damage::list))
+        .route("/volumes/{id}/objects", get(objects::list))
         .route("/background/pause", post(background::pause))
         .route("/background/resume", post(background::resume))
         .layer(DefaultBodyLimit::max(BODY_MAX));

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
+use tokio::sync::Semaphore;
+
 use super::limits::AdminLimits;
 use crate::node::control::{Compactions, ControlRequest, Creations};
 use crate::node::metrics::{Exporter, Metrics};
@@ -17,6 +19,8 @@ pub struct AdminState {
     pub(crate) requests: Sender<ControlRequest>,
     pub(crate) creations: Arc<Creations>,
     pub(crate) compactions: Arc<Compactions>,
+    /// A permit for each list that may be sent.
+    pub(crate) streams: Arc<Semaphore>,
 }
 
 impl AdminState {
@@ -33,6 +37,7 @@ impl AdminState {
         compactions: Arc<Compactions>,
     ) -> Self {
         let exporter = Arc::new(Exporter::new(Arc::clone(&metrics), now_ns));
-        Self { metrics, now_ns, limits, exporter, requests, creations, compactions }
+        let streams = Arc::new(Semaphore::new(limits.streams));
+        Self { metrics, now_ns, limits, exporter, requests, creations, compactions, streams }
     }
 }
