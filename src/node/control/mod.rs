@@ -8,7 +8,7 @@
 //! | `handle` | [`ControlHandle`]: stop of a running control plane |
 //! | `stop_signal` | [`StopSignal`]: stops its services |
 //! | `control_request` | [`ControlRequest`]: what is sent to the main thread |
-//! | `change`, `pause`, `damage`, `list` | its kinds: changes to volumes, pauses, lists of damage and objects |
+//! | `change`, `pause`, `damage`, `list` | its kinds: changes, pauses, lists of damage and of objects |
 //! | `creation`, `compactions` | volumes that are being created, or compacted |
 //! | `refused` | why a change was refused |
 //! | `admin/` | a service: health, readiness, metrics, status and volumes over HTTP |
