@@ -12,11 +12,11 @@ use common::{COOKIE, Process, bytes, draft};
 use compaction_support::{
     Model, OLD, compact, compact_as, expected_of, filled, id, order, reopened, started,
 };
+use hayloft::base::stream_position::StreamPosition;
 use hayloft::runtime::split_mix;
 use hayloft::volume::format::{Kind, decode_header};
 use hayloft::volume::{
-    CompactionOrder, NotStreamed, Piece, PieceLimits, RecordKind, Slot, StreamPosition,
-    StreamRecord,
+    CompactionOrder, NotStreamed, Piece, PieceLimits, RecordKind, Slot, StreamRecord,
 };
 
 const SMALL: PieceLimits = PieceLimits { records: 3, attributes: 1 << 20, read: 1 << 20 };

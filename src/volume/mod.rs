@@ -51,6 +51,4 @@ pub use object::{
 };
 pub use scrub::{Finding, Flaw, ScrubPlan, Scrubbed};
 pub use slot::{CompactionPhase, CompactionProgress, FoundDamage, ScrubProgress, Slot, Upload};
-pub use stream::{
-    NotStreamed, Piece, PieceLimits, RecordKind, StreamPlace, StreamPosition, StreamRecord,
-};
+pub use stream::{ExchangePiece, NotStreamed, Piece, PieceLimits, RecordKind, StreamRecord};

@@ -2,6 +2,7 @@
 
 use super::change::ChangeRequest;
 use super::damage::DamageRequest;
+use super::exchange::ExchangeRequest;
 use super::list::ListRequest;
 use super::pause::PauseRequest;
 
@@ -16,4 +17,6 @@ pub enum ControlRequest {
     Damage(DamageRequest),
     /// Read a piece of a list of objects.
     List(ListRequest),
+    /// Read a piece of the records of a volume.
+    Exchange(ExchangeRequest),
 }

@@ -3,31 +3,8 @@
 use tokio::sync::oneshot;
 
 use super::refused::Refused;
+use crate::base::stream_position::StreamPosition;
 use crate::base::types::{NeedleId, VolumeId};
-
-/// Position of a list: everything up to a version was listed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ListPosition {
-    /// The version; 0 for the start.
-    pub version: u64,
-    /// The same as a place in the file, as the last piece returned it.
-    pub place: Option<ListPlace>,
-}
-
-/// A place in the file of a volume, for the volume only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListPlace {
-    /// Incarnation of the file.
-    pub incarnation: u64,
-    /// Offset of the next commit (bytes).
-    pub offset: u64,
-    /// Sequence of the commit before it.
-    pub sequence: u64,
-    /// Number of needles of the next commit that were listed already.
-    pub skip: usize,
-    /// What has at most this version was listed already.
-    pub known: u64,
-}
 
 /// State of a listed object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +42,7 @@ pub struct ListedPiece {
     /// Its objects, oldest version first.
     pub objects: Vec<ListedObject>,
     /// Where the list goes on.
-    pub next: ListPosition,
+    pub next: StreamPosition,
     /// Whether nothing more is in the volume now.
     pub is_end: bool,
 }
@@ -80,7 +57,7 @@ pub struct ListRequest {
     /// Volume id.
     pub id: VolumeId,
     /// Where the piece begins.
-    pub from: ListPosition,
+    pub from: StreamPosition,
     /// Whether deletions are listed.
     pub deletions: bool,
     /// Number of objects at most; fewer are possible at any time.
@@ -92,7 +69,7 @@ impl ListRequest {
     /// Creates a request, and the receiver of its answer.
     pub(in crate::node::control) fn new(
         id: VolumeId,
-        from: ListPosition,
+        from: StreamPosition,
         deletions: bool,
         objects_max: usize,
     ) -> (Self, oneshot::Receiver<ListAnswer>) {

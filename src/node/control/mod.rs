@@ -8,7 +8,7 @@
 //! | `handle` | [`ControlHandle`]: stop of a running control plane |
 //! | `stop_signal` | [`StopSignal`]: stops its services |
 //! | `control_request` | [`ControlRequest`]: what is sent to the main thread |
-//! | `change`, `pause`, `damage`, `list` | its kinds: changes, pauses, lists of damage and of objects |
+//! | `change`, `pause`, `damage`, `list`, `exchange` | its kinds: changes, pauses, lists, streams |
 //! | `creation`, `compactions` | volumes that are being created, or compacted |
 //! | `refused` | why a change was refused |
 //! | `admin/` | a service: health, readiness, metrics, status and volumes over HTTP |
@@ -22,6 +22,7 @@ mod compactions;
 mod control_request;
 mod creation;
 mod damage;
+mod exchange;
 mod handle;
 mod list;
 mod pause;
@@ -34,10 +35,9 @@ pub use compactions::{CompactionJob, CompactionOrigin, Compactions, NotBegun};
 pub use control_request::ControlRequest;
 pub use creation::{Creation, Creations};
 pub use damage::{DamageRequest, DamagedPlace};
+pub use exchange::{ExchangeAnswer, ExchangeRequest, ExchangedPiece};
 pub use handle::ControlHandle;
-pub use list::{
-    ListAnswer, ListPlace, ListPosition, ListRequest, ListedObject, ListedPiece, ListedState,
-};
+pub use list::{ListAnswer, ListRequest, ListedObject, ListedPiece, ListedState};
 pub use pause::PauseRequest;
 pub use plane::ControlPlane;
 pub use refused::Refused;

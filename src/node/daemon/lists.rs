@@ -4,11 +4,10 @@ use std::rc::Rc;
 
 use super::manager::{ManagerState, refused};
 use crate::node::control::{
-    ListAnswer, ListPlace, ListPosition, ListRequest, ListedObject, ListedPiece, ListedState,
-    Refused,
+    ListAnswer, ListRequest, ListedObject, ListedPiece, ListedState, Refused,
 };
 use crate::node::shard::ReadRecords;
-use crate::volume::{Piece, PieceLimits, RecordKind, StreamPlace, StreamPosition, StreamRecord};
+use crate::volume::{Piece, PieceLimits, RecordKind, StreamRecord};
 
 impl ManagerState {
     /// Answers a request for a piece of a list.
@@ -23,7 +22,7 @@ impl ManagerState {
         let limits = PieceLimits::default();
         let order = ReadRecords {
             volume: id,
-            from: position_in_log(request.from),
+            from: request.from,
             deletions: request.deletions,
             limits: PieceLimits { records: limits.records.min(request.objects_max), ..limits },
         };
@@ -32,20 +31,7 @@ impl ManagerState {
     }
 }
 
-fn position_in_log(ListPosition { version, place }: ListPosition) -> StreamPosition {
-    let place = place.map(|place| {
-        let ListPlace { incarnation, offset, sequence, skip, known } = place;
-        StreamPlace { incarnation, offset, sequence, skip, known }
-    });
-    StreamPosition { version, place }
-}
-
 fn listed(Piece { records, next, is_end }: Piece) -> ListedPiece {
-    let place = next.place.map(|place| {
-        let StreamPlace { incarnation, offset, sequence, skip, known } = place;
-        ListPlace { incarnation, offset, sequence, skip, known }
-    });
-    let next = ListPosition { version: next.version, place };
     ListedPiece { objects: records.into_iter().map(object_of).collect(), next, is_end }
 }
 

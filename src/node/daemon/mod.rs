@@ -29,7 +29,7 @@
 //! | `manager` | creation, deletion and state changes of volumes while the daemon runs |
 //! | `compaction` | compactions: requests, the queue, the policy; volumes created ahead of need |
 //! | `scrubs` | scrubs, and lists of damage, that operators ask for |
-//! | `lists` | pieces of lists of objects |
+//! | `lists`, `exchanges` | pieces of lists of objects, and of streams of records |
 //! | `disks`, `watched_files` | monitoring of the data directories and volume files |
 //! | `access` | the access trace's file and writer thread |
 //! | `random` | random numbers |
@@ -45,6 +45,7 @@ mod disks;
 mod drain;
 mod ended;
 mod error;
+mod exchanges;
 mod first_volume;
 mod generations;
 mod listeners;

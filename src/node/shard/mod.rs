@@ -88,8 +88,8 @@ pub use file_monitor::FileMonitor;
 pub use listener::Listener;
 pub use order::{
     CancelCompaction, CompactVolume, CompactionRequest, DeleteVolume, FenceVolume, LimitDevice,
-    ListDamage, OpenVolume, OrderError, PauseBackground, ReadRecords, ScrubVolume, SetReadOnly,
-    SetRoute, TargetDir,
+    ListDamage, OpenVolume, OrderError, PauseBackground, ReadExchange, ReadRecords, ScrubVolume,
+    SetReadOnly, SetRoute, TargetDir,
 };
 pub use reactor::{Reactor, run};
 #[cfg(test)]

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::assignment::Assignment;
+use crate::base::stream_position::{ExchangeState, StreamPosition};
 use crate::base::types::{ShardId, VolumeId};
-use crate::volume::{NotRemoved, NotStreamed, PieceLimits, StateError, StreamPosition};
+use crate::volume::{NotRemoved, NotStreamed, PieceLimits, StateError};
 
 /// Opens a volume, which the shard owns from then on. Its outcome is a summary of the volume.
 pub struct OpenVolume(pub Assignment);
@@ -117,6 +118,16 @@ pub struct ReadRecords {
     pub deletions: bool,
     /// Limits of the piece.
     pub limits: PieceLimits,
+}
+
+/// Reads a piece of the records of a volume of the shard in the exchange format.
+pub struct ReadExchange {
+    /// Volume id.
+    pub volume: VolumeId,
+    /// Where the piece begins.
+    pub from: ExchangeState,
+    /// Whether deletions are read.
+    pub deletions: bool,
 }
 
 /// Pauses or resumes the compactions and scrubs of the shard. Checkpoints go on. Cannot fail.

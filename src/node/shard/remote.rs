@@ -3,7 +3,8 @@
 
 use super::order::{
     CancelCompaction, CompactVolume, DeleteVolume, FenceVolume, LimitDevice, ListDamage,
-    OpenVolume, OrderError, PauseBackground, ReadRecords, ScrubVolume, SetReadOnly, SetRoute,
+    OpenVolume, OrderError, PauseBackground, ReadExchange, ReadRecords, ScrubVolume, SetReadOnly,
+    SetRoute,
 };
 use super::request::{
     CheckPut, DeleteNeedle, FoundNeedle, PostNeedle, PutNeedle, ReadNeedle, RequestError,
@@ -14,7 +15,7 @@ use crate::base::types::{ShardId, VolumeId};
 use crate::http::conditional::WriteConditions;
 use crate::runtime::buffer::Buf;
 use crate::runtime::{Handle, Replies};
-use crate::volume::{FoundDamage, Piece};
+use crate::volume::{ExchangePiece, FoundDamage, Piece};
 
 /// A thread that sends requests to shards and receives the answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +136,8 @@ request_kinds! {
     ListDamage(ListDamage) -> Result<Vec<FoundDamage>, OrderError>, in list_damage;
     /// Read a piece of the records of a volume.
     ReadRecords(ReadRecords) -> Result<Piece, OrderError>, in read_records;
+    /// Read a piece of the records of a volume in the exchange format.
+    ReadExchange(ReadExchange) -> Result<ExchangePiece, OrderError>, in read_exchange;
     /// Pause or resume compactions and scrubs.
     PauseBackground(PauseBackground) -> (), in pause_background;
     /// Set the owner of a volume.
@@ -192,11 +195,12 @@ mod tests {
             scrub_volume,
             list_damage,
             read_records,
+            read_exchange,
             pause_background,
             set_route,
             limit_device,
         } = &awaited;
-        let expect: [&dyn Fn() -> usize; 17] = [
+        let expect: [&dyn Fn() -> usize; 18] = [
             &|| read.expect(),
             &|| put.expect(),
             &|| post.expect(),
@@ -211,6 +215,7 @@ mod tests {
             &|| scrub_volume.expect(),
             &|| list_damage.expect(),
             &|| read_records.expect(),
+            &|| read_exchange.expect(),
             &|| pause_background.expect(),
             &|| set_route.expect(),
             &|| limit_device.expect(),

@@ -70,6 +70,9 @@ impl Shard {
             AnyRequest::ReadRecords(order) => {
                 AnyOutcome::ReadRecords(Box::pin(volumes.read_records(order)).await)
             }
+            AnyRequest::ReadExchange(order) => {
+                AnyOutcome::ReadExchange(Box::pin(volumes.read_exchange(order)).await)
+            }
             AnyRequest::PauseBackground(PauseBackground { paused }) => {
                 volumes.paces().set_paused(paused);
                 self.board().background_paused.set(u64::from(paused));
@@ -92,16 +95,17 @@ mod tests {
     use std::sync::Arc;
 
     use super::super::message::Message;
-    use super::super::order::{CompactionRequest, OrderError, ReadRecords};
+    use super::super::order::{CompactionRequest, OrderError, ReadExchange, ReadRecords};
     use super::super::remote::{RemoteKind, RequestOrigin};
     use super::super::start::Start;
     use super::*;
+    use crate::base::stream_position::{ExchangeState, StreamPosition};
     use crate::base::types::{ShardId, VolumeId};
     use crate::runtime::Runtime;
     use crate::runtime::buffer::{Pool, Region};
     use crate::runtime::sim::World;
     use crate::runtime::sim::disk::Image;
-    use crate::volume::{PieceLimits, StreamPosition};
+    use crate::volume::PieceLimits;
 
     #[test]
     fn each_order_is_answered_once_with_its_number_and_outcome() {
@@ -131,6 +135,8 @@ mod tests {
                 limits: PieceLimits::default(),
             }
             .into_any(),
+            ReadExchange { volume: VolumeId(5), from: ExchangeState::after(0), deletions: false }
+                .into_any(),
         ];
         for (number, request) in (10..).zip(orders) {
             let request = RemoteRequest { from: RequestOrigin::Main, number, request };
@@ -158,6 +164,7 @@ mod tests {
                 (18, AnyOutcome::ScrubVolume(Err(OrderError::NoVolume))),
                 (19, AnyOutcome::ListDamage(Err(OrderError::NoVolume))),
                 (20, AnyOutcome::ReadRecords(Err(OrderError::NoVolume))),
+                (21, AnyOutcome::ReadExchange(Err(OrderError::NoVolume))),
             ]
         ));
         assert_eq!(shard.board().background_paused.get(), 1);

@@ -1,9 +1,9 @@
 //! Verifying one needle: its header, its other sections, its footer. What does not match is read again once:
 //! some errors go away.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::copies::{COPIES_MAX, Copied, Copies};
 use super::flaw::{Finding, Flaw};
 use super::parts::{Parts, SeenPart, digest_of};
 use super::scrubbed::Scrubbed;
@@ -30,9 +30,8 @@ pub(in crate::volume) struct Examiner<'a> {
     pub parts: Parts,
     /// What was done so far.
     pub done: Scrubbed,
-    /// Attributes of live needles, by the offset of the needle, for whoever takes them: of needles that were
-    /// walked with [`Depth::Attributes`](super::walk::Depth::Attributes). Those that are damaged are missing.
-    pub attributes: BTreeMap<u64, Vec<u8>>,
+    /// Copies of live needles, of a walk that makes them.
+    pub copies: Copies,
 }
 
 impl<'a> Examiner<'a> {
@@ -44,7 +43,7 @@ impl<'a> Examiner<'a> {
             to,
             parts: Parts::default(),
             done: Scrubbed::default(),
-            attributes: BTreeMap::new(),
+            copies: Copies::default(),
         }
     }
 
@@ -119,12 +118,46 @@ impl<'a> Examiner<'a> {
         }
     }
 
-    /// Keeps the attributes of a needle, if it lives and they are as they were written.
-    pub async fn keep_attributes(&mut self, found: &FoundNeedle) {
-        let FoundNeedle::Whole(header, at) = found else { return };
-        if !matches!(header.kind, Kind::Data | Kind::Manifest) || !self.is_live(found) {
-            return;
+    /// Copies a needle, if it lives: its attributes, and its data if `with_data`. Returns whether the walk
+    /// goes on behind it: not if the copies are long enough without it.
+    pub async fn keep_copy(&mut self, found: &FoundNeedle, with_data: bool) -> bool {
+        let FoundNeedle::Whole(header, at) = found else { return true };
+        let is_object = matches!(header.kind, Kind::Data | Kind::Manifest);
+        if !is_object || at.offset < self.copies.from || !self.is_live(found) {
+            return true;
         }
+        let layout = header.layout();
+        if with_data && self.copies.len > 0 {
+            let is_long = self.copies.len + layout.data_len > COPIES_MAX;
+            if is_long || !self.reader.holds(at.offset, at.len) {
+                self.copies.stopped_at = Some(at.offset);
+                return false;
+            }
+        }
+        let copy = match with_data {
+            true => self.copy_of_all(header, *at).await,
+            false => self.copy_of_attributes(header, *at).await,
+        };
+        self.copies.kept.insert(at.offset, copy.map_or(Copied::Damaged, Copied::Whole));
+        true
+    }
+
+    async fn copy_of_all(&mut self, header: &NeedleHeader, at: Location) -> Option<Vec<u8>> {
+        if let Some((Flaw::Needle(_), _)) = self.verify(header, at).await {
+            return None;
+        }
+        let layout = header.layout();
+        let bytes = self.reader.bytes(at.offset, at.len);
+        let mut copy = bytes[layout.attributes()].to_vec();
+        if header.kind == Kind::Data {
+            copy.extend_from_slice(&bytes[layout.data_range()]);
+        }
+        // A needle without data counts, too.
+        self.copies.len += copy.len() + HEADER_LEN;
+        Some(copy)
+    }
+
+    async fn copy_of_attributes(&mut self, header: &NeedleHeader, at: Location) -> Option<Vec<u8>> {
         let layout = header.layout();
         let (len, incarnation) = (layout.data_start as u64, self.volume.superblock.incarnation);
         self.fill(at.offset, len).await;
@@ -133,10 +166,8 @@ impl<'a> Examiner<'a> {
             self.fill_again(at.offset, len).await;
             verified = verify_meta(self.reader.bytes(at.offset, len), header, incarnation);
         }
-        if verified.is_ok() {
-            let bytes = self.reader.bytes(at.offset, len)[layout.attributes()].to_vec();
-            self.attributes.insert(at.offset, bytes);
-        }
+        verified.ok()?;
+        Some(self.reader.bytes(at.offset, len)[layout.attributes()].to_vec())
     }
 
     async fn examine_whole(

@@ -1,10 +1,12 @@
 //! A walk through the log, commit by commit, and past what is damaged.
 
+use super::copies::{COPIES_MAX, Copied};
 use super::flaw::{Finding, Flaw};
 use super::needle::Examiner;
 use super::staged::{Gap, SettledCommit, Staged};
 use super::steps::{Interrupted, Steps};
 use crate::base::limits::{BLOCK, UNIT};
+use crate::base::stream_position::StreamPlace;
 use crate::volume::format::{COMMIT_RECORD_LEN, CommitRecord};
 use crate::volume::index::Location;
 use crate::volume::log::scan::{FoundNeedle, ScanFilter};
@@ -19,8 +21,10 @@ const NEEDLE_LEN_MIN: u64 = 2 * UNIT;
 pub(in crate::volume) enum Depth {
     /// The header.
     Headers,
-    /// The header, and the attributes of what lives.
+    /// The header, and the attributes of what lives, of which copies are made.
     Attributes,
+    /// The same with data, until the copies are long enough.
+    Copies,
     /// All of it, to be verified.
     Everything,
 }
@@ -40,18 +44,30 @@ pub(in crate::volume) struct LogWalk<'e, 'v> {
     at: u64,
     last: LastCommit,
     staged: Option<Staged>,
+    /// Number of needles of the first commit that are passed over, and the offset of the next one (bytes).
+    inside: Option<(usize, u64)>,
 }
 
 impl<'e, 'v> LogWalk<'e, 'v> {
     /// Begins at `from`, where a commit begins. It ends where the examiner may read no further.
     pub fn new(examiner: &'e mut Examiner<'v>, depth: Depth, from: u64) -> Self {
-        Self { examiner, depth, at: from, last: LastCommit::default(), staged: None }
+        Self { examiner, depth, at: from, last: LastCommit::default(), staged: None, inside: None }
     }
 
     /// Begins at `from`, where the commit after the one with this sequence begins.
     pub fn resume(examiner: &'e mut Examiner<'v>, depth: Depth, from: u64, sequence: u64) -> Self {
         let last = LastCommit { sequence, checksum: None };
-        Self { examiner, depth, at: from, last, staged: None }
+        Self { examiner, depth, at: from, last, staged: None, inside: None }
+    }
+
+    /// Begins at a place, which may be inside a commit.
+    pub fn resume_inside(
+        examiner: &'e mut Examiner<'v>,
+        depth: Depth,
+        place: &StreamPlace,
+    ) -> Self {
+        let inside = (place.skip_to > 0).then_some((place.skip, place.skip_to));
+        Self { inside, ..Self::resume(examiner, depth, place.offset, place.sequence) }
     }
 
     /// Offset of the next commit (bytes).
@@ -64,9 +80,14 @@ impl<'e, 'v> LogWalk<'e, 'v> {
         self.last.sequence
     }
 
-    /// Takes the attributes of a live needle, as they were when it was read.
-    pub fn take_attributes(&mut self, at: Location) -> Option<Vec<u8>> {
-        self.examiner.attributes.remove(&at.offset)
+    /// Takes the copy of a needle, which lived when it was read.
+    pub fn take_copy(&mut self, at: Location) -> Option<Copied> {
+        self.examiner.copies.kept.remove(&at.offset)
+    }
+
+    /// Returns where the walk has stopped inside a commit, because the copies are long enough (bytes).
+    pub fn stopped_at(&self) -> Option<u64> {
+        self.examiner.copies.stopped_at
     }
 
     /// Returns whether the index has a needle.
@@ -182,8 +203,13 @@ impl<'e, 'v> LogWalk<'e, 'v> {
         // A torn commit may hold leftovers of an older epoch.
         let wanted = ScanFilter { sequences, epoch: Some(record.epoch) };
         let mut staged = Staged { record: Some(record), ..Staged::default() };
-        let needles = Some(record.needles as usize);
-        let range = (start + UNIT, end);
+        let inside = self.inside.take().filter(|(_, at)| (start + UNIT..end).contains(at));
+        let (skip, from) = inside.unwrap_or((0, start + UNIT));
+        if self.depth == Depth::Copies {
+            self.examiner.fill(from, (end - from).min(COPIES_MAX as u64)).await;
+        }
+        let needles = Some((record.needles as usize).saturating_sub(skip));
+        let range = (from, end);
         self.walk_needles(steps, &mut staged, range, &wanted, needles).await?;
         self.at = end;
         self.last = LastCommit { sequence: record.sequence, checksum: Some(checksum) };
@@ -196,6 +222,7 @@ impl<'e, 'v> LogWalk<'e, 'v> {
         steps: &mut Steps<'_>,
         is_io: bool,
     ) -> Result<Staged, Interrupted> {
+        self.inside = None;
         let start = self.at;
         let (end, sequence) = self.next_commit(steps, self.at + BLOCK).await?;
         steps.begin_walk(start);
@@ -268,7 +295,9 @@ impl<'e, 'v> LogWalk<'e, 'v> {
                 at += UNIT;
                 continue;
             };
-            self.take(staged, found, expected).await;
+            if !self.take(staged, found, expected).await {
+                return Ok(());
+            }
             (at, expected) = (needle_end, needle_end);
         }
         let is_missing = match count {
@@ -289,15 +318,18 @@ impl<'e, 'v> LogWalk<'e, 'v> {
         Gap { range: from..to, is_io }
     }
 
-    /// Takes the next needle, which should have begun at `expected`.
-    async fn take(&mut self, staged: &mut Staged, found: FoundNeedle, expected: u64) {
+    /// Takes the next needle, which should have begun at `expected`. Returns false if the walk stops before
+    /// it.
+    async fn take(&mut self, staged: &mut Staged, found: FoundNeedle, expected: u64) -> bool {
         let start = found.location().offset;
         if start >= expected + NEEDLE_LEN_MIN {
             let gap = self.gap(expected, start).await;
             staged.gaps.push(gap);
         }
-        if self.depth == Depth::Attributes {
-            self.examiner.keep_attributes(&found).await;
+        if matches!(self.depth, Depth::Attributes | Depth::Copies)
+            && !self.examiner.keep_copy(&found, self.depth == Depth::Copies).await
+        {
+            return false;
         }
         if self.depth == Depth::Everything {
             let number = staged.found.len();
@@ -305,5 +337,6 @@ impl<'e, 'v> LogWalk<'e, 'v> {
             staged.findings.extend(findings.into_iter().map(|finding| (number, finding)));
         }
         staged.found.push(found);
+        true
     }
 }

@@ -1,7 +1,7 @@
 //! Finding a position in a log.
 
-use super::position::StreamPlace;
 use crate::base::limits::{BLOCK, LOG_START};
+use crate::base::stream_position::StreamPlace;
 use crate::volume::format::Kind;
 use crate::volume::log::scan::FoundNeedle;
 use crate::volume::scrub::Flaw;
@@ -37,7 +37,7 @@ pub(super) async fn find(
         }
     }
     examiner.to = end;
-    Ok(StreamPlace { incarnation, offset: low, sequence, skip: 0, known: version })
+    Ok(StreamPlace { incarnation, offset: low, sequence, skip: 0, skip_to: 0, known: version })
 }
 
 /// An object whose version is known.

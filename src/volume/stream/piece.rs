@@ -1,7 +1,7 @@
 //! A piece of a stream.
 
-use super::position::StreamPosition;
 use super::record::StreamRecord;
+use crate::base::stream_position::StreamPosition;
 
 /// What a piece may have and cost at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! The connection of a request, as its handler knows it.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::extract::connect_info::Connected;
@@ -12,9 +13,15 @@ use super::lifetime::Lifetime;
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
     lifetime: Lifetime,
+    peer: IpAddr,
 }
 
 impl Connection {
+    /// Address of the client.
+    pub(super) fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
     /// Keeps the connection for another time: something was sent to its client.
     pub(super) fn keep(&self, time: Duration) {
         self.lifetime.extend(time);
@@ -23,6 +30,6 @@ impl Connection {
 
 impl Connected<IncomingStream<'_, BoundedListener>> for Connection {
     fn connect_info(stream: IncomingStream<'_, BoundedListener>) -> Self {
-        Self { lifetime: stream.io().lifetime().clone() }
+        Self { lifetime: stream.io().lifetime().clone(), peer: stream.remote_addr().ip() }
     }
 }

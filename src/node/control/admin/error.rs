@@ -31,6 +31,12 @@ pub enum ApiError {
          hayloft volume, or curl."
     )]
     FromWebPage,
+    /// 403: the client is on another machine.
+    #[error(
+        "Records have cookies and bodies: they are sent to clients on this machine only (the loopback \
+         address)."
+    )]
+    NotLocal,
     /// 400, 409, 410, 500, 503 or 507: a change was refused.
     #[error("{0}")]
     Refused(Refused),
@@ -57,7 +63,7 @@ impl ApiError {
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::FromWebPage => StatusCode::FORBIDDEN,
+            Self::FromWebPage | Self::NotLocal => StatusCode::FORBIDDEN,
             Self::Refused(refused) => refused_status(refused),
             Self::TooSlow | Self::Stopping | Self::TooManyStreams => {
                 StatusCode::SERVICE_UNAVAILABLE

@@ -83,8 +83,8 @@ fn push(lines: &mut Vec<u8>, line: &impl Serialize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::stream_position::StreamPosition;
     use crate::base::types::NeedleId;
-    use crate::node::control::ListPosition;
 
     #[test]
     fn lines_have_key_and_alt_no_cookie_and_the_position_at_the_end() {
@@ -111,7 +111,7 @@ mod tests {
             content_type: None,
             ..live.clone()
         };
-        let next = ListPosition { version: 1 << 60, place: None };
+        let next = StreamPosition { version: 1 << 60, place: None };
         let piece = ListedPiece { objects: vec![live, damaged, deleted], next, is_end: true };
         let text = |is_last| String::from_utf8(Lines::of(&piece, is_last)).unwrap();
         let lines = concat!(

@@ -16,7 +16,8 @@
 //! | `damage` | `/volumes/{id}/damage` |
 //! | `objects` | `/volumes/{id}/objects` |
 //! | `objects_query`, `listed_lines` | its query, and its lines |
-//! | `streamed_body` | an answer that is made while it is sent |
+//! | `records`, `rights` | `/volumes/{id}/records`, and who may read them |
+//! | `pieces`, `streamed_body` | answers that are made while they are sent |
 //! | `connection`, `lifetime` | the connection of a request, as its handler knows it |
 //! | `background` | `/background` |
 //! | `web_page` | refusal of requests from web pages |
@@ -35,6 +36,9 @@ mod limits;
 mod listed_lines;
 mod objects;
 mod objects_query;
+mod pieces;
+mod records;
+mod rights;
 mod routes;
 mod scrub_status;
 mod server;

@@ -19,7 +19,7 @@ pub struct AdminState {
     pub(crate) requests: Sender<ControlRequest>,
     pub(crate) creations: Arc<Creations>,
     pub(crate) compactions: Arc<Compactions>,
-    /// A permit for each list that may be sent.
+    /// A permit for each list or stream of records that may be sent.
     pub(crate) streams: Arc<Semaphore>,
 }
 
