@@ -22,6 +22,7 @@ mod config;
 mod delete;
 mod dump;
 mod export;
+mod export_online;
 mod get;
 mod import;
 mod init;
