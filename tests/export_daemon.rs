@@ -127,3 +127,43 @@ fn export_since_a_position_has_what_was_stored_afterwards() {
     drop(client);
     assert!(daemon.stop().success());
 }
+
+#[test]
+fn admin_token_is_checked_wherever_it_is_presented() {
+    let dir = data_dir();
+    let token = dir.path().join("token");
+    std::fs::write(&token, "0123456789abcdef-0123\n").unwrap();
+    let config = format!("admin_token_file = {:?}\n", token.display().to_string());
+    let daemon = Daemon::start(dir.path(), &Options { config, ..Options::default() });
+    fill(&daemon);
+    let status = |authorization: &str| {
+        let headers = [("Authorization", authorization)];
+        let mut client = daemon_harness::Client::new(daemon.admin);
+        client.request("GET", "/volumes/1/records", &headers, None).unwrap().status
+    };
+    assert_eq!(status("Bearer 0123456789abcdef-0123"), 200);
+    assert_eq!(status("Bearer 0123456789abcdef-0124"), 401);
+    assert_eq!(daemon.admin("/volumes/1/records").status, 200, "from this machine");
+    let tar = dir.path().join("tar");
+    let token = token.display().to_string();
+    export(&daemon, &tar, &["--token-file", &token]);
+    assert_eq!(entries(&tar).len(), 42);
+    let wrong = dir.path().join("wrong");
+    std::fs::write(&wrong, "another token").unwrap();
+    let (admin, wrong) = (daemon.admin.to_string(), wrong.display().to_string());
+    let (code, said) = hayloft(&["export", "--server", &admin, "--token-file", &wrong]);
+    assert!(code == 1 && said.contains("not the admin token"), "{said}");
+    assert!(daemon.stop().success());
+}
+
+#[test]
+fn file_without_a_token_is_found_before_the_start() {
+    let dir = data_dir();
+    let token = dir.path().join("token");
+    std::fs::write(&token, "short").unwrap();
+    let config = format!("admin_token_file = {:?}\n", token.display().to_string());
+    let (code, said) =
+        daemon_harness::config_check(dir.path(), &Options { config, ..Options::default() });
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("16 to 1024 visible ASCII characters"), "{said}");
+}

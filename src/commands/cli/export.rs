@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::export_online::export_online;
+use super::export_online::{Wanted, export_online, token_of};
 use super::offline::{Meter, OfflineArgs, place_text, print_notes};
 use super::output::{fail, note};
 use crate::base::size::rounded;
@@ -21,16 +21,16 @@ Examples:
   hayloft export --data /disk1/hayloft/data | zstd > photos.tar.zst
       to standard output
   hayloft export --server 127.0.0.1:8081 --volume 7 -o volume7.tar
-      from a running daemon, by its admin API, on the same machine
+      from a running daemon, by its admin API
   hayloft export --volume 7 | tar -tv --warning=no-unknown-keyword
       list its entries
 
 Without --server, stop the daemon first. Nothing in a volume is changed. Of a volume with \
-several files, the one that the daemon would serve is read, and named. Entries are named {key}/{alt}/{cookie} \
-and carry the media type as the extended attribute user.mime_type, as a batch takes them \
-(docs/HTTP.md). The pax record HAYLOFT.volume names the volume: hayloft import sends each photo \
-back to it, and GNU tar ignores it (--warning=no-unknown-keyword silences its warning). The tar \
-contains the cookies: protect it as you protect the volumes.
+several files, the one that the daemon would serve is read, and named. Entries are named \
+{key}/{alt}/{cookie} and carry the media type as the extended attribute user.mime_type, as a \
+batch takes them (docs/HTTP.md). The pax record HAYLOFT.volume names the volume: hayloft import \
+sends each photo back to it, and GNU tar ignores it (--warning=no-unknown-keyword silences its \
+warning). The tar contains the cookies: protect it as you protect the volumes.
 Every byte is verified before it is written; a damaged photo is left out and reported. A file \
 has a temporary name until it is complete.
 With --server the daemon goes on serving. What is stored meanwhile is in the tar, too, up to the \
@@ -48,9 +48,13 @@ pub struct ExportArgs {
     #[command(flatten)]
     pub offline: OfflineArgs,
 
-    /// Export from a running daemon on this machine: its admin API, HOST:PORT
+    /// Export from a running daemon: its admin API, HOST:PORT
     #[arg(long, value_name = "ADDR", conflicts_with_all = ["data", "config", "buffered"])]
     pub server: Option<ServerAddress>,
+
+    /// File with the admin token of the daemon, for a server on another machine
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub token_file: Option<PathBuf>,
 
     /// Export what was stored after this position, which an earlier export of the volume ended with
     #[arg(long, value_name = "POSITION", requires = "server")]
@@ -76,7 +80,12 @@ impl ExportArgs {
             Err(error) => return fail(&error),
         };
         if let Some(server) = self.server {
-            return export_online(server, self.offline.volume, self.since, output);
+            let token = match self.token_file.as_deref().map(token_of).transpose() {
+                Ok(token) => token,
+                Err(error) => return fail(&error),
+            };
+            let wanted = Wanted { volumes: self.offline.volume, since: self.since, token };
+            return export_online(server, wanted, output);
         }
         let mut offline = match self.offline.open() {
             Ok(offline) => offline,

@@ -1,6 +1,7 @@
 //! `hayloft export --server`: the photos of a running daemon as a tar.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Deserialize;
@@ -20,13 +21,26 @@ struct KnownVolume {
     id: VolumeId,
 }
 
-/// Exports volumes of the daemon; all of them, if none is named.
-pub(super) fn export_online(
-    server: ServerAddress,
-    volumes: Vec<VolumeId>,
-    since: Option<u64>,
-    mut output: Output,
-) -> ExitCode {
+/// What is exported.
+pub(super) struct Wanted {
+    /// Volumes; all of them, if none is named.
+    pub(super) volumes: Vec<VolumeId>,
+    /// Position after which the export begins.
+    pub(super) since: Option<u64>,
+    /// The admin token.
+    pub(super) token: Option<String>,
+}
+
+/// Reads the admin token from a file.
+pub(super) fn token_of(path: &Path) -> Result<String, String> {
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    Ok(text.trim().to_owned())
+}
+
+/// Exports volumes of the daemon.
+pub(super) fn export_online(server: ServerAddress, wanted: Wanted, mut output: Output) -> ExitCode {
+    let Wanted { volumes, since, token } = wanted;
     if since.is_some() && volumes.len() != 1 {
         return fail(&"--since is a position of one volume: name it with --volume");
     }
@@ -39,7 +53,8 @@ pub(super) fn export_online(
         },
     };
     let name = output.name();
-    let exported = export_all(&client, &volumes, since.unwrap_or(0), &mut output);
+    let exported =
+        export_all((&client, token.as_deref()), &volumes, since.unwrap_or(0), &mut output);
     let total = match exported {
         Ok(total) => total,
         Err(NotExported::Client(error)) => return exit_code(Err(error)),
@@ -63,7 +78,7 @@ fn known_volumes(client: &Client) -> Result<Vec<VolumeId>, ClientError> {
 }
 
 fn export_all(
-    client: &Client,
+    daemon: (&Client, Option<&str>),
     volumes: &[VolumeId],
     since: u64,
     output: &mut dyn Write,
@@ -76,7 +91,7 @@ fn export_all(
                 photo.volume, photo.id
             ));
         };
-        let exported = export_volume(client, volume, since, &mut tar, &mut left_out)?;
+        let exported = export_volume(daemon, volume, since, &mut tar, &mut left_out)?;
         let Exported { photos, bytes, deletions, left_out, position } = exported;
         total.photos += photos;
         total.bytes += bytes;

@@ -49,12 +49,12 @@ pub struct LeftOut {
 
 /// Appends the photos of a volume to a tar that were stored after the position `since`. Each is verified
 /// before its first byte is written. What cannot be read is passed to `left_out`. After a broken connection
-/// the export goes on behind the last photo that has arrived.
+/// the export goes on behind the last photo that has arrived. `token` is the admin token, if it is needed.
 ///
 /// # Errors
 /// See [`NotExported`].
 pub fn export_volume(
-    client: &Client,
+    (client, token): (&Client, Option<&str>),
     volume: VolumeId,
     since: u64,
     tar: &mut Builder<&mut dyn Write>,
@@ -68,7 +68,10 @@ pub fn export_volume(
         // Deletions matter to whoever has an earlier export.
         let deleted = if since > 0 { "&deleted" } else { "" };
         let path = format!("/volumes/{volume}/records?since={before}{deleted}");
-        let reply = client.request(Method::Get, &path, &[], Body::None)?.expect(&[200])?;
+        let bearer = token.map(|token| format!("Bearer {token}"));
+        let headers = bearer.as_deref().map(|bearer| ("Authorization", bearer));
+        let reply = client.request(Method::Get, &path, headers.as_slice(), Body::None)?;
+        let reply = reply.expect(&[200])?;
         let input = BufReader::with_capacity(RECEIVE, reply.into_reader());
         let error = match export.read(input) {
             Ok(()) => return Ok(export.exported),
@@ -119,7 +122,7 @@ impl Export<'_, '_> {
             return Err(NotRead::Bad(BadExchange::Order).into());
         }
         loop {
-            let record = records.next()?;
+            let record = records.read()?;
             let is_end = record.is_end();
             let position = record.head.version;
             let is_complete = record.is_complete || is_end;

@@ -63,7 +63,7 @@ impl<R: Read> RecordReader<R> {
     ///
     /// # Errors
     /// See [`NotRead`].
-    pub fn next(&mut self) -> Result<Record<'_>, NotRead> {
+    pub fn read(&mut self) -> Result<Record<'_>, NotRead> {
         let mut head = [0; RECORD_HEAD_LEN];
         fill(&mut self.input, &mut head)?;
         let head = RecordHead::decode(&head, self.start.stream, self.order.next_number())?;

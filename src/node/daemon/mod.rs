@@ -31,12 +31,14 @@
 //! | `scrubs` | scrubs, and lists of damage, that operators ask for |
 //! | `lists`, `exchanges` | pieces of lists of objects, and of streams of records |
 //! | `disks`, `watched_files` | monitoring of the data directories and volume files |
+//! | `admin_token` | the admin token in its file |
 //! | `access` | the access trace's file and writer thread |
 //! | `random` | random numbers |
 //! | `welcome` | the log lines at the start: version and addresses |
 
 mod access;
 mod activation;
+mod admin_token;
 #[cfg(test)]
 mod bench;
 mod compaction;

@@ -31,10 +31,13 @@ pub enum ApiError {
          hayloft volume, or curl."
     )]
     FromWebPage,
+    /// 401: the admin token is another one, or there is none.
+    #[error("This is not the admin token (admin_token_file).")]
+    WrongToken,
     /// 403: the client is on another machine.
     #[error(
-        "Records have cookies and bodies: they are sent to clients on this machine only (the loopback \
-         address)."
+        "Records have cookies and bodies: they are sent to clients on this machine (the loopback address), \
+         and to others with the admin token (admin_token_file)."
     )]
     NotLocal,
     /// 400, 409, 410, 500, 503 or 507: a change was refused.
@@ -61,6 +64,7 @@ impl ApiError {
         match self {
             Self::NoSuchRoute(_) | Self::NoSuchVolume(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::WrongToken => StatusCode::UNAUTHORIZED,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
             Self::FromWebPage | Self::NotLocal => StatusCode::FORBIDDEN,

@@ -16,7 +16,7 @@
 //! | `damage` | `/volumes/{id}/damage` |
 //! | `objects` | `/volumes/{id}/objects` |
 //! | `objects_query`, `listed_lines` | its query, and its lines |
-//! | `records`, `rights` | `/volumes/{id}/records`, and who may read them |
+//! | `records`, `rights`, `token` | `/volumes/{id}/records`, and who may read them |
 //! | `pieces`, `streamed_body` | answers that are made while they are sent |
 //! | `connection`, `lifetime` | the connection of a request, as its handler knows it |
 //! | `background` | `/background` |
@@ -45,6 +45,7 @@ mod server;
 mod state;
 mod status;
 mod streamed_body;
+mod token;
 mod volume_status;
 mod volumes;
 mod web_page;
@@ -58,6 +59,7 @@ pub use scrub_status::{LastScrub, ScrubStatus};
 pub use server::spawn;
 pub use state::AdminState;
 pub use status::{DiskStatus, LimitsStatus, NodeStatus, ShardStatus};
+pub use token::AdminToken;
 pub use volume_status::VolumeStatus;
 
 #[cfg(test)]

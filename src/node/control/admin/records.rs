@@ -29,7 +29,7 @@ pub(super) async fn read(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    expect_rights(&connection, &headers)?;
+    expect_rights(&connection, &headers, state.token.as_ref())?;
     let id = parse_id(&id)?;
     let query: ObjectsQuery = query.as_deref().unwrap_or_default().parse()?;
     if query.limit.is_some() {

@@ -2,21 +2,31 @@
 
 use std::net::IpAddr;
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, header};
 
 use super::connection::Connection;
 use super::error::ApiError;
+use super::token::AdminToken;
 use super::web_page::refuse_web_pages;
 
-/// Checks that a client may read cookies and bodies: it is on this machine, and no web page.
+/// Checks that a client may read cookies and bodies: it presents the admin token, or is on this machine, and
+/// is no web page.
 ///
 /// # Errors
-/// [`ApiError::NotLocal`], [`ApiError::FromWebPage`].
-pub(super) fn expect_rights(connection: &Connection, headers: &HeaderMap) -> Result<(), ApiError> {
+/// [`ApiError::NotLocal`], [`ApiError::FromWebPage`], [`ApiError::WrongToken`].
+pub(super) fn expect_rights(
+    connection: &Connection,
+    headers: &HeaderMap,
+    token: Option<&AdminToken>,
+) -> Result<(), ApiError> {
     refuse_web_pages(headers)?;
     // Browsers send it with every request, also where `Origin` is missing.
     if headers.contains_key("sec-fetch-site") {
         return Err(ApiError::FromWebPage);
+    }
+    if headers.contains_key(header::AUTHORIZATION) {
+        let is_right = token.is_some_and(|token| token.is_presented_by(headers));
+        return if is_right { Ok(()) } else { Err(ApiError::WrongToken) };
     }
     if is_local(connection.peer()) { Ok(()) } else { Err(ApiError::NotLocal) }
 }

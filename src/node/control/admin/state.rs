@@ -6,6 +6,7 @@ use std::sync::mpsc::Sender;
 use tokio::sync::Semaphore;
 
 use super::limits::AdminLimits;
+use super::token::AdminToken;
 use crate::node::control::{Compactions, ControlRequest, Creations};
 use crate::node::metrics::{Exporter, Metrics};
 
@@ -21,6 +22,8 @@ pub struct AdminState {
     pub(crate) compactions: Arc<Compactions>,
     /// A permit for each list or stream of records that may be sent.
     pub(crate) streams: Arc<Semaphore>,
+    /// The admin token, if there is one.
+    pub(crate) token: Option<AdminToken>,
 }
 
 impl AdminState {
@@ -38,6 +41,22 @@ impl AdminState {
     ) -> Self {
         let exporter = Arc::new(Exporter::new(Arc::clone(&metrics), now_ns));
         let streams = Arc::new(Semaphore::new(limits.streams));
-        Self { metrics, now_ns, limits, exporter, requests, creations, compactions, streams }
+        Self {
+            metrics,
+            now_ns,
+            limits,
+            exporter,
+            requests,
+            creations,
+            compactions,
+            streams,
+            token: None,
+        }
+    }
+
+    /// Returns the state with an admin token, if there is one.
+    #[must_use]
+    pub fn with_token(self, token: Option<AdminToken>) -> Self {
+        Self { token, ..self }
     }
 }
