@@ -62,6 +62,11 @@ fn engine_corpus_replays_without_panic() {
 }
 
 #[test]
+fn exchange_corpus_replays_without_panic() {
+    replay("exchange");
+}
+
+#[test]
 fn format_corpus_replays_without_panic() {
     replay("format");
 }

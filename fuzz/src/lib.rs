@@ -8,6 +8,7 @@ pub mod batch;
 pub mod config;
 pub mod connection;
 pub mod engine;
+pub mod exchange;
 pub mod format;
 pub mod images;
 pub mod input;
@@ -32,6 +33,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("config", config::run),
     ("connection", connection::run),
     ("engine", engine::run),
+    ("exchange", exchange::run),
     ("format", format::run),
     ("recovery", recovery::run),
     ("request_head", request_head::run),

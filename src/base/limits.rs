@@ -127,10 +127,12 @@ pub const HANDED_OVER_MAX: usize = 1024;
 pub const MESSAGES_IN_FLIGHT: usize = 512;
 /// Largest number of changes to volumes (creation, deletion, read-only, writable) under way.
 pub const CHANGES_MAX: usize = 16;
+/// Largest number of lists of objects that are sent at the same time. Each asks for one piece at a time.
+pub const STREAMS_MAX: usize = 8;
 /// Largest number of orders to one shard under way: one for each change and one for the device limit, one for
 /// each of as many requests to compact or cancel, one of the regular look, one about the health of its
-/// volumes, and one to pause.
-pub const ORDERS_MAX: usize = 3 * CHANGES_MAX + 3;
+/// volumes, one to pause, and one for each list.
+pub const ORDERS_MAX: usize = 3 * CHANGES_MAX + 3 + STREAMS_MAX;
 /// Number of places of a volume, or of its disk, at which reads failed and failed again, within ten minutes,
 /// from which on it is suspect.
 pub const SUSPECT_HARD: u64 = 3;

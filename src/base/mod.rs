@@ -10,6 +10,7 @@ pub mod new_name;
 pub mod pool_shares;
 pub mod sabotage;
 pub mod size;
+pub mod stream_position;
 pub mod sys;
 pub mod threads;
 pub mod throttle;

@@ -327,6 +327,14 @@ sabotages! {
     TrustCheckpoint = "trust-checkpoint",
     /// What is near to an error is not read.
     SkipNeighbourhood = "skip-neighbourhood",
+    /// A stream of records goes on at its old place in a file that a compaction has replaced.
+    StreamOldPlace = "stream-old-place",
+    /// A piece of a stream that was read while a compaction replaced the file counts.
+    StreamSupersededFile = "stream-superseded-file",
+    /// A stream that is behind the horizon of deletions goes on.
+    StreamBelowHorizon = "stream-below-horizon",
+    /// A stream of records has objects that were deleted or replaced.
+    StreamTheDead = "stream-the-dead",
     /// Scrubs go on while their volume is compacted.
     ScrubWhileCompacting = "scrub-while-compacting",
     /// A scrub that found damage is recorded as one that found none.

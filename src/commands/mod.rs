@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod client;
+pub mod export;
 pub mod nginx;
 pub mod offline;
 pub mod transfer;

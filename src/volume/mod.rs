@@ -13,6 +13,7 @@
 //! - `compaction`: copying what lives to the next generation, and the exchange of the two.
 //! - `health`: where reads failed, and reads of random needles that find out whether the disk works.
 //! - `scrub`: reading and verifying everything while the volume serves.
+//! - `stream`: its records in the order of the log, piece by piece.
 //! - `slot`: a volume across its generations ([`Slot`]): PUT, DELETE, multi-deletes, GET, uploads.
 //! - `io`: the policy for short and failed transfers. `names`, `sync_dir`: names of files, and making them
 //!   durable. `error`: everything that can go wrong.
@@ -31,6 +32,7 @@ mod names;
 mod object;
 mod scrub;
 mod slot;
+mod stream;
 mod sync_dir;
 
 pub use checkpoint::{CheckpointFigures, Checkpointing, NotWritten, checkpoint_queue};
@@ -52,3 +54,4 @@ pub use object::{
 };
 pub use scrub::{Finding, Flaw, ScrubPlan, Scrubbed};
 pub use slot::{CompactionPhase, CompactionProgress, FoundDamage, ScrubProgress, Slot, Upload};
+pub use stream::{ExchangePiece, NotStreamed, Piece, PieceLimits, RecordKind, StreamRecord};

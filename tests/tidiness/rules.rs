@@ -6,6 +6,7 @@
 pub const LAYERS: &[(&str, &[&str])] = &[
     ("base::limits", &[]),
     ("base::types", &["base::limits"]),
+    ("base::stream_position", &["base::types"]),
     ("base::access_trace", &[]),
     ("base::pool_shares", &["base::limits"]),
     ("base::size", &[]),
@@ -47,6 +48,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     (
         "volume",
         &[
+            "base::stream_position",
             "base::account",
             "base::types",
             "base::limits",
@@ -73,6 +75,8 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     (
         "node::control",
         &[
+            "base::stream_position",
+            "base::limits",
             "base::size",
             "base::sys",
             "base::threads",
@@ -85,10 +89,12 @@ pub const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("commands::client", &["http"]),
+    ("commands::export", &["base::limits", "base::types", "http", "commands::client", "volume"]),
     ("commands::transfer", &["base::size", "base::types", "http", "commands::client"]),
     (
         "node::shard",
         &[
+            "base::stream_position",
             "base::account",
             "base::types",
             "base::access_trace",
@@ -112,6 +118,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     (
         "node::daemon",
         &[
+            "base::stream_position",
             "base::types",
             "base::access_trace",
             "base::limits",
@@ -141,6 +148,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     (
         "commands::offline",
         &[
+            "commands::export",
             "base::calendar",
             "base::limits",
             "base::sys",
@@ -168,6 +176,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "commands::client",
             "commands::transfer",
             "node::daemon",
+            "commands::export",
             "commands::offline",
             "commands::nginx",
         ],

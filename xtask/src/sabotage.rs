@@ -14,7 +14,7 @@ use crate::process::{Failed, run};
 use crate::project::{cargo, root, target};
 
 /// Test binaries, fast ones first; the last two start daemons. `lib` are the unit tests.
-const TESTS: [&str; 30] = [
+const TESTS: [&str; 31] = [
     "errors",
     "engine",
     "generations",
@@ -31,6 +31,7 @@ const TESTS: [&str; 30] = [
     "multi_delete",
     "scrub",
     "health",
+    "record_stream",
     "read_only",
     "losses",
     "checkpoints",

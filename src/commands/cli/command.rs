@@ -15,6 +15,7 @@ use super::export::ExportArgs;
 use super::get::GetArgs;
 use super::import::ImportArgs;
 use super::init::InitArgs;
+use super::list::ListArgs;
 use super::man::ManArgs;
 use super::nginx_config::NginxArgs;
 use super::output::unwritten;
@@ -43,6 +44,8 @@ pub enum Command {
     /// List, create, delete, compact and move volumes of the running daemon, or make them read-only or
     /// writable.
     Volume(VolumeArgs),
+    /// List the photos in volumes of the running daemon.
+    List(ListArgs),
     /// Pause or resume background work (compactions) of the running daemon.
     Background(BackgroundArgs),
     /// Store photos in a running daemon, and print their URLs.
@@ -96,6 +99,7 @@ impl Cli {
             Command::Serve(args) => args.run(),
             Command::Init(args) => args.run(),
             Command::Volume(args) => args.run(),
+            Command::List(args) => args.run(),
             Command::Background(args) => args.run(),
             Command::Check(args) => args.run(),
             Command::Dump(args) => args.run(),

@@ -2,15 +2,15 @@
 
 use std::io::{self, Read, Write};
 
-use tar::{Builder, EntryType, Header};
+use tar::Builder;
 
 use super::directories::Offline;
 use super::reader::{Progress, Reader, damage_of};
 use super::table::Unlisted;
 use crate::base::types::VolumeId;
-use crate::http::photo_tar::{MEDIA_TYPE, MODIFIED, VOLUME};
+use crate::commands::export::PhotoEntry;
 use crate::runtime::buffer::Buf;
-use crate::volume::{Body, LiveNeedle};
+use crate::volume::{Body, LiveNeedle, Needle};
 
 /// Result of an export.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,26 +66,15 @@ fn append(
     live: LiveNeedle,
 ) -> io::Result<()> {
     let LiveNeedle { id, cookie, needle, .. } = live;
-    let (seconds, nanos) = (needle.modified_ns / 1_000_000_000, needle.modified_ns % 1_000_000_000);
-    let (number, modified) = (volume.to_string(), format!("{seconds}.{nanos:09}"));
-    let media_type = needle.content_type().map(|value| (MEDIA_TYPE, value));
-    let records = [(VOLUME, number.as_bytes()), (MODIFIED, modified.as_bytes())];
-    tar.append_pax_extensions(records.into_iter().chain(media_type))?;
-
-    let mut header = Header::new_ustar();
-    header.set_path(format!("{id}/{:016x}", cookie.0))?;
-    header.set_entry_type(EntryType::Regular);
-    header.set_mode(0o644);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(seconds);
-    header.set_size(needle.body_len);
-    header.set_cksum();
+    let Needle { body_len: size, modified_ns, .. } = needle;
+    let content_type = needle.content_type().map(<[u8]>::to_vec);
+    let content_type = content_type.as_deref();
+    let entry = PhotoEntry { volume, id, cookie, modified_ns, content_type, size };
     if !needle.is_large {
-        return tar.append(&header, &needle.buf[needle.data.clone()]);
+        return entry.append(tar, &needle.buf[needle.data.clone()]);
     }
     let body = reader.body((id, cookie), needle).map_err(|error| gone(&damage_of(error)))?;
-    tar.append(&header, Pieces { reader, body: Some(body), piece: None })
+    entry.append(tar, Pieces { reader, body: Some(body), piece: None })
 }
 
 fn gone(damage: &dyn std::fmt::Display) -> io::Error {

@@ -33,6 +33,9 @@ pub struct Config {
     /// Address of the admin API, which has no authentication: keep it on loopback or a private network.
     #[serde(deserialize_with = "deserialize_tcp_address")]
     pub admin: SocketAddr,
+    /// File with the admin token, with which records of volumes can be read from other machines; empty for
+    /// none.
+    pub admin_token_file: PathBuf,
     /// Default size of a new volume: a multiple of 1 MiB, 16 MiB to 1 TiB.
     pub volume_size: ByteSize,
     /// Cores to run on, one shard each: `all`, or a list such as `0,2-5`.
@@ -78,6 +81,7 @@ impl Default for Config {
             listen: vec![Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 8080)))],
             trusted_network: false,
             admin: SocketAddr::from(([127, 0, 0, 1], 8081)),
+            admin_token_file: PathBuf::new(),
             volume_size: ByteSize::gib(1),
             cores: Cores::All,
             shard_ports: ShardPorts::Auto,

@@ -2,6 +2,8 @@
 
 use super::change::ChangeRequest;
 use super::damage::DamageRequest;
+use super::exchange::ExchangeRequest;
+use super::list::ListRequest;
 use super::pause::PauseRequest;
 
 /// A request of the control plane to the daemon's main thread.
@@ -13,4 +15,8 @@ pub enum ControlRequest {
     Pause(PauseRequest),
     /// List the damage of a volume.
     Damage(DamageRequest),
+    /// Read a piece of a list of objects.
+    List(ListRequest),
+    /// Read a piece of the records of a volume.
+    Exchange(ExchangeRequest),
 }

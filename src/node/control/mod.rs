@@ -8,7 +8,7 @@
 //! | `handle` | [`ControlHandle`]: stop of a running control plane |
 //! | `stop_signal` | [`StopSignal`]: stops its services |
 //! | `control_request` | [`ControlRequest`]: what is sent to the main thread |
-//! | `change`, `pause`, `damage` | its kinds: changes to volumes, pauses, lists of damage |
+//! | `change`, `pause`, `damage`, `list`, `exchange` | its kinds: changes, pauses, lists, streams |
 //! | `creation`, `compactions` | volumes that are being created, or compacted |
 //! | `refused` | why a change was refused |
 //! | `admin/` | a service: health, readiness, metrics, status and volumes over HTTP |
@@ -22,7 +22,9 @@ mod compactions;
 mod control_request;
 mod creation;
 mod damage;
+mod exchange;
 mod handle;
+mod list;
 mod pause;
 mod plane;
 mod refused;
@@ -33,7 +35,9 @@ pub use compactions::{CompactionJob, CompactionOrigin, Compactions, NotBegun};
 pub use control_request::ControlRequest;
 pub use creation::{Creation, Creations};
 pub use damage::{DamageRequest, DamagedPlace};
+pub use exchange::{ExchangeAnswer, ExchangeRequest, ExchangedPiece};
 pub use handle::ControlHandle;
+pub use list::{ListAnswer, ListRequest, ListedObject, ListedPiece, ListedState};
 pub use pause::PauseRequest;
 pub use plane::ControlPlane;
 pub use refused::Refused;

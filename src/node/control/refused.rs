@@ -15,6 +15,10 @@ pub enum Refused {
     Conflict(String),
     /// There is not enough free space on the disk, or no file descriptor left for one more volume.
     NoSpace(String),
+    /// What was asked for is no longer there.
+    Gone(String),
+    /// Not possible at present.
+    Unavailable(String),
     /// Too many changes are under way.
     Busy,
     /// The change failed.
@@ -29,6 +33,8 @@ impl fmt::Display for Refused {
             Self::Invalid(sentence)
             | Self::Conflict(sentence)
             | Self::NoSpace(sentence)
+            | Self::Gone(sentence)
+            | Self::Unavailable(sentence)
             | Self::Failed(sentence) => f.write_str(sentence),
         }
     }

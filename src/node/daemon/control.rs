@@ -61,7 +61,8 @@ impl Control {
     }
 
     /// Runs one event loop iteration: runs the tasks that are ready, passes on the answers of shards, and
-    /// waits for a completion or an answer, at most `longest`.
+    /// waits for a completion or an answer, at most `longest`. It does not wait if no task is left: the next
+    /// request of the admin API comes another way.
     pub fn turn(&mut self, shared: &Shared, requester: &Requester, longest: Duration) {
         let mailbox = &shared.main_mailbox;
         self.runtime.run_ready();
@@ -69,7 +70,8 @@ impl Control {
             requester.fulfil(answer);
         }
         self.runtime.run_ready();
-        let sleep = !self.runtime.has_ready() && mailbox.may_sleep();
+        let is_busy = self.runtime.handle().tasks() > 0;
+        let sleep = is_busy && !self.runtime.has_ready() && mailbox.may_sleep();
         let longest = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX);
         let until = if sleep { sys::monotonic_ns().saturating_add(longest) } else { 0 };
         self.runtime.exchange(&mut self.ring, until);

@@ -2,7 +2,7 @@
 
 use super::access::AccessTrace;
 use super::error::StartError;
-use super::{first_volume, listeners, machine, stores};
+use super::{admin_token, first_volume, listeners, machine, stores};
 use crate::node::config::Config;
 
 /// Checks whether a start with `config` would succeed on this machine, without creating, locking or
@@ -19,6 +19,7 @@ pub fn look(config: &Config) -> Result<Vec<String>, StartError> {
     let stores = stores::look(config)?;
     warnings.extend(stores.warnings.iter().cloned());
     warnings.extend(listeners::look(config, &stores)?);
+    admin_token::read(config)?;
     warnings.extend(AccessTrace::look(&config.access_trace, &stores)?);
     if stores.lack_a_volume {
         first_volume::check_room(config)?;

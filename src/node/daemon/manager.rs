@@ -28,7 +28,7 @@ use crate::node::shard::{
     SetRoute, Shared,
 };
 use crate::runtime::Handle;
-use crate::volume::{IoError, StateError};
+use crate::volume::{IoError, NotStreamed, StateError};
 
 /// State shared by the tasks of the manager.
 pub struct ManagerState {
@@ -390,6 +390,10 @@ pub(super) fn refused(id: VolumeId, what: &str, error: OrderError) -> Refused {
         | OrderError::NotCompacted(_)
         | OrderError::State(StateError::Sealed | StateError::Poisoned | StateError::Suspect) => {
             Refused::Conflict(sentence)
+        }
+        OrderError::NotStreamed(NotStreamed::Behind(_)) => Refused::Gone(sentence),
+        OrderError::NotStreamed(NotStreamed::NoBuffer | NotStreamed::Closing) => {
+            Refused::Unavailable(sentence)
         }
         OrderError::State(StateError::NoBuffer) => Refused::Busy,
         OrderError::State(StateError::Failed(_)) | OrderError::NotRemoved(..) => {

@@ -30,13 +30,16 @@
 //! | `compaction` | compactions: requests, the queue, the policy; volumes created ahead of need |
 //! | `health` | which volumes and disks are suspect, and what is remembered of that |
 //! | `scrubs` | scrubs, and lists of damage, that operators ask for |
+//! | `lists`, `exchanges` | pieces of lists of objects, and of streams of records |
 //! | `disks`, `watched_files` | monitoring of the data directories and volume files |
+//! | `admin_token` | the admin token in its file |
 //! | `access` | the access trace's file and writer thread |
 //! | `random` | random numbers |
 //! | `welcome` | the log lines at the start: version and addresses |
 
 mod access;
 mod activation;
+mod admin_token;
 #[cfg(test)]
 mod bench;
 mod compaction;
@@ -45,10 +48,12 @@ mod disks;
 mod drain;
 mod ended;
 mod error;
+mod exchanges;
 mod first_volume;
 mod generations;
 mod health;
 mod listeners;
+mod lists;
 mod look;
 mod lost;
 mod machine;

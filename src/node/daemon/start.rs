@@ -22,7 +22,7 @@ use super::running::Running;
 use super::store::Store;
 use super::watched_files::WatchedFiles;
 use super::work::Manager;
-use super::{listeners, machine, shards, stores, welcome};
+use super::{admin_token, listeners, machine, shards, stores, welcome};
 use crate::base::logging::Log;
 use crate::base::sys;
 use crate::base::threads::{Threads, name};
@@ -73,6 +73,7 @@ pub fn start(config: &Config, log: &Log, first: FirstVolume) -> Result<Running, 
     if let Some(warning) = config.public_listen_warning(&bound.places) {
         tracing::warn!("{warning}");
     }
+    let token = admin_token::read(config)?;
     let admin_address = admin_socket.local_addr().unwrap_or(config.admin);
     let access = AccessTrace::start(&config.access_trace, threads)?;
     let mut placement = Placement::new(count);
@@ -108,6 +109,7 @@ pub fn start(config: &Config, log: &Log, first: FirstVolume) -> Result<Running, 
     let compacting = Arc::clone(&compactions);
     let state =
         AdminState::new(numbers, sys::monotonic_ns, limits, requests_in, making, compacting);
+    let state = state.with_token(token);
     let control_plane = start_control_plane(admin_socket, state, threads)
         .map_err(|error| StartError::Step("start the admin thread", error))?;
     let mut shards = Vec::new();

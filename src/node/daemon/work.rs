@@ -54,6 +54,10 @@ impl Manager {
                 Ok(ControlRequest::Damage(request)) => {
                     self.spawn(|state| state.list_damage(request));
                 }
+                Ok(ControlRequest::List(request)) => self.spawn(|state| state.list(request)),
+                Ok(ControlRequest::Exchange(request)) => {
+                    self.spawn(|state| state.exchange(request));
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 // The admin thread has ended: `Running::watch` notices that.
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(left.min(TURN)),

@@ -75,6 +75,7 @@ mod slots;
 mod start;
 mod store;
 mod stored_photo;
+mod streams;
 mod upload;
 mod upload_parameters;
 mod volume_entry;
@@ -89,7 +90,7 @@ pub use listener::Listener;
 pub use order::{
     BurstVolume, CancelCompaction, ClearVolume, CompactVolume, CompactionRequest, DeleteVolume,
     FenceVolume, LimitDevice, ListDamage, ListErrors, OpenVolume, OrderError, PauseBackground,
-    ScrubVolume, SetReadOnly, SetRoute, SuspectVolume, TargetDir,
+    ReadExchange, ReadRecords, ScrubVolume, SetReadOnly, SetRoute, SuspectVolume, TargetDir,
 };
 pub use reactor::{Reactor, run};
 #[cfg(test)]

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::assignment::Assignment;
+use crate::base::stream_position::{ExchangeState, StreamPosition};
 use crate::base::types::{ShardId, VolumeId};
-use crate::volume::{NotRemoved, StateError};
+use crate::volume::{NotRemoved, NotStreamed, PieceLimits, StateError};
 
 /// Opens a volume, which the shard owns from then on. Its outcome is a summary of the volume.
 pub struct OpenVolume(pub Assignment);
@@ -134,6 +135,28 @@ pub struct ListErrors {
     pub volume: VolumeId,
 }
 
+/// Reads a piece of the records of a volume of the shard.
+pub struct ReadRecords {
+    /// Volume id.
+    pub volume: VolumeId,
+    /// Where the piece begins.
+    pub from: StreamPosition,
+    /// Whether deletions are read.
+    pub deletions: bool,
+    /// Limits of the piece.
+    pub limits: PieceLimits,
+}
+
+/// Reads a piece of the records of a volume of the shard in the exchange format.
+pub struct ReadExchange {
+    /// Volume id.
+    pub volume: VolumeId,
+    /// Where the piece begins.
+    pub from: ExchangeState,
+    /// Whether deletions are read.
+    pub deletions: bool,
+}
+
 /// Pauses or resumes the compactions and scrubs of the shard. Checkpoints go on. Cannot fail.
 pub struct PauseBackground {
     /// True to pause, false to resume.
@@ -181,6 +204,9 @@ pub enum OrderError {
     /// The volume cannot be compacted, for this reason.
     #[error("{0}")]
     NotCompacted(String),
+    /// No piece of the records was read.
+    #[error("{0}")]
+    NotStreamed(NotStreamed),
     /// The volume's file could not be removed.
     #[error("{0}; check the kernel log and the disk")]
     NotRemoved(NotRemoved),

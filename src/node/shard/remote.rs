@@ -4,8 +4,8 @@
 use super::assignment::ErrorPlaces;
 use super::order::{
     BurstVolume, CancelCompaction, ClearVolume, CompactVolume, DeleteVolume, FenceVolume,
-    LimitDevice, ListDamage, ListErrors, OpenVolume, OrderError, PauseBackground, ScrubVolume,
-    SetReadOnly, SetRoute, SuspectVolume,
+    LimitDevice, ListDamage, ListErrors, OpenVolume, OrderError, PauseBackground, ReadExchange,
+    ReadRecords, ScrubVolume, SetReadOnly, SetRoute, SuspectVolume,
 };
 use super::request::{
     CheckPut, DeleteNeedle, FoundNeedle, PostNeedle, PutNeedle, ReadNeedle, RequestError,
@@ -16,7 +16,7 @@ use crate::base::types::{ShardId, VolumeId};
 use crate::http::conditional::WriteConditions;
 use crate::runtime::buffer::Buf;
 use crate::runtime::{Handle, Replies};
-use crate::volume::FoundDamage;
+use crate::volume::{ExchangePiece, FoundDamage, Piece};
 
 /// A thread that sends requests to shards and receives the answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,6 +143,10 @@ request_kinds! {
     ClearVolume(ClearVolume) -> Result<bool, OrderError>, in clear_volume;
     /// List the errors of a volume.
     ListErrors(ListErrors) -> Result<ErrorPlaces, OrderError>, in list_errors;
+    /// Read a piece of the records of a volume.
+    ReadRecords(ReadRecords) -> Result<Piece, OrderError>, in read_records;
+    /// Read a piece of the records of a volume in the exchange format.
+    ReadExchange(ReadExchange) -> Result<ExchangePiece, OrderError>, in read_exchange;
     /// Pause or resume compactions and scrubs.
     PauseBackground(PauseBackground) -> (), in pause_background;
     /// Set the owner of a volume.
@@ -203,11 +207,13 @@ mod tests {
             suspect_volume,
             clear_volume,
             list_errors,
+            read_records,
+            read_exchange,
             pause_background,
             set_route,
             limit_device,
         } = &awaited;
-        let expect: [&dyn Fn() -> usize; 20] = [
+        let expect: [&dyn Fn() -> usize; 22] = [
             &|| read.expect(),
             &|| put.expect(),
             &|| post.expect(),
@@ -225,6 +231,8 @@ mod tests {
             &|| suspect_volume.expect(),
             &|| clear_volume.expect(),
             &|| list_errors.expect(),
+            &|| read_records.expect(),
+            &|| read_exchange.expect(),
             &|| pause_background.expect(),
             &|| set_route.expect(),
             &|| limit_device.expect(),

@@ -80,6 +80,12 @@ impl Shard {
             AnyRequest::ListErrors(ListErrors { volume }) => {
                 AnyOutcome::ListErrors(volumes.error_places(volume))
             }
+            AnyRequest::ReadRecords(order) => {
+                AnyOutcome::ReadRecords(Box::pin(volumes.read_records(order)).await)
+            }
+            AnyRequest::ReadExchange(order) => {
+                AnyOutcome::ReadExchange(Box::pin(volumes.read_exchange(order)).await)
+            }
             AnyRequest::PauseBackground(PauseBackground { paused }) => {
                 volumes.paces().set_paused(paused);
                 self.board().background_paused.set(u64::from(paused));
@@ -102,15 +108,17 @@ mod tests {
     use std::sync::Arc;
 
     use super::super::message::Message;
-    use super::super::order::{CompactionRequest, OrderError};
+    use super::super::order::{CompactionRequest, OrderError, ReadExchange, ReadRecords};
     use super::super::remote::{RemoteKind, RequestOrigin};
     use super::super::start::Start;
     use super::*;
+    use crate::base::stream_position::{ExchangeState, StreamPosition};
     use crate::base::types::{ShardId, VolumeId};
     use crate::runtime::Runtime;
     use crate::runtime::buffer::{Pool, Region};
     use crate::runtime::sim::World;
     use crate::runtime::sim::disk::Image;
+    use crate::volume::PieceLimits;
 
     #[test]
     fn each_order_is_answered_once_with_its_number_and_outcome() {
@@ -137,6 +145,15 @@ mod tests {
             SuspectVolume { volume: VolumeId(5) }.into_any(),
             ClearVolume { volume: VolumeId(5) }.into_any(),
             ListErrors { volume: VolumeId(5) }.into_any(),
+            ReadRecords {
+                volume: VolumeId(5),
+                from: StreamPosition::START,
+                deletions: false,
+                limits: PieceLimits::default(),
+            }
+            .into_any(),
+            ReadExchange { volume: VolumeId(5), from: ExchangeState::after(0), deletions: false }
+                .into_any(),
         ];
         for (number, request) in (10..).zip(orders) {
             let request = RemoteRequest { from: RequestOrigin::Main, number, request };
@@ -167,6 +184,8 @@ mod tests {
                 (21, AnyOutcome::SuspectVolume(Err(OrderError::NoVolume))),
                 (22, AnyOutcome::ClearVolume(Err(OrderError::NoVolume))),
                 (23, AnyOutcome::ListErrors(Err(OrderError::NoVolume))),
+                (24, AnyOutcome::ReadRecords(Err(OrderError::NoVolume))),
+                (25, AnyOutcome::ReadExchange(Err(OrderError::NoVolume))),
             ]
         ));
         assert_eq!(shard.board().background_paused.get(), 1);

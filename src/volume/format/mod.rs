@@ -7,6 +7,7 @@
 //! - `superblock`, `hint`: the blocks before the log. `commit`, `needle`: the log. `manifest`: the data of
 //!   a needle that names the parts of a multipart object.
 //! - `checkpoint`: the file beside a volume file.
+//! - `exchange`: the records of a volume as a stream of bytes, for copies.
 //! - `field`: integers as bytes. `checksum`, `rising`: what all structures have in common.
 //! - `agreement`: test code that compares encoders with decoders.
 
@@ -15,6 +16,7 @@ mod agreement;
 mod checkpoint;
 mod checksum;
 mod commit;
+mod exchange;
 mod field;
 mod hint;
 mod manifest;
@@ -31,6 +33,10 @@ pub use checkpoint::{
 };
 pub use checksum::{checksum, data_checksum, seed};
 pub use commit::{COMMIT_RECORD_LEN, CommitRecord, KEPT_BYTES, Kept, Seal};
+pub use exchange::{
+    BadExchange, EXCHANGE_START_LEN, ExchangeKind, ExchangeSequence, ExchangeStart,
+    RECORD_HEAD_LEN, RecordHead,
+};
 pub use hint::{HINT_OFFSETS, TailHint};
 pub use manifest::{Manifest, PartEntry, encode_manifest, manifest_len};
 pub use needle::{

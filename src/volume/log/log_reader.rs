@@ -79,6 +79,11 @@ impl LogReader {
         (self.start, self.end, self.ahead) = (0, 0, FIRST_READ);
     }
 
+    /// Returns whether the window holds `len` bytes from `offset` on.
+    pub fn holds(&self, offset: u64, len: u64) -> bool {
+        offset >= self.start && offset + len <= self.end
+    }
+
     /// Makes sure that the window holds `len` bytes from `offset` on. Reads further, but not beyond `limit`,
     /// a multiple of 4096.
     ///
@@ -88,7 +93,7 @@ impl LogReader {
     /// # Panics
     /// If the range does not fit into the buffer or ends after `limit`.
     pub async fn fill(&mut self, offset: u64, len: u64, limit: u64) -> Result<(), UnreadableRange> {
-        if offset >= self.start && offset + len <= self.end {
+        if self.holds(offset, len) {
             return Ok(());
         }
         assert!(
@@ -188,7 +193,7 @@ impl LogReader {
     /// # Panics
     /// If the window does not hold them.
     pub fn bytes(&mut self, offset: u64, len: u64) -> &mut [u8] {
-        assert!(offset >= self.start && offset + len <= self.end, "not in the window");
+        assert!(self.holds(offset, len), "not in the window");
         let from = to_usize(offset - self.start);
         &mut self.buf.memory()[from..from + to_usize(len)]
     }

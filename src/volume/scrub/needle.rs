@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 
+use super::copies::{COPIES_MAX, Copied, Copies};
 use super::flaw::{Finding, Flaw};
 use super::parts::{Parts, SeenPart, digest_of};
 use super::scrubbed::Scrubbed;
@@ -19,7 +20,7 @@ use crate::volume::log::log_reader::LogReader;
 use crate::volume::log::scan::{FoundNeedle, ScanFilter};
 
 /// Reads and verifies needles of a volume.
-pub(super) struct Examiner<'a> {
+pub(in crate::volume) struct Examiner<'a> {
     /// The volume.
     pub volume: &'a Rc<Volume>,
     /// Its log. Sectors that cannot be read are zeros in it.
@@ -30,9 +31,23 @@ pub(super) struct Examiner<'a> {
     pub parts: Parts,
     /// What was done so far.
     pub done: Scrubbed,
+    /// Copies of live needles, of a walk that makes them.
+    pub copies: Copies,
 }
 
-impl Examiner<'_> {
+impl<'a> Examiner<'a> {
+    /// Creates an examiner that may read up to `to` (bytes).
+    pub fn new(volume: &'a Rc<Volume>, reader: LogReader, to: u64) -> Self {
+        Self {
+            volume,
+            reader,
+            to,
+            parts: Parts::default(),
+            done: Scrubbed::default(),
+            copies: Copies::default(),
+        }
+    }
+
     /// Makes sure that the window holds a range.
     pub async fn fill(&mut self, offset: u64, len: u64) {
         let filled = self.reader.fill(offset, len, self.to).await;
@@ -102,6 +117,58 @@ impl Examiner<'_> {
                 matters.then_some(finding).into_iter().collect()
             }
         }
+    }
+
+    /// Copies a needle, if it lives: its attributes, and its data if `with_data`. Returns whether the walk
+    /// goes on behind it: not if the copies are long enough without it.
+    pub async fn keep_copy(&mut self, found: &FoundNeedle, with_data: bool) -> bool {
+        let FoundNeedle::Whole(header, at) = found else { return true };
+        let is_object = matches!(header.kind, Kind::Data | Kind::Manifest);
+        if !is_object || at.offset < self.copies.from || !self.is_live(found) {
+            return true;
+        }
+        let layout = header.layout();
+        if with_data && self.copies.len > 0 {
+            let is_long = self.copies.len + layout.data_len > COPIES_MAX;
+            if is_long || !self.reader.holds(at.offset, at.len) {
+                self.copies.stopped_at = Some(at.offset);
+                return false;
+            }
+        }
+        let copy = match with_data {
+            true => self.copy_of_all(header, *at).await,
+            false => self.copy_of_attributes(header, *at).await,
+        };
+        self.copies.kept.insert(at.offset, copy.map_or(Copied::Damaged, Copied::Whole));
+        true
+    }
+
+    async fn copy_of_all(&mut self, header: &NeedleHeader, at: Location) -> Option<Vec<u8>> {
+        if let Some((Flaw::Needle(_), _)) = self.verify(header, at).await {
+            return None;
+        }
+        let layout = header.layout();
+        let bytes = self.reader.bytes(at.offset, at.len);
+        let mut copy = bytes[layout.attributes()].to_vec();
+        if header.kind == Kind::Data {
+            copy.extend_from_slice(&bytes[layout.data_range()]);
+        }
+        // A needle without data counts, too.
+        self.copies.len += copy.len() + HEADER_LEN;
+        Some(copy)
+    }
+
+    async fn copy_of_attributes(&mut self, header: &NeedleHeader, at: Location) -> Option<Vec<u8>> {
+        let layout = header.layout();
+        let (len, incarnation) = (layout.data_start as u64, self.volume.superblock.incarnation);
+        self.fill(at.offset, len).await;
+        let mut verified = verify_meta(self.reader.bytes(at.offset, len), header, incarnation);
+        if verified.is_err() {
+            self.fill_again(at.offset, len).await;
+            verified = verify_meta(self.reader.bytes(at.offset, len), header, incarnation);
+        }
+        verified.ok()?;
+        Some(self.reader.bytes(at.offset, len)[layout.attributes()].to_vec())
     }
 
     async fn examine_whole(

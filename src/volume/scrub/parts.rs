@@ -13,7 +13,7 @@ use crate::volume::index::Location;
 
 /// A part that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SeenPart {
+pub(in crate::volume) struct SeenPart {
     /// Length of its data (bytes).
     pub len: u32,
     /// Checksum of the checksums of its chunks; `None` if it is damaged.
@@ -25,7 +25,7 @@ pub(super) struct SeenPart {
 /// The parts that were read and that no manifest has named so far, by offset (bytes). A part takes more than
 /// 1 MiB of the log as a rule, and some 40 bytes here.
 #[derive(Debug, Default)]
-pub(super) struct Parts(BTreeMap<u64, SeenPart>);
+pub(in crate::volume) struct Parts(BTreeMap<u64, SeenPart>);
 
 impl Parts {
     /// Adds a part.
@@ -60,7 +60,7 @@ impl Parts {
 }
 
 /// Checksum of the checksums of the chunks of a part's data.
-pub(super) fn digest_of(data: &[u8]) -> u64 {
+pub(in crate::volume) fn digest_of(data: &[u8]) -> u64 {
     digest(data.chunks(usize::try_from(CHUNK).expect("64 KiB")).map(data_checksum))
 }
 

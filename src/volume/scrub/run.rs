@@ -5,7 +5,6 @@ use std::rc::Rc;
 use super::flaw::Finding;
 use super::needle::Examiner;
 use super::neighbourhood::examine_range;
-use super::parts::Parts;
 use super::pass::{Observer, pass};
 use super::plan::ScrubPlan;
 use super::scrubbed::Scrubbed;
@@ -158,7 +157,7 @@ impl Slot {
         };
         on_progress(LOG_START);
         let observer = Observer { on_finding: &on_finding, on_progress: &on_progress };
-        let mut examiner = examiner(&volume, reader, to);
+        let mut examiner = Examiner::new(&volume, reader, to);
         let result = pass(&mut examiner, &mut steps, &noted, &observer).await;
         let progress = self.scrub.progress.get();
         self.scrub.progress.set(ScrubProgress { is_running: false, ..progress });
@@ -239,7 +238,7 @@ impl Slot {
         let end = to.min(offset + NEIGHBOURHOOD);
         steps.run.begin(end.saturating_sub(from));
         let on_finding = |finding: &Finding| self.note(&volume, finding);
-        let mut examiner = examiner(&volume, reader, to);
+        let mut examiner = Examiner::new(&volume, reader, to);
         if chosen(Sabotage::SkipNeighbourhood) {
             return Ok(());
         }
@@ -302,8 +301,4 @@ enum Next {
     Neighbourhood(u64),
     /// A pass.
     Pass,
-}
-
-fn examiner(volume: &Rc<Volume>, reader: LogReader, to: u64) -> Examiner<'_> {
-    Examiner { volume, reader, to, parts: Parts::default(), done: Scrubbed::default() }
 }

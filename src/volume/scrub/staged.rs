@@ -10,7 +10,7 @@ use crate::volume::log::scan::FoundNeedle;
 
 /// A range in which needles cannot be identified.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Gap {
+pub(in crate::volume) struct Gap {
     /// The range (bytes).
     pub range: Range<u64>,
     /// Whether the device could not read it.
@@ -19,7 +19,7 @@ pub(super) struct Gap {
 
 /// A commit that was read.
 #[derive(Debug, Default)]
-pub(super) struct Staged {
+pub(in crate::volume) struct Staged {
     /// Its record; `None` if that is damaged.
     pub record: Option<CommitRecord>,
     /// The damage of the record, if it is damaged.
@@ -34,7 +34,7 @@ pub(super) struct Staged {
 
 /// A commit as it counts.
 #[derive(Debug, Default)]
-pub(super) struct SettledCommit {
+pub(in crate::volume) struct SettledCommit {
     /// Its needles.
     pub found: Vec<FoundNeedle>,
     /// What is wrong with it.

@@ -23,7 +23,7 @@ impl From<Stopped> for Interrupted {
 }
 
 /// The steps of a scrub.
-pub(super) struct Steps<'a> {
+pub(in crate::volume) struct Steps<'a> {
     /// Pace, and the request to stop.
     pub run: BackgroundRun<'a>,
     /// Whether a compaction needs the volume.

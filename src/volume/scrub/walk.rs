@@ -1,10 +1,12 @@
 //! A walk through the log, commit by commit, and past what is damaged.
 
+use super::copies::{COPIES_MAX, Copied};
 use super::flaw::{Finding, Flaw};
 use super::needle::Examiner;
 use super::staged::{Gap, SettledCommit, Staged};
 use super::steps::{Interrupted, Steps};
 use crate::base::limits::{BLOCK, UNIT};
+use crate::base::stream_position::StreamPlace;
 use crate::volume::format::{COMMIT_RECORD_LEN, CommitRecord};
 use crate::volume::index::Location;
 use crate::volume::log::scan::{FoundNeedle, ScanFilter};
@@ -16,9 +18,13 @@ const NEEDLE_LEN_MIN: u64 = 2 * UNIT;
 
 /// How much of each needle is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Depth {
+pub(in crate::volume) enum Depth {
     /// The header.
     Headers,
+    /// The header, and the attributes of what lives, of which copies are made.
+    Attributes,
+    /// The same with data, until the copies are long enough.
+    Copies,
     /// All of it, to be verified.
     Everything,
 }
@@ -32,23 +38,61 @@ struct LastCommit {
 }
 
 /// A walk over whole commits of the log.
-pub(super) struct LogWalk<'e, 'v> {
+pub(in crate::volume) struct LogWalk<'e, 'v> {
     examiner: &'e mut Examiner<'v>,
     depth: Depth,
     at: u64,
     last: LastCommit,
     staged: Option<Staged>,
+    /// Number of needles of the first commit that are passed over, and the offset of the next one (bytes).
+    inside: Option<(usize, u64)>,
 }
 
 impl<'e, 'v> LogWalk<'e, 'v> {
     /// Begins at `from`, where a commit begins. It ends where the examiner may read no further.
     pub fn new(examiner: &'e mut Examiner<'v>, depth: Depth, from: u64) -> Self {
-        Self { examiner, depth, at: from, last: LastCommit::default(), staged: None }
+        Self { examiner, depth, at: from, last: LastCommit::default(), staged: None, inside: None }
+    }
+
+    /// Begins at `from`, where the commit after the one with this sequence begins.
+    pub fn resume(examiner: &'e mut Examiner<'v>, depth: Depth, from: u64, sequence: u64) -> Self {
+        let last = LastCommit { sequence, checksum: None };
+        Self { examiner, depth, at: from, last, staged: None, inside: None }
+    }
+
+    /// Begins at a place, which may be inside a commit.
+    pub fn resume_inside(
+        examiner: &'e mut Examiner<'v>,
+        depth: Depth,
+        place: &StreamPlace,
+    ) -> Self {
+        let inside = (place.skip_to > 0).then_some((place.skip, place.skip_to));
+        Self { inside, ..Self::resume(examiner, depth, place.offset, place.sequence) }
     }
 
     /// Offset of the next commit (bytes).
     pub fn at(&self) -> u64 {
         self.at
+    }
+
+    /// Sequence of the last commit that was read.
+    pub fn sequence(&self) -> u64 {
+        self.last.sequence
+    }
+
+    /// Takes the copy of a needle, which lived when it was read.
+    pub fn take_copy(&mut self, at: Location) -> Option<Copied> {
+        self.examiner.copies.kept.remove(&at.offset)
+    }
+
+    /// Returns where the walk has stopped inside a commit, because the copies are long enough (bytes).
+    pub fn stopped_at(&self) -> Option<u64> {
+        self.examiner.copies.stopped_at
+    }
+
+    /// Returns whether the index has a needle.
+    pub fn is_live(&self, found: &FoundNeedle) -> bool {
+        self.examiner.is_live(found)
     }
 
     /// Bytes that were read from the device so far.
@@ -74,6 +118,27 @@ impl<'e, 'v> LogWalk<'e, 'v> {
         };
         let seal = staged.record.and_then(|record| record.seal);
         Ok(self.staged.replace(staged).map(|before| before.settle(seal)))
+    }
+
+    /// Reads a commit, and the record after it, which says whether it was torn. The walk may end after it.
+    ///
+    /// # Errors
+    /// [`Interrupted`].
+    ///
+    /// # Panics
+    /// As [`Self::step`]; if that was called before.
+    pub async fn read_settled(
+        &mut self,
+        steps: &mut Steps<'_>,
+    ) -> Result<SettledCommit, Interrupted> {
+        let before = self.step(steps).await?;
+        assert!(before.is_none(), "each commit is settled before the next one is read");
+        let next = match self.has_ended() {
+            true => None,
+            false => self.record(self.at).await.filter(|(record, _)| self.is_next(self.at, record)),
+        };
+        let staged = self.staged.take().expect("a commit was read just now");
+        Ok(staged.settle(next.and_then(|(record, _)| record.seal)))
     }
 
     /// Whether the last commit was read.
@@ -138,8 +203,13 @@ impl<'e, 'v> LogWalk<'e, 'v> {
         // A torn commit may hold leftovers of an older epoch.
         let wanted = ScanFilter { sequences, epoch: Some(record.epoch) };
         let mut staged = Staged { record: Some(record), ..Staged::default() };
-        let needles = Some(record.needles as usize);
-        let range = (start + UNIT, end);
+        let inside = self.inside.take().filter(|(_, at)| (start + UNIT..end).contains(at));
+        let (skip, from) = inside.unwrap_or((0, start + UNIT));
+        if self.depth == Depth::Copies {
+            self.examiner.fill(from, (end - from).min(COPIES_MAX as u64)).await;
+        }
+        let needles = Some((record.needles as usize).saturating_sub(skip));
+        let range = (from, end);
         self.walk_needles(steps, &mut staged, range, &wanted, needles).await?;
         self.at = end;
         self.last = LastCommit { sequence: record.sequence, checksum: Some(checksum) };
@@ -152,8 +222,9 @@ impl<'e, 'v> LogWalk<'e, 'v> {
         steps: &mut Steps<'_>,
         is_io: bool,
     ) -> Result<Staged, Interrupted> {
+        self.inside = None;
         let start = self.at;
-        let (end, sequence) = self.next_commit(steps).await?;
+        let (end, sequence) = self.next_commit(steps, self.at + BLOCK).await?;
         steps.begin_walk(start);
         let sequences = self.last.sequence + 1..=sequence.unwrap_or(u64::MAX);
         let wanted = ScanFilter { sequences, epoch: None };
@@ -168,14 +239,18 @@ impl<'e, 'v> LogWalk<'e, 'v> {
         Ok(staged)
     }
 
-    /// Finds a commit that is followed by its successor, or by the end of the walk: a leftover of a torn
-    /// commit is followed by neither. Returns its offset and the sequence before it; the end of the walk if
-    /// there is none.
-    async fn next_commit(
+    /// Finds a commit, at `from` or after it, that is followed by its successor, or by the end of the walk: a
+    /// leftover of a torn commit is followed by neither. Returns its offset and the sequence before it; the
+    /// end of the walk if there is none.
+    ///
+    /// # Errors
+    /// [`Interrupted`].
+    pub async fn next_commit(
         &mut self,
         steps: &mut Steps<'_>,
+        from: u64,
     ) -> Result<(u64, Option<u64>), Interrupted> {
-        let mut at = self.at + BLOCK;
+        let mut at = from;
         while at < self.examiner.to {
             if let Some((record, checksum)) = self.record(at).await
                 && record.sequence > self.last.sequence
@@ -220,7 +295,9 @@ impl<'e, 'v> LogWalk<'e, 'v> {
                 at += UNIT;
                 continue;
             };
-            self.take(staged, found, expected).await;
+            if !self.take(staged, found, expected).await {
+                return Ok(());
+            }
             (at, expected) = (needle_end, needle_end);
         }
         let is_missing = match count {
@@ -241,12 +318,18 @@ impl<'e, 'v> LogWalk<'e, 'v> {
         Gap { range: from..to, is_io }
     }
 
-    /// Takes the next needle, which should have begun at `expected`.
-    async fn take(&mut self, staged: &mut Staged, found: FoundNeedle, expected: u64) {
+    /// Takes the next needle, which should have begun at `expected`. Returns false if the walk stops before
+    /// it.
+    async fn take(&mut self, staged: &mut Staged, found: FoundNeedle, expected: u64) -> bool {
         let start = found.location().offset;
         if start >= expected + NEEDLE_LEN_MIN {
             let gap = self.gap(expected, start).await;
             staged.gaps.push(gap);
+        }
+        if matches!(self.depth, Depth::Attributes | Depth::Copies)
+            && !self.examiner.keep_copy(&found, self.depth == Depth::Copies).await
+        {
+            return false;
         }
         if self.depth == Depth::Everything {
             let number = staged.found.len();
@@ -254,5 +337,6 @@ impl<'e, 'v> LogWalk<'e, 'v> {
             staged.findings.extend(findings.into_iter().map(|finding| (number, finding)));
         }
         staged.found.push(found);
+        true
     }
 }

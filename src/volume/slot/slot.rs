@@ -10,6 +10,7 @@ use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::{NeedleId, VolumeId};
 use crate::runtime::background::{BackgroundTask, Backoff};
 use crate::runtime::{Gate, Handle, KeyLocks, Pass};
+use crate::volume::stream::turns::StreamTurns;
 use crate::volume::{GenerationFile, Probing, Volume};
 
 /// A volume of a shard, across its generations. Only tasks of its shard use it.
@@ -29,6 +30,8 @@ pub struct Slot {
     pub(in crate::volume) scrub: ScrubState,
     /// Reads of random needles of the volume.
     pub(in crate::volume) probing: Probing,
+    /// The streams of its records.
+    pub(in crate::volume) streams: StreamTurns,
     /// Files of other generations that are there, or may be.
     other_files: RefCell<Vec<GenerationFile>>,
     /// Delay of each write (nanoseconds): a compaction needs it when writes arrive faster than they are
@@ -58,6 +61,7 @@ impl Slot {
             compaction_progress: Cell::default(),
             scrub: ScrubState::new(&handle),
             probing: Probing::new(&handle),
+            streams: StreamTurns::new(&handle),
             other_files: RefCell::default(),
             slowed_ns: Cell::new(0),
             current: RefCell::new(volume),

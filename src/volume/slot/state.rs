@@ -40,6 +40,7 @@ impl Slot {
         self.compaction_task().stop().await;
         self.scrub.task.stop().await;
         self.probing.task.stop().await;
+        self.streams.stop().await;
         let _change = self.changes.lock(()).await;
         self.volume().close().await;
     }
@@ -49,6 +50,7 @@ impl Slot {
         self.compaction_task().begin_to_stop();
         self.scrub.task.begin_to_stop();
         self.probing.task.begin_to_stop();
+        self.streams.begin_to_stop();
         self.volume().begin_to_close();
     }
 
@@ -57,6 +59,7 @@ impl Slot {
         self.compaction_task().stop().await;
         self.scrub.task.stop().await;
         self.probing.task.stop().await;
+        self.streams.stop().await;
         self.volume().stop_checkpoints().await;
     }
 
@@ -64,6 +67,7 @@ impl Slot {
     /// removed by that attempt.
     pub fn resume_background(self: &Rc<Self>) {
         self.volume().resume_checkpoints();
+        self.streams.resume();
         self.restart_scrubs();
         self.restart_probes();
     }

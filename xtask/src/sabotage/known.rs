@@ -391,6 +391,22 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
         "lib",
         "volume::scrub::tests::needles_that_the_index_lacks_are_found_and_read_from_the_log_after_a_restart",
     ),
+    (
+        "stream-old-place",
+        "record_stream",
+        "compaction_between_two_pieces_neither_repeats_nor_hides_an_object",
+    ),
+    ("stream-superseded-file", "record_stream", "compaction_during_a_piece_hides_nothing"),
+    (
+        "stream-below-horizon",
+        "record_stream",
+        "deletions_below_the_horizon_are_refused_and_kept_ones_are_found",
+    ),
+    (
+        "stream-the-dead",
+        "record_stream",
+        "stream_has_every_live_object_once_and_deletions_on_request",
+    ),
     ("skip-neighbourhood", "scrub", "neighbourhood_of_an_error_is_read_at_once"),
     ("scrub-while-compacting", "scrub", "compaction_interrupts_a_scrub_which_is_made_afterwards"),
     (

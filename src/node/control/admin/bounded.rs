@@ -16,8 +16,9 @@ use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, sleep_until};
 
+use super::lifetime::Lifetime;
 use crate::base::accept::{Failures, Next, PAUSE_NS};
 
 /// Accepts TCP connections within a bound.
@@ -33,8 +34,8 @@ pub(super) struct BoundedListener {
 }
 
 impl BoundedListener {
-    /// Accepts from `inner` at most `connections_max` connections at the same time, each for at most
-    /// `lifetime`.
+    /// Accepts from `inner` at most `connections_max` connections at the same time, each for `lifetime`,
+    /// unless its handler keeps it for longer.
     ///
     /// # Panics
     /// If `connections_max` is 0.
@@ -92,6 +93,7 @@ impl Listener for BoundedListener {
 /// A TCP connection that fails once its lifetime has passed or the listener closes it.
 pub(super) struct BoundedStream {
     stream: TcpStream,
+    lifetime: Lifetime,
     deadline: Pin<Box<Sleep>>,
     /// `None` once the listener is gone (shutdown), which then no longer closes connections.
     cut: Option<oneshot::Receiver<()>>,
@@ -100,7 +102,26 @@ pub(super) struct BoundedStream {
 
 impl BoundedStream {
     fn new(stream: TcpStream, cut: oneshot::Receiver<()>, lifetime: Duration) -> Self {
-        Self { stream, deadline: Box::pin(sleep(lifetime)), cut: Some(cut), over: false }
+        let lifetime = Lifetime::new(lifetime);
+        let deadline = Box::pin(sleep_until(lifetime.end()));
+        Self { stream, lifetime, deadline, cut: Some(cut), over: false }
+    }
+
+    /// Returns the lifetime of the connection.
+    pub(super) fn lifetime(&self) -> &Lifetime {
+        &self.lifetime
+    }
+
+    /// Whether the lifetime is over, also after the extensions that it got meanwhile.
+    fn is_too_old(&mut self, cx: &mut Context<'_>) -> bool {
+        while self.deadline.as_mut().poll(cx).is_ready() {
+            let end = self.lifetime.end();
+            if end <= self.deadline.deadline() {
+                return true;
+            }
+            self.deadline.as_mut().reset(end);
+        }
+        false
     }
 
     /// Fails if the connection is over, and otherwise registers the task to be woken when it is. Called by
@@ -119,7 +140,7 @@ impl BoundedStream {
                 Poll::Pending => {}
             }
         }
-        self.over = self.over || self.deadline.as_mut().poll(cx).is_ready();
+        self.over = self.over || self.is_too_old(cx);
         if self.over {
             return Err(io::ErrorKind::TimedOut.into());
         }

@@ -31,9 +31,21 @@ pub enum ApiError {
          hayloft volume, or curl."
     )]
     FromWebPage,
-    /// 400, 409, 500, 503 or 507: a change was refused.
+    /// 401: the admin token is another one, or there is none.
+    #[error("This is not the admin token (admin_token_file).")]
+    WrongToken,
+    /// 403: the client is on another machine.
+    #[error(
+        "Records have cookies and bodies: they are sent to clients on this machine (the loopback address), \
+         and to others with the admin token (admin_token_file)."
+    )]
+    NotLocal,
+    /// 400, 409, 410, 500, 503 or 507: a change was refused.
     #[error("{0}")]
     Refused(Refused),
+    /// 503: as many lists are being sent as possible.
+    #[error("Too many lists are being sent; try again when one has ended.")]
+    TooManyStreams,
     /// 503: the daemon is stopping.
     #[error("The daemon is stopping.")]
     Stopping,
@@ -52,11 +64,14 @@ impl ApiError {
         match self {
             Self::NoSuchRoute(_) | Self::NoSuchVolume(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::WrongToken => StatusCode::UNAUTHORIZED,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::FromWebPage => StatusCode::FORBIDDEN,
+            Self::FromWebPage | Self::NotLocal => StatusCode::FORBIDDEN,
             Self::Refused(refused) => refused_status(refused),
-            Self::TooSlow | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooSlow | Self::Stopping | Self::TooManyStreams => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Export => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -69,7 +84,8 @@ fn refused_status(refused: &Refused) -> StatusCode {
         Refused::Invalid(_) => StatusCode::BAD_REQUEST,
         Refused::Conflict(_) => StatusCode::CONFLICT,
         Refused::NoSpace(_) => StatusCode::INSUFFICIENT_STORAGE,
-        Refused::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        Refused::Gone(_) => StatusCode::GONE,
+        Refused::Busy | Refused::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         Refused::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::base::limits::STREAMS_MAX;
+
 /// Limits of the admin listener.
 #[derive(Debug, Clone, Copy)]
 pub struct AdminLimits {
@@ -14,6 +16,14 @@ pub struct AdminLimits {
     /// Lifetime of a connection, which carries one request. Longer than `answer_within`, so that the 503 can
     /// still be sent.
     pub connection_lifetime: Duration,
+    /// Largest number of lists that are sent at the same time.
+    pub streams: usize,
+    /// Time after which a connection is closed whose client takes nothing more of a list.
+    pub stream_silence: Duration,
+    /// Number of times that a piece of a list is asked for again while its shard has no buffer.
+    pub stream_attempts: u32,
+    /// Pause before each of them.
+    pub stream_pause: Duration,
     /// Time that the stop of the service gives requests under way.
     pub shutdown_within: Duration,
 }
@@ -25,6 +35,10 @@ impl Default for AdminLimits {
             connections: 64,
             answer_within: Duration::from_secs(5),
             connection_lifetime: Duration::from_secs(10),
+            streams: STREAMS_MAX,
+            stream_silence: Duration::from_secs(60),
+            stream_attempts: 60,
+            stream_pause: Duration::from_millis(500),
             shutdown_within: Duration::from_secs(2),
         }
     }

@@ -14,6 +14,11 @@
 //! | `compaction_status`, `scrub_status` | the state of a compaction and of scrubs, as parts of it |
 //! | `volumes` | `/volumes` |
 //! | `damage` | `/volumes/{id}/damage` |
+//! | `objects` | `/volumes/{id}/objects` |
+//! | `objects_query`, `listed_lines` | its query, and its lines |
+//! | `records`, `rights`, `token` | `/volumes/{id}/records`, and who may read them |
+//! | `pieces`, `streamed_body` | answers that are made while they are sent |
+//! | `connection`, `lifetime` | the connection of a request, as its handler knows it |
 //! | `background` | `/background` |
 //! | `web_page` | refusal of requests from web pages |
 //! | `error` | errors as JSON |
@@ -22,15 +27,25 @@ mod accept;
 mod background;
 mod bounded;
 mod compaction_status;
+mod connection;
 mod damage;
 mod error;
 mod health;
+mod lifetime;
 mod limits;
+mod listed_lines;
+mod objects;
+mod objects_query;
+mod pieces;
+mod records;
+mod rights;
 mod routes;
 mod scrub_status;
 mod server;
 mod state;
 mod status;
+mod streamed_body;
+mod token;
 mod volume_status;
 mod volumes;
 mod web_page;
@@ -44,6 +59,7 @@ pub use scrub_status::{LastScrub, ScrubStatus};
 pub use server::spawn;
 pub use state::AdminState;
 pub use status::{DiskStatus, LimitsStatus, NodeStatus, ShardStatus};
+pub use token::AdminToken;
 pub use volume_status::VolumeStatus;
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::error::ApiError;
 use super::state::AdminState;
-use super::{accept, background, damage, health, status, volumes};
+use super::{accept, background, damage, health, objects, records, status, volumes};
 use crate::base::sys;
 use crate::http;
 
@@ -33,6 +33,8 @@ pub fn router(state: AdminState) -> Router {
         .route("/volumes/{id}/scrub", post(volumes::scrub))
         .route("/volumes/{id}/clear", post(volumes::clear))
         .route("/volumes/{id}/damage", get(damage::list))
+        .route("/volumes/{id}/objects", get(objects::list))
+        .route("/volumes/{id}/records", get(records::read))
         .route("/background/pause", post(background::pause))
         .route("/background/resume", post(background::resume))
         .layer(DefaultBodyLimit::max(BODY_MAX));

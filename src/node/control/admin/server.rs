@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::bounded::BoundedListener;
+use super::connection::Connection;
 use super::limits::AdminLimits;
 use super::routes::router;
 use super::state::AdminState;
@@ -50,7 +51,8 @@ pub(super) fn serve(
 async fn run(listener: BoundedListener, router: Router, mut stop: StopSignal, limits: AdminLimits) {
     // The stop signal is forwarded to axum from here, so that the time of its shutdown can be limited.
     let (begin, begun) = oneshot::channel::<()>();
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
+    let service = router.into_make_service_with_connect_info::<Connection>();
+    let server = axum::serve(listener, service).with_graceful_shutdown(async move {
         let _ = begun.await;
     });
     let mut server = std::pin::pin!(server.into_future());

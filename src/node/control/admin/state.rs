@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
+use tokio::sync::Semaphore;
+
 use super::limits::AdminLimits;
+use super::token::AdminToken;
 use crate::node::control::{Compactions, ControlRequest, Creations};
 use crate::node::metrics::{Exporter, Metrics};
 
@@ -17,6 +20,10 @@ pub struct AdminState {
     pub(crate) requests: Sender<ControlRequest>,
     pub(crate) creations: Arc<Creations>,
     pub(crate) compactions: Arc<Compactions>,
+    /// A permit for each list or stream of records that may be sent.
+    pub(crate) streams: Arc<Semaphore>,
+    /// The admin token, if there is one.
+    pub(crate) token: Option<AdminToken>,
 }
 
 impl AdminState {
@@ -33,6 +40,23 @@ impl AdminState {
         compactions: Arc<Compactions>,
     ) -> Self {
         let exporter = Arc::new(Exporter::new(Arc::clone(&metrics), now_ns));
-        Self { metrics, now_ns, limits, exporter, requests, creations, compactions }
+        let streams = Arc::new(Semaphore::new(limits.streams));
+        Self {
+            metrics,
+            now_ns,
+            limits,
+            exporter,
+            requests,
+            creations,
+            compactions,
+            streams,
+            token: None,
+        }
+    }
+
+    /// Returns the state with an admin token, if there is one.
+    #[must_use]
+    pub fn with_token(self, token: Option<AdminToken>) -> Self {
+        Self { token, ..self }
     }
 }

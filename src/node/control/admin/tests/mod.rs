@@ -4,6 +4,7 @@ mod answers;
 mod changes;
 mod client;
 mod hostile;
+mod objects;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, mpsc};

@@ -1,0 +1,48 @@
+//! What a stream consists of.
+
+use crate::base::types::NeedleId;
+
+/// Kind of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordKind {
+    /// An object that lives.
+    Object,
+    /// An object that lives, and cannot be read: what is not known of it is `None`, or the version is 0.
+    Damaged,
+    /// The deletion of an object.
+    Deletion,
+}
+
+/// A record of a stream: an object, or a deletion. It has no cookie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamRecord {
+    /// Kind of the record.
+    pub kind: RecordKind,
+    /// Id of the object.
+    pub id: NeedleId,
+    /// Version; 0 if it is not known.
+    pub version: u64,
+    /// Time of modification, or of the deletion (nanoseconds since 1970).
+    pub modified_ns: Option<u64>,
+    /// Length of the body (bytes); `None` for a deletion.
+    pub body_len: Option<u64>,
+    /// Content type as it was stored.
+    pub content_type: Option<Vec<u8>>,
+    /// Whether the body is stored in parts.
+    pub is_large: bool,
+}
+
+impl StreamRecord {
+    /// A record of which no more is known than this.
+    pub(super) fn bare(kind: RecordKind, id: NeedleId) -> Self {
+        Self {
+            kind,
+            id,
+            version: 0,
+            modified_ns: None,
+            body_len: None,
+            content_type: None,
+            is_large: false,
+        }
+    }
+}
