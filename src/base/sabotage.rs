@@ -43,6 +43,10 @@ sabotages! {
     SkipChunkChecksum = "skip-chunk-checksum",
     /// An unreadable needle is answered as not found.
     NotFoundForUnreadable = "not-found-for-unreadable",
+    /// A photo that has expired is served.
+    ServeExpired = "serve-expired",
+    /// A photo that has expired keeps its name: it can be deleted, and a write needs its cookie.
+    ExpiredKeepsName = "expired-keeps-name",
     /// Reads do not check the cookie.
     IgnoreCookie = "ignore-cookie",
     /// Recovery ends the log at damage, even if valid commits follow.

@@ -306,6 +306,7 @@ impl Copier {
                 data_checksum: data_checksum(data),
                 attributes_len: 0,
                 parts_units: 0,
+                expires_ns: None,
                 ..*manifest
             }
         });
@@ -379,7 +380,9 @@ impl Copier {
             return Ok(false);
         }
         match self.old.look_up(header.id).await {
-            Ok(Present::Yes(_, live) | Present::Damaged(_, live)) => Ok(live.offset < at.offset),
+            Ok(Present::Yes(_, live) | Present::Damaged(_, live) | Present::Expired(live)) => {
+                Ok(live.offset < at.offset)
+            }
             Ok(Present::No | Present::Unknown) => Ok(false),
             Ok(Present::Lost) | Err(_) => {
                 let error = IoError::Errno(nix::libc::EIO);

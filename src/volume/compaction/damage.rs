@@ -122,7 +122,7 @@ impl Copier {
 
     async fn current(&self, found: &NeedleHeader, at: Location) -> Result<Current, NotCompacted> {
         match self.old.look_up(found.id).await {
-            Ok(Present::Yes(..) | Present::Damaged(..)) => Ok(Current::Known),
+            Ok(Present::Yes(..) | Present::Damaged(..) | Present::Expired(_)) => Ok(Current::Known),
             Ok(Present::No) => Ok(Current::Deleted),
             Ok(Present::Unknown | Present::Lost) => Ok(Current::Lost),
             Err(_) => {
@@ -150,6 +150,7 @@ fn tombstone_of(found: &NeedleHeader, now: u64) -> NeedleHeader {
         body_len: 0,
         parts_units: 0,
         data_checksum: data_checksum(&[]),
+        expires_ns: None,
         ..*found
     }
 }

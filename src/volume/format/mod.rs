@@ -34,10 +34,11 @@ pub use commit::{COMMIT_RECORD_LEN, CommitRecord, KEPT_BYTES, Kept, Seal};
 pub use hint::{HINT_OFFSETS, TailHint};
 pub use manifest::{Manifest, PartEntry, encode_manifest, manifest_len};
 pub use needle::{
-    Attribute, EarlierRange, FOOTER_LEN, Footer, HASH_PREFIX_BITS, HEADER_LEN, HashPrefix, Kind,
-    Loss, NeedleHeader, NeedleLayout, Spare, Unreadable, attribute_bytes, attributes,
-    damaged_spare, decode_header, encode_chunk_table, encode_data_needle, encode_loss,
-    encode_tombstone, footer_at, put_chunk_table, reseal, verify_data, verify_meta, verify_range,
+    Attribute, EXPIRY_LEN, EarlierRange, ExpiryValue, FOOTER_LEN, Footer, HASH_PREFIX_BITS,
+    HEADER_LEN, HashPrefix, Kind, Loss, NeedleHeader, NeedleLayout, Spare, Unreadable,
+    attribute_bytes, attributes, damaged_spare, decode_header, encode_chunk_table,
+    encode_data_needle, encode_loss, encode_tombstone, footer_at, put_chunk_table, reseal,
+    verify_data, verify_meta, verify_range,
 };
 pub use rising::RISING_MAX;
 pub use superblock::{

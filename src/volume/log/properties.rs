@@ -199,6 +199,7 @@ mod tests {
             batch_count: 0,
             parts_units: 0,
             data_checksum: 0,
+            expires_ns: None,
         }
     }
 

@@ -23,6 +23,15 @@ pub struct NewNeedle {
     pub draft: Draft,
 }
 
+/// What a write supersedes.
+#[derive(Clone, Copy)]
+pub(in crate::volume) struct Superseded {
+    /// Offset of the needle (bytes); 0 for none.
+    pub offset: u64,
+    /// Whether an object existed: an expired needle is superseded, but does not exist.
+    pub existed: bool,
+}
+
 /// Result of an acknowledged PUT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stored {
@@ -51,14 +60,14 @@ impl Volume {
         (NeedleId::new(self.handle.random() >> 11, 0), Cookie(self.handle.random()))
     }
 
-    /// Returns the offset of what a write to `id` supersedes (0 for nothing), if the write is permitted.
+    /// Returns what a write to `id` supersedes, if the write is permitted.
     /// The caller must hold the lock of the id.
     pub(in crate::volume) async fn decide(
         &self,
         id: NeedleId,
         cookie: Cookie,
         check: Check<'_>,
-    ) -> Result<u64, Refusal> {
+    ) -> Result<Superseded, Refusal> {
         let present = self.look_up(id).await?;
         let existing = match &present {
             Present::Yes(NeedleHeader { cookie: held, .. }, _) | Present::Damaged(held, _)
@@ -83,10 +92,15 @@ impl Volume {
             return Err(Refusal::Precondition);
         }
         Ok(match &present {
-            Present::Yes(_, at) | Present::Damaged(_, at) => at.offset,
+            Present::Yes(_, at) | Present::Damaged(_, at) => {
+                Superseded { offset: at.offset, existed: true }
+            }
+            Present::Expired(at) => Superseded { offset: at.offset, existed: false },
             // Lookups begin with the newest candidate: this needle will be found before the unidentified
             // one.
-            Present::No | Present::Unknown | Present::Lost => 0,
+            Present::No | Present::Unknown | Present::Lost => {
+                Superseded { offset: 0, existed: false }
+            }
         })
     }
 
@@ -95,12 +109,12 @@ impl Volume {
     pub(in crate::volume) fn pending(
         &self,
         needle: NewNeedle,
-        previous: u64,
+        superseded: Superseded,
         batch: Batch,
         reserved: u64,
     ) -> (Pending, Stored) {
         let NewNeedle { id, cookie, draft } = needle;
-        let multipart = draft.multipart;
+        let (multipart, expires_ns) = (draft.multipart, draft.expires_ns);
         // RFC 9110 section 8.8.2.1: a time in the future is replaced by the current time.
         let now = self.handle.wall();
         let modified_ns = draft.modified_ns.map_or(now, |modified_ns| modified_ns.min(now));
@@ -116,15 +130,16 @@ impl Volume {
             attributes_len: u16::try_from(layout.attributes_len).expect("4 KiB"),
             data_len,
             body_len,
-            previous,
+            previous: superseded.offset,
             batch: batch.id,
             batch_ordinal: batch.ordinal,
             batch_count: batch.count,
             parts_units,
             data_checksum: etag,
+            expires_ns,
             ..self.header(kind, id, cookie, modified_ns)
         };
-        let stored = Stored { replaced: previous != 0, etag, modified_ns };
+        let stored = Stored { replaced: superseded.existed, etag, modified_ns };
         (Pending { buf, header, hash: self.hasher.hash(id), reserved }, stored)
     }
 
@@ -148,7 +163,7 @@ impl Volume {
                 }
                 (None, at)
             }
-            Present::Yes(..) | Present::Damaged(..) | Present::No => {
+            Present::Yes(..) | Present::Damaged(..) | Present::Expired(_) | Present::No => {
                 return Err(Refusal::NotFound);
             }
             Present::Unknown | Present::Lost => return Err(Refusal::Unreadable(id)),
@@ -219,6 +234,7 @@ impl Volume {
             batch_count: 0,
             parts_units: 0,
             data_checksum: data_checksum(&[]),
+            expires_ns: None,
         }
     }
 }

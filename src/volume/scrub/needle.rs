@@ -10,8 +10,8 @@ use crate::base::limits::UNIT;
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::volume::Volume;
 use crate::volume::format::{
-    HEADER_LEN, Kind, NeedleHeader, Spare, Unreadable, damaged_spare, decode_header, footer_at,
-    verify_data, verify_meta,
+    Kind, NeedleHeader, Spare, Unreadable, damaged_spare, decode_header, footer_at, verify_data,
+    verify_meta,
 };
 use crate::volume::index::Location;
 use crate::volume::log::log_reader::LogReader;
@@ -55,7 +55,7 @@ impl Examiner<'_> {
         self.fill(at, UNIT).await;
         let incarnation = self.volume.superblock.incarnation;
         let unit = self.reader.bytes(at, UNIT);
-        if let Some((header, back)) = decode_header(&unit[..HEADER_LEN], incarnation, at) {
+        if let Some((header, back)) = decode_header(unit, incarnation, at) {
             let offset = at.checked_sub(back).filter(|offset| *offset >= from)?;
             let location = Location { offset, len: header.layout().len as u64 };
             let needle_end = offset + location.len;

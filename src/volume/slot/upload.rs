@@ -16,7 +16,7 @@ use crate::volume::format::{Kind, NeedleHeader, data_checksum, manifest_len};
 use crate::volume::log::pending::Pending;
 use crate::volume::log::reservation::Reservation;
 use crate::volume::object::cost::{body_cost, part_cost};
-use crate::volume::object::draft::{Draft, MultipartBody};
+use crate::volume::object::draft::{Draft, DraftAttributes, MultipartBody};
 use crate::volume::object::upload_key::UploadKey;
 
 const CHUNK_LEN: usize = CHUNK as usize;
@@ -169,6 +169,22 @@ impl Upload {
     /// # Panics
     /// If parts are missing.
     pub async fn finish(&self, pool: &Pool, content_type: Option<&[u8]>) -> Result<Draft, Refusal> {
+        let attributes = DraftAttributes { content_type, expires_ns: None };
+        self.finish_with(pool, attributes).await
+    }
+
+    /// Returns the manifest with these attributes, as [`Self::finish`] does.
+    ///
+    /// # Errors
+    /// As [`Self::finish`].
+    ///
+    /// # Panics
+    /// If parts are missing.
+    pub async fn finish_with(
+        &self,
+        pool: &Pool,
+        attributes: DraftAttributes<'_>,
+    ) -> Result<Draft, Refusal> {
         assert_eq!(self.added, self.body_len, "all parts have been added");
         self.settle().await?;
         let body = MultipartBody {
@@ -180,7 +196,7 @@ impl Upload {
         let counts = |upload: &mut OpenUpload| (upload.parts.len(), upload.sums.len());
         let (parts, chunks) = self.slot.uploads.with(self.key, counts);
         let len = manifest_len(parts, chunks);
-        Draft::manifest(pool, content_type, len, body).ok_or(Refusal::NoBuffer)
+        Draft::manifest(pool, attributes, len, body).ok_or(Refusal::NoBuffer)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The fixed header of a needle.
 
+use super::expiry::expiry_of;
 use super::kind::Kind;
 use super::layout::{HEADER_LEN, HEADER_ONLY_UNITS, NeedleLayout};
 use super::subject::{is_possible, owner};
@@ -52,6 +53,9 @@ pub struct NeedleHeader {
     pub parts_units: u32,
     /// XXH3-64 of the body, without a seed: the entity tag.
     pub data_checksum: u64,
+    /// Time at which the needle expires (nanoseconds since 1970); `None` for never. Not in the header itself:
+    /// it is the first attribute, which follows the header in the same block.
+    pub expires_ns: Option<u64>,
 }
 
 impl NeedleHeader {
@@ -121,7 +125,8 @@ impl NeedleHeader {
 
 /// Decodes the header at `offset` of the file `incarnation`. Returns `None` when it is not valid there.
 /// The second header of a needle is in its second unit: the number returned is the distance back to the
-/// start of the needle (bytes).
+/// start of the needle (bytes). `bytes` should go on up to the end of the unit: otherwise the time at which
+/// the needle expires is not known.
 #[must_use]
 pub fn decode_header(bytes: &[u8], incarnation: u64, offset: u64) -> Option<(NeedleHeader, u64)> {
     if bytes.len() < HEADER_LEN || bytes[..4] != HEADER_MAGIC {
@@ -158,6 +163,9 @@ pub fn decode_header(bytes: &[u8], incarnation: u64, offset: u64) -> Option<(Nee
         batch_count,
         parts_units,
         data_checksum,
+        expires_ns: expiry_of(
+            &bytes[HEADER_LEN..bytes.len().min(HEADER_LEN + usize::from(attributes_len))],
+        ),
     };
     if !header.fits(units) {
         return None;

@@ -1,13 +1,15 @@
 //! Needles: header, attributes, chunk checksums, data, padding, footer.
 //!
 //! - `kind`, `layout`: kinds of needles, and the sections of which they consist.
-//! - `header`, `footer`, `attribute`: these sections. `encode`: all of a needle around its data.
+//! - `header`, `footer`, `attribute`: these sections. `expiry`: the first attribute. `encode`: all of a needle
+//!   around its data.
 //! - `subject`: what is in the place of an id. `loss`: records of what a compaction could not carry over.
 //! - `reseal`: moving a needle to another place.
 //! - `verify`: checksums of a needle that was read.
 
 mod attribute;
 mod encode;
+mod expiry;
 mod footer;
 mod header;
 mod kind;
@@ -24,6 +26,7 @@ pub use attribute::{Attribute, attribute_bytes, attributes};
 pub use encode::{
     encode_chunk_table, encode_data_needle, encode_loss, encode_tombstone, put_chunk_table,
 };
+pub use expiry::{EXPIRY_LEN, ExpiryValue};
 pub use footer::{Footer, footer_at};
 pub use header::{NeedleHeader, decode_header};
 pub use kind::Kind;
