@@ -47,6 +47,14 @@ sabotages! {
     ServeExpired = "serve-expired",
     /// A photo that has expired keeps its name: it can be deleted, and a write needs its cookie.
     ExpiredKeepsName = "expired-keeps-name",
+    /// A compaction leaves out what has expired at once.
+    DropWithoutGrace = "drop-without-grace",
+    /// A compaction leaves out what has expired although the clock is far ahead of the newest commit.
+    TrustAnyClock = "trust-any-clock",
+    /// Bytes that have expired do not count as garbage.
+    NothingIsExpired = "nothing-is-expired",
+    /// A checkpoint does not restore the sums of bytes that expire.
+    ForgetExpirySums = "forget-expiry-sums",
     /// Reads do not check the cookie.
     IgnoreCookie = "ignore-cookie",
     /// Recovery ends the log at damage, even if valid commits follow.

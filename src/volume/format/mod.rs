@@ -24,10 +24,11 @@ mod superblock;
 
 pub use checkpoint::{
     CheckpointFooter, CheckpointHeader, CheckpointPiece, CheckpointProperty, DAMAGE_PER_PIECE,
-    DamageRecord, DamagedPart, LAYOUT_NUMBERS, LogPosition, PAIRS_PER_PIECE, PAYLOAD_AT,
-    PAYLOAD_LEN_MAX, PIECE_LEN_MAX, PieceKind, SegmentRecord, UNNAMED_PER_ENTRY, UnnamedRecord,
-    chain, decode_damage, decode_pairs, decode_piece, decode_properties, encode_damage,
-    encode_pairs, encode_segment, finish_piece, other_checkpoint_version, piece_len, segment_len,
+    DamageRecord, DamagedPart, EXPIRY_DAYS_MAX, LAYOUT_NUMBERS, LogPosition, PAIRS_PER_PIECE,
+    PAYLOAD_AT, PAYLOAD_LEN_MAX, PIECE_LEN_MAX, PieceKind, SegmentRecord, UNNAMED_PER_ENTRY,
+    UnnamedRecord, chain, decode_damage, decode_pairs, decode_piece, decode_properties,
+    encode_damage, encode_pairs, encode_segment, finish_piece, other_checkpoint_version, piece_len,
+    segment_len,
 };
 pub use checksum::{checksum, data_checksum, seed};
 pub use commit::{COMMIT_RECORD_LEN, CommitRecord, KEPT_BYTES, Kept, Seal};

@@ -16,7 +16,7 @@ pub enum Present {
     /// The needle has the id.
     Yes(NeedleHeader, Location),
     /// The needle has the id, but has expired: it counts as absent, and is superseded by what takes its name.
-    Expired(Location),
+    Expired(NeedleHeader, Location),
     /// The needle has the id, but its header cannot be read and the footer holds the cookie; or it is the
     /// record of a lost object.
     Damaged(Cookie, Location),
@@ -61,7 +61,7 @@ impl Volume {
 
     fn present(&self, header: NeedleHeader, at: Location) -> Present {
         match self.is_expired(&header) && !chosen(Sabotage::ExpiredKeepsName) {
-            true => Present::Expired(at),
+            true => Present::Expired(header, at),
             false => Present::Yes(header, at),
         }
     }

@@ -8,6 +8,7 @@ use crate::volume::Volume;
 use crate::volume::error::Refusal;
 use crate::volume::format::{Kind, NeedleHeader, data_checksum};
 use crate::volume::index::Location;
+use crate::volume::log::expiry_sums::Expiring;
 use crate::volume::log::pending::Pending;
 use crate::volume::object::draft::{Draft, MultipartBody};
 use crate::volume::object::look_up::Present;
@@ -24,12 +25,20 @@ pub struct NewNeedle {
 }
 
 /// What a write supersedes.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(in crate::volume) struct Superseded {
     /// Offset of the needle (bytes); 0 for none.
     pub offset: u64,
     /// Whether an object existed: an expired needle is superseded, but does not exist.
     pub existed: bool,
+    /// What is superseded, if it expires.
+    pub expiring: Option<Expiring>,
+}
+
+impl Superseded {
+    fn of(header: &NeedleHeader, at: Location, existed: bool) -> Self {
+        Self { offset: at.offset, existed, expiring: Expiring::of(header) }
+    }
 }
 
 /// Result of an acknowledged PUT.
@@ -92,15 +101,14 @@ impl Volume {
             return Err(Refusal::Precondition);
         }
         Ok(match &present {
-            Present::Yes(_, at) | Present::Damaged(_, at) => {
-                Superseded { offset: at.offset, existed: true }
+            Present::Yes(header, at) => Superseded::of(header, *at, true),
+            Present::Expired(header, at) => Superseded::of(header, *at, false),
+            Present::Damaged(_, at) => {
+                Superseded { offset: at.offset, existed: true, expiring: None }
             }
-            Present::Expired(at) => Superseded { offset: at.offset, existed: false },
             // Lookups begin with the newest candidate: this needle will be found before the unidentified
             // one.
-            Present::No | Present::Unknown | Present::Lost => {
-                Superseded { offset: 0, existed: false }
-            }
+            Present::No | Present::Unknown | Present::Lost => Superseded::default(),
         })
     }
 
@@ -140,7 +148,8 @@ impl Volume {
             ..self.header(kind, id, cookie, modified_ns)
         };
         let stored = Stored { replaced: superseded.existed, etag, modified_ns };
-        (Pending { buf, header, hash: self.hasher.hash(id), reserved }, stored)
+        let (hash, superseded) = (self.hasher.hash(id), superseded.expiring);
+        (Pending { buf, header, hash, superseded, reserved }, stored)
     }
 
     /// Returns what a delete of `id` removes, if the delete is permitted. The caller must hold the lock of
@@ -150,20 +159,20 @@ impl Volume {
         id: NeedleId,
         cookie: Cookie,
         check: Check<'_>,
-    ) -> Result<Location, Refusal> {
-        let (existing, at) = match self.look_up(id).await? {
+    ) -> Result<Superseded, Refusal> {
+        let (existing, deleted) = match self.look_up(id).await? {
             Present::Yes(header, at) if header.cookie.matches(cookie) => {
                 let (etag, modified_ns) = (header.data_checksum, header.modified_ns);
-                (Some(Existing { etag, modified_ns }), at)
+                (Some(Existing { etag, modified_ns }), Superseded::of(&header, at, true))
             }
             Present::Damaged(held, at) if held.matches(cookie) => {
                 // A precondition that refers to lost state cannot be decided.
                 if check.is_some() {
                     return Err(Refusal::Unreadable(id));
                 }
-                (None, at)
+                (None, Superseded { offset: at.offset, existed: true, expiring: None })
             }
-            Present::Yes(..) | Present::Damaged(..) | Present::Expired(_) | Present::No => {
+            Present::Yes(..) | Present::Damaged(..) | Present::Expired(..) | Present::No => {
                 return Err(Refusal::NotFound);
             }
             Present::Unknown | Present::Lost => return Err(Refusal::Unreadable(id)),
@@ -171,10 +180,10 @@ impl Volume {
         if check.is_some_and(|holds| !holds(existing.as_ref())) {
             return Err(Refusal::Precondition);
         }
-        Ok(at)
+        Ok(deleted)
     }
 
-    /// Returns the tombstone of the needle at `at`.
+    /// Returns the tombstone of a needle.
     ///
     /// # Errors
     /// [`Refusal::NoBuffer`].
@@ -182,18 +191,19 @@ impl Volume {
         &self,
         id: NeedleId,
         cookie: Cookie,
-        at: Location,
+        deleted: Superseded,
         batch: Batch,
     ) -> Result<Pending, Refusal> {
         let header = NeedleHeader {
-            previous: at.offset,
+            previous: deleted.offset,
             batch: batch.id,
             batch_ordinal: batch.ordinal,
             batch_count: batch.count,
             ..self.header(Kind::Tombstone, id, cookie, self.handle.wall())
         };
         let buf = self.handle.pool().alloc(BLOCK as usize).ok_or(Refusal::NoBuffer)?;
-        Ok(Pending { buf, header, hash: self.hasher.hash(id), reserved: 0 })
+        let (hash, superseded) = (self.hasher.hash(id), deleted.expiring);
+        Ok(Pending { buf, header, hash, superseded, reserved: 0 })
     }
 
     /// Checks whether a write that arrives may go on.

@@ -139,7 +139,8 @@ impl Upload {
             let key = upload.reservation.key();
             let reserved = volume.log.take_reserved(key, part_cost(layout.data_len));
             let hash = volume.hasher.hash(upload.id);
-            let joined = volume.append(vec![Pending { buf, header, hash, reserved }])?;
+            let joined =
+                volume.append(vec![Pending { buf, header, hash, superseded: None, reserved }])?;
             upload.parts.push(UploadedPart { place: PartPlace::Joined(joined), len: data_len });
             upload.sums.extend(sums);
             Ok(())

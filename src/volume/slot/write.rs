@@ -93,7 +93,7 @@ impl Slot {
                 volume.admit_new()?;
             }
             let needle = NewNeedle { id, cookie, draft };
-            let nothing = Superseded { offset: 0, existed: false };
+            let nothing = Superseded::default();
             let (pending, stored) = self.pending(volume, needle, nothing, Batch::default())?;
             let joined = volume.append_with_blocks(vec![pending]).await?;
             drop(entered);
@@ -207,12 +207,12 @@ impl Slot {
     ) -> Result<Option<Joined>, Refusal> {
         let entered = self.enter().await;
         let volume = &entered.volume;
-        let at = volume.decide_delete(id, cookie, check).await?;
+        let deleted = volume.decide_delete(id, cookie, check).await?;
         if chosen(Sabotage::ForgetTombstone) {
-            volume.contents.borrow_mut().remove(volume.hasher.hash(id), at.offset);
+            volume.contents.borrow_mut().remove(volume.hasher.hash(id), deleted.offset);
             return Ok(None);
         }
-        let tombstone = volume.tombstone(id, cookie, at, Batch::default())?;
+        let tombstone = volume.tombstone(id, cookie, deleted, Batch::default())?;
         Ok(Some(volume.append_with_blocks(vec![tombstone]).await?))
     }
 
