@@ -408,3 +408,160 @@ fn older_checkpoint_without_sums_is_used() {
     process.world.set_wall(START + DAY);
     assert_eq!(expired(&slot), 1024);
 }
+
+impl Process {
+    fn set_expiry(
+        &mut self,
+        slot: &Rc<Slot>,
+        (id, cookie): (NeedleId, Cookie),
+        expires_ns: Option<u64>,
+    ) -> Result<(), Refusal> {
+        let slot = Rc::clone(slot);
+        self.run(async move { slot.set_expiry(id, cookie, expires_ns, None).await })
+    }
+}
+
+#[test]
+fn time_of_expiry_is_changed_without_the_data() {
+    let (mut process, slot) = begun();
+    let lens = [0, 1, 255, 300, 70_000, 1 << 20];
+    for (key, len) in (0..).zip(lens) {
+        process.put(&slot, id(key), &bytes(key, len)).unwrap();
+    }
+    let large = bytes(9, 1_500_000);
+    process.put_large(&slot, id(9), &large, &[300_000]).unwrap();
+    let (before, oldest) = (live(&slot), slot.volume().figures().oldest_dead_ns);
+    assert_eq!(oldest, None);
+    let commits = slot.volume().stats().commits.get();
+    for key in 0..10 {
+        let known = key < 6 || key == 9;
+        let want = if known { Ok(()) } else { Err(Refusal::NotFound) };
+        for expires_ns in [Some(START + DAY), Some(START + DAY), Some(START + 2 * DAY), None] {
+            assert_eq!(process.set_expiry(&slot, (id(key), COOKIE), expires_ns), want, "{key}");
+            if known {
+                assert_eq!(process.head(&slot, id(key)), Ok(expires_ns));
+            }
+        }
+        let other = process.set_expiry(&slot, (id(key), OTHER), Some(START + DAY));
+        assert_eq!(other, Err(Refusal::NotFound));
+    }
+    let written = slot.volume().stats().commits.get() - commits;
+    assert_eq!(written, 7 * 3, "nothing is written if nothing changes");
+    let check = |process: &mut Process, slot: &Rc<Slot>| {
+        for (key, len) in (0..).zip(lens) {
+            assert_eq!(process.get(slot, id(key)).unwrap(), bytes(key, len));
+        }
+        assert!(process.get(slot, id(9)).unwrap() == large);
+        assert_eq!((live(slot), slot.volume().figures().needles), (before, 7));
+        assert_eq!(expired(slot), 0);
+        slot.expect_rest();
+    };
+    check(&mut process, &slot);
+    let figures = slot.volume().figures();
+    assert!(figures.dead < 10 << 20, "the parts live on: {figures:?}");
+    let (mut again, reopened_slot) = reopened(&process.image(), 0);
+    check(&mut again, &reopened_slot);
+    process.close(&slot);
+    let (mut process, slot) = reopened(&process.image(), 0);
+    check(&mut process, &slot);
+    compact_as(&mut process, &slot, order()).unwrap();
+    check(&mut process, &slot);
+    let manifests = headers(&process.image(), "1.1.vol");
+    assert!(manifests.iter().all(|(header, _)| !header.keeps_parts), "its parts are copied");
+    // Set to a time, it expires, and its bytes are counted.
+    process.world.set_wall(START);
+    process.set_expiry(&slot, (id(9), COOKIE), Some(START + DAY)).unwrap();
+    process.world.set_wall(START + 2 * DAY);
+    process.assert_absent(&slot, id(9));
+    assert!(expired(&slot) > 1_500_000, "with its parts");
+    let refused = process.set_expiry(&slot, (id(9), COOKIE), None);
+    assert_eq!(refused, Err(Refusal::NotFound), "it has expired");
+    let live = live(&slot);
+    let (_, slot) = reopened(&process.image(), 1);
+    assert_eq!(slot.volume().figures().live, live);
+}
+
+/// While an upload to the same name is in progress, its parts are not named by a manifest that is appended anew.
+#[test]
+fn parts_of_an_abandoned_upload_are_dead_since_they_were_written() {
+    let (mut process, slot) = begun();
+    process.put_large(&slot, id(1), &bytes(1, 600_000), &[300_000]).unwrap();
+    let began = process.runtime.handle().wall();
+    let (uploading, pool) = (Rc::clone(&slot), process.runtime.handle().pool().clone());
+    process.run(async move {
+        let mut upload = uploading.upload(id(1), COOKIE, 300_000).unwrap();
+        let mut part = upload.part(&pool, 300_000).unwrap();
+        part.data_mut().fill(7);
+        upload.add(part).await.unwrap();
+        upload.settle().await.unwrap();
+        let written = uploading.handle().wall();
+        let later = uploading.handle().now() + 10 * SECOND;
+        uploading.handle().sleep_until(later).await;
+        uploading.set_expiry(id(1), COOKIE, Some(START + DAY), None).await.unwrap();
+        drop(upload);
+        let oldest = uploading.volume().figures().oldest_dead_ns.unwrap();
+        assert!((began..=written).contains(&oldest), "not since the manifest was appended anew");
+    });
+    let oldest = slot.volume().figures().oldest_dead_ns;
+    let (_, slot) = reopened(&process.image(), 0);
+    assert_eq!(slot.volume().figures().oldest_dead_ns, oldest);
+}
+
+#[test]
+fn damaged_photo_is_not_appended_anew() {
+    let (mut process, slot) = begun();
+    process.put(&slot, id(1), &bytes(1, 3000)).unwrap();
+    process.close(&slot);
+    let image = process.image();
+    let (header, at) = headers(&image, OLD)[0];
+    let data = usize::try_from(at).unwrap() + header.layout().data_start;
+    for byte in [usize::try_from(at).unwrap() + HEADER_LEN, data + 2999] {
+        let mut image = image.clone();
+        image.file(OLD).flip(byte, 3);
+        let (mut process, slot) = reopened(&image, 0);
+        process.world.set_wall(START);
+        let refused = process.set_expiry(&slot, (id(1), COOKIE), Some(START + DAY));
+        assert_eq!(refused, Err(Refusal::Unreadable(id(1))));
+    }
+}
+
+#[test]
+fn expiry_that_is_changed_while_a_volume_is_compacted_is_kept() {
+    for seed in 0..12_u64 {
+        let (mut process, slot) = begun();
+        for key in 0..10 {
+            process.put(&slot, id(key), &bytes(key, 50_000)).unwrap();
+        }
+        let large = bytes(20, 1_300_000);
+        process.put_large(&slot, id(20), &large, &[300_000]).unwrap();
+        process.delete(&slot, id(0)).unwrap();
+        for (n, key) in (0..).zip([3, 7, 20, 20]) {
+            let (slot, handle) = (Rc::clone(&slot), process.runtime.handle().clone());
+            process.runtime.handle().spawn(async move {
+                let wait = (seed * 3_000_000 + n * 1_700_000) % 30_000_000;
+                handle.sleep_until(handle.now() + wait).await;
+                let expires_ns = Some(START + DAY + n);
+                slot.set_expiry(id(key), COOKIE, expires_ns, None).await.unwrap();
+            });
+        }
+        compact_as(&mut process, &slot, drop_before(START)).unwrap();
+        let rest = process.runtime.handle().clone();
+        process.run(async move { rest.sleep_until(rest.now() + SECOND).await });
+        let check = |process: &mut Process, slot: &Rc<Slot>| {
+            process.world.set_wall(START + SECOND);
+            assert_eq!(process.head(slot, id(3)), Ok(Some(START + DAY)));
+            assert_eq!(process.head(slot, id(7)), Ok(Some(START + DAY + 1)));
+            assert!(matches!(process.head(slot, id(20)), Ok(Some(at)) if at > START + DAY + 1));
+            assert!(process.get(slot, id(20)).unwrap() == large, "seed {seed}");
+            assert_eq!(slot.volume().figures().needles, 10);
+            process.world.set_wall(START + 3 * DAY);
+            assert_eq!(process.get(slot, id(3)), Err(GetError::NotFound));
+        };
+        check(&mut process, &slot);
+        slot.expect_rest();
+        let live = live(&slot);
+        let (mut process, slot) = reopened(&process.image(), 1);
+        check(&mut process, &slot);
+        assert_eq!(slot.volume().figures().live, live);
+    }
+}

@@ -284,5 +284,6 @@ fn header_of(input: &mut Input<'_>, kind: Kind, layout: &NeedleLayout) -> Needle
         parts_units: input.u32(),
         data_checksum: 0,
         expires_ns: None,
+        keeps_parts: false,
     }
 }

@@ -55,6 +55,8 @@ sabotages! {
     NothingIsExpired = "nothing-is-expired",
     /// A checkpoint does not restore the sums of bytes that expire.
     ForgetExpirySums = "forget-expiry-sums",
+    /// The parts of a multipart object are dead once it expires at another time.
+    RenewalLosesParts = "renewal-loses-parts",
     /// Reads do not check the cookie.
     IgnoreCookie = "ignore-cookie",
     /// Recovery ends the log at damage, even if valid commits follow.

@@ -8,7 +8,8 @@ use super::directories::Offline;
 use super::reader::{Progress, Reader, damage_of};
 use super::table::Unlisted;
 use crate::base::types::VolumeId;
-use crate::http::photo_tar::{MEDIA_TYPE, MODIFIED, VOLUME};
+use crate::http::modified;
+use crate::http::photo_tar::{EXPIRES, MEDIA_TYPE, MODIFIED, VOLUME};
 use crate::runtime::buffer::Buf;
 use crate::volume::{Body, LiveNeedle};
 
@@ -24,7 +25,7 @@ pub struct ExportSummary {
 }
 
 impl Offline {
-    /// Writes a tar with an entry for every live needle of the selected volumes. Each needle is verified
+    /// Writes a tar with an entry for every live needle of the selected volumes that has not expired. Each needle is verified
     /// completely before its first byte is written. Needles and volumes that cannot be read are left out, and
     /// passed to `left_out`.
     ///
@@ -41,6 +42,8 @@ impl Offline {
         let mut tar = Builder::new(out);
         self.each(progress, &mut |reader, volume, next| {
             match (next, reader) {
+                // Nobody could read it.
+                (Ok(live), _) if live.is_expired => {}
                 (Ok(live), Some(reader)) => {
                     summary.photos += 1;
                     summary.bytes += live.needle.body_len;
@@ -69,8 +72,10 @@ fn append(
     let (seconds, nanos) = (needle.modified_ns / 1_000_000_000, needle.modified_ns % 1_000_000_000);
     let (number, modified) = (volume.to_string(), format!("{seconds}.{nanos:09}"));
     let media_type = needle.content_type().map(|value| (MEDIA_TYPE, value));
+    let expires = needle.expires_ns.map(modified::format);
+    let expires = expires.as_ref().map(|value| (EXPIRES, value.as_bytes()));
     let records = [(VOLUME, number.as_bytes()), (MODIFIED, modified.as_bytes())];
-    tar.append_pax_extensions(records.into_iter().chain(media_type))?;
+    tar.append_pax_extensions(records.into_iter().chain(expires).chain(media_type))?;
 
     let mut header = Header::new_ustar();
     header.set_path(format!("{id}/{:016x}", cookie.0))?;

@@ -7,7 +7,7 @@ use super::order::{
 };
 use super::request::{
     CheckPut, DeleteNeedle, FoundNeedle, PostNeedle, PutNeedle, ReadNeedle, RequestError,
-    StoredNeedle,
+    SetExpiry, StoredNeedle,
 };
 use super::volume_summary::VolumeSummary;
 use crate::base::types::{ShardId, VolumeId};
@@ -117,6 +117,8 @@ request_kinds! {
     CheckPut(ToVolume<CheckPut>) -> Result<Option<WriteConditions>, RequestError>, in check_put;
     /// Delete a needle.
     Delete(ToVolume<DeleteNeedle>) -> Result<(), RequestError>, in delete;
+    /// Change when a needle expires.
+    SetExpiry(ToVolume<SetExpiry>) -> Result<(), RequestError>, in set_expiry;
     /// Open a volume.
     OpenVolume(OpenVolume) -> Result<VolumeSummary, OrderError>, in open_volume;
     /// Make a volume read-only, or writable.
@@ -181,6 +183,7 @@ mod tests {
             post,
             check_put,
             delete,
+            set_expiry,
             open_volume,
             set_read_only,
             delete_volume,
@@ -193,12 +196,13 @@ mod tests {
             set_route,
             limit_device,
         } = &awaited;
-        let expect: [&dyn Fn() -> usize; 16] = [
+        let expect: [&dyn Fn() -> usize; 17] = [
             &|| read.expect(),
             &|| put.expect(),
             &|| post.expect(),
             &|| check_put.expect(),
             &|| delete.expect(),
+            &|| set_expiry.expect(),
             &|| open_volume.expect(),
             &|| set_read_only.expect(),
             &|| delete_volume.expect(),

@@ -59,18 +59,25 @@ impl UploadParameters {
     }
 }
 
-/// Parses the time at which the photo expires (nanoseconds since 1970), which must be after `now`.
+/// Returns the time at which the photo expires (nanoseconds since 1970), which must be after `now`.
 ///
 /// # Errors
 /// 400.
 fn expires_ns(head: &Head, bytes: &[u8], now: u64) -> Result<Option<u64>, PlainReply> {
-    let Some(span) = head.x_hayloft_expires else { return Ok(None) };
-    let reason = match modified::parse(span.of(bytes)) {
+    head.x_hayloft_expires.map(|span| parse_expiry(span.of(bytes), now)).transpose()
+}
+
+/// Parses a time at which a photo expires (nanoseconds since 1970), which must be after `now`.
+///
+/// # Errors
+/// 400.
+pub fn parse_expiry(value: &[u8], now: u64) -> Result<u64, PlainReply> {
+    let reason = match modified::parse(value) {
         None => "X-Hayloft-Expires is not SECONDS[.FRACTION] since 1970, with up to 9 decimals",
         Some(expires_ns) if expires_ns <= now => {
             "X-Hayloft-Expires is in the past: nobody could read the photo"
         }
-        Some(expires_ns) => return Ok(Some(expires_ns)),
+        Some(expires_ns) => return Ok(expires_ns),
     };
     Err(PlainReply::error(Status::BAD_REQUEST, reason))
 }

@@ -294,7 +294,9 @@ impl Copier {
         let (hash, Earlier { offset: previous, expiring }) = place;
         let (offset, room) = self.writer.room(at.len).await?;
         room.copy_from_slice(&manifest);
-        let complete = self.writer.complete(NeedleHeader { previous, ..*header });
+        // They are in front of it.
+        let header = NeedleHeader { previous, keeps_parts: false, ..*header };
+        let complete = self.writer.complete(header);
         let incarnation = self.new.superblock.incarnation;
         encode_data_needle(&complete, incarnation, offset, self.writer.made(at.len));
         self.writer.add_superseding(complete, hash, expiring);
@@ -338,6 +340,7 @@ impl Copier {
                 attributes_len: 0,
                 parts_units: 0,
                 expires_ns: None,
+                keeps_parts: false,
                 ..*manifest
             }
         });

@@ -155,6 +155,7 @@ fn tombstone_of(found: &NeedleHeader, now: u64) -> NeedleHeader {
         parts_units: 0,
         data_checksum: data_checksum(&[]),
         expires_ns: None,
+        keeps_parts: false,
         ..*found
     }
 }

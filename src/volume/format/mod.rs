@@ -39,7 +39,7 @@ pub use needle::{
     HEADER_LEN, HashPrefix, Kind, Loss, NeedleHeader, NeedleLayout, Spare, Unreadable,
     attribute_bytes, attributes, damaged_spare, decode_header, encode_chunk_table,
     encode_data_needle, encode_loss, encode_tombstone, footer_at, put_chunk_table, reseal,
-    verify_data, verify_meta, verify_range,
+    verify_data, verify_meta, verify_range, with_expiry, with_expiry_len_max,
 };
 pub use rising::RISING_MAX;
 pub use superblock::{

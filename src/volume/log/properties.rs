@@ -81,6 +81,8 @@ impl LogProperties {
         self.note_key(header.owner());
         match header.kind {
             Kind::Part => self.add_part(header.id, header.version, header.layout().len as u64),
+            // Another manifest has named them before.
+            Kind::Manifest if header.keeps_parts => {}
             Kind::Manifest => self.name_parts(header.id, header.parts_len()),
             Kind::Data
             | Kind::Tombstone
@@ -219,6 +221,7 @@ mod tests {
             parts_units: 0,
             data_checksum: 0,
             expires_ns: None,
+            keeps_parts: false,
         }
     }
 

@@ -245,6 +245,7 @@ impl Volume {
             parts_units: 0,
             data_checksum: data_checksum(&[]),
             expires_ns: None,
+            keeps_parts: false,
         }
     }
 }

@@ -39,6 +39,7 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
         "node::daemon::compaction::clock_guard::tests::clock_that_is_ahead_of_the_newest_write_drops_nothing",
     ),
     ("nothing-is-expired", "expiry", "bytes_that_expire_are_counted_by_the_day"),
+    ("renewal-loses-parts", "expiry", "time_of_expiry_is_changed_without_the_data"),
     ("forget-expiry-sums", "expiry", "bytes_that_expire_are_counted_by_the_day"),
     ("ignore-cookie", "engine", "wrong_cookie_reveals_and_changes_nothing"),
     (

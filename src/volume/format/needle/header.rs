@@ -14,6 +14,8 @@ pub(super) const HEADER_MAGIC: [u8; 4] = *b"HNDL";
 pub(super) const HEADER_CHECKSUM_AT: usize = HEADER_LEN - 8;
 /// Flag of the second header of a needle that has its header twice.
 pub(super) const FLAG_COPY: u8 = 1;
+/// Flag of a manifest whose parts are those of the needle that it supersedes.
+const FLAG_KEEPS_PARTS: u8 = 2;
 
 /// The fixed header of a needle.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +58,8 @@ pub struct NeedleHeader {
     /// Time at which the needle expires (nanoseconds since 1970); `None` for never. Not in the header itself:
     /// it is the first attribute, which follows the header in the same block.
     pub expires_ns: Option<u64>,
+    /// In a manifest: whether its parts are those of the needle that it supersedes.
+    pub keeps_parts: bool,
 }
 
 impl NeedleHeader {
@@ -95,6 +99,7 @@ impl NeedleHeader {
     pub(super) fn put(&self, flags: u8, meta_checksum: u64, seed: u64, units: u32, out: &mut [u8]) {
         let sum = {
             let mut fields = Encoder::new(&mut out[..HEADER_CHECKSUM_AT]);
+            let flags = flags | if self.keeps_parts { FLAG_KEEPS_PARTS } else { 0 };
             fields.bytes(&HEADER_MAGIC).u8(self.kind.code()).u8(flags).u16(self.attributes_len);
             fields.u64(self.id.key.0).u32(self.id.alt.0).u32(units);
             fields.u64(self.cookie.0).u64(self.version).u64(self.modified_ns);
@@ -166,6 +171,7 @@ pub fn decode_header(bytes: &[u8], incarnation: u64, offset: u64) -> Option<(Nee
         expires_ns: expiry_of(
             &bytes[HEADER_LEN..bytes.len().min(HEADER_LEN + usize::from(attributes_len))],
         ),
+        keeps_parts: kind == Kind::Manifest && flags & FLAG_KEEPS_PARTS != 0,
     };
     if !header.fits(units) {
         return None;

@@ -62,6 +62,7 @@ impl Loss {
             parts_units: 0,
             data_checksum: data_checksum(&[]),
             expires_ns: None,
+            keeps_parts: false,
         }
     }
 }

@@ -26,7 +26,7 @@ pub use attribute::{Attribute, attribute_bytes, attributes};
 pub use encode::{
     encode_chunk_table, encode_data_needle, encode_loss, encode_tombstone, put_chunk_table,
 };
-pub use expiry::{EXPIRY_LEN, ExpiryValue};
+pub use expiry::{EXPIRY_LEN, ExpiryValue, with_expiry, with_expiry_len_max};
 pub use footer::{Footer, footer_at};
 pub use header::{NeedleHeader, decode_header};
 pub use kind::Kind;

@@ -26,6 +26,7 @@ fn header(data: &[u8], attributes_len: usize) -> NeedleHeader {
         parts_units: 0,
         data_checksum: data_checksum(data),
         expires_ns: None,
+        keeps_parts: false,
     }
 }
 
