@@ -12,9 +12,9 @@ pub struct CacheControl {
 }
 
 impl CacheControl {
-    /// Limits `value` to `seconds`. Lifetimes above it are cut to it, and permissions to serve a stale response
-    /// are left out. Without `max-age` one is added, since a cache may choose a lifetime of its own otherwise;
-    /// but not beside `no-store`. If the result is too long, it is `no-store`.
+    /// Limits `value` to `seconds`. Lifetimes above it are cut to it, and permissions to serve a stale
+    /// response are left out. Without `max-age` one is added, since a cache may choose a lifetime of its own
+    /// otherwise; but not beside `no-store`. If the result is too long, it is `no-store`.
     #[must_use]
     pub fn limited(value: &[u8], seconds: u64) -> Self {
         let mut out = Self { bytes: [0; CACHE_CONTROL_MAX], len: 0 };

@@ -1,5 +1,5 @@
-//! Times of a photo as sent by a client, when it was modified and when it expires: seconds since 1970 with up to
-//! nine decimals.
+//! Times of a photo as sent by a client, when it was modified and when it expires: seconds since 1970 with
+//! up to nine decimals.
 
 use super::digits::parse_decimal;
 

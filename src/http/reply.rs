@@ -69,8 +69,8 @@ pub struct ReplyHead<'a> {
     pub nosniff: bool,
     /// `Cache-Control`; must satisfy [`valid_cache_control`].
     pub cache_control: Option<&'a [u8]>,
-    /// `X-Hayloft-Expires`: when the object expires (nanoseconds since 1970). Not together with `location`, whose
-    /// space it takes.
+    /// `X-Hayloft-Expires`: when the object expires (nanoseconds since 1970). Not together with `location`,
+    /// whose space it takes.
     pub expires_ns: Option<u64>,
     /// `Content-Range`.
     pub content_range: Option<ContentRange>,

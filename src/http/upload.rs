@@ -103,8 +103,8 @@ pub fn check_type(head: &Head, buf: &[u8], target: Target) -> Result<(), Reject>
             "the Content-Type is that of a form; send no body and no type: curl -X DELETE URL"
         }
         (Target::Object { .. }, Method::Post) => {
-            "the Content-Type is that of a form; a POST of a photo changes when it expires, without a body: curl -X \
-             POST -H 'Content-Length: 0' -H 'X-Hayloft-Expires: never' URL"
+            "the Content-Type is that of a form; a POST of a photo changes when it expires, without a body: \
+             curl -X POST -H 'Content-Length: 0' -H 'X-Hayloft-Expires: never' URL"
         }
         (Target::Object { .. }, _) => {
             "the Content-Type is that of a form; send the photo itself, with its own type: curl -T \

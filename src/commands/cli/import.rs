@@ -231,6 +231,7 @@ impl ImportArgs {
             overwrite: self.overwrite,
             prune: self.prune,
             verify: self.verify,
+            now_ns: sys::wall_ns(),
         };
         staged.enter(Stage::Work);
         let shown = progress::show(progress);

@@ -42,7 +42,7 @@ pub struct Row {
     pub version: u64,
     /// Entity tag: 16 hex digits.
     pub etag: String,
-    /// Time of expiry: RFC 3339, in UTC; absent if it does not expire. A needle that has expired is listed, too.
+    /// Time of expiry: RFC 3339, in UTC; null if it does not expire. A needle that has expired is listed.
     pub expires: Option<String>,
 }
 

@@ -30,7 +30,7 @@ pub async fn set_expiry(
         upload::check_origin(head, bytes)?;
         let bad = |reason| PlainReply::error(Status::BAD_REQUEST, reason);
         if head.content_length.unwrap_or(0) > 0 {
-            let reason = "POST of a photo that exists changes when it expires, and has no body; store a photo with \
+            let reason = "POST of a photo changes when it expires, and has no body; store a photo with \
                           PUT, or with POST / under a new name";
             return Err(bad(reason));
         }

@@ -25,8 +25,8 @@ impl Expiring {
     }
 }
 
-/// Bytes of the objects in an index that expire, by day since 1970. At most [`EXPIRY_DAYS_MAX`] days: of more,
-/// the latest ones are counted together, by the last of them.
+/// Bytes of the objects in an index that expire, by day since 1970. At most [`EXPIRY_DAYS_MAX`] days: of
+/// more, the latest ones are counted together, by the last of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExpirySums(BTreeMap<u32, u64>);
 

@@ -58,8 +58,8 @@ impl LogProperties {
         self.key_max
     }
 
-    /// Sums of the bytes that expire. Of objects that were superseded, some may still be counted: after a crash,
-    /// those whose successors are in the part of the log that the last checkpoint does not cover.
+    /// Sums of the bytes that expire. Of objects that were superseded, some may still be counted: after a
+    /// crash, those whose successors are in the part of the log that the last checkpoint does not cover.
     pub fn expiry(&self) -> &ExpirySums {
         &self.expiry
     }

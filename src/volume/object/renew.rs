@@ -15,8 +15,8 @@ use crate::volume::object::look_up::Present;
 use crate::volume::object::precondition::{Check, Existing};
 
 impl Volume {
-    /// Returns the needle that a change of the time of expiry of `id` supersedes, if the change is permitted. The
-    /// caller must hold the lock of the id.
+    /// Returns the needle that a change of the time of expiry of `id` supersedes, if the change is permitted.
+    /// The caller must hold the lock of the id.
     pub(in crate::volume) async fn decide_renewal(
         &self,
         id: NeedleId,
@@ -44,7 +44,8 @@ impl Volume {
     /// `None` for never). The parts of a multipart object stay where they are.
     ///
     /// # Errors
-    /// [`Refusal::Unreadable`] if it is damaged: nothing is appended that does not verify. [`Refusal::NoBuffer`].
+    /// [`Refusal::Unreadable`] if it is damaged: nothing is appended that does not verify.
+    /// [`Refusal::NoBuffer`].
     pub(in crate::volume) async fn renewed(
         &self,
         id: NeedleId,

@@ -17,7 +17,6 @@ use super::report::{Report, Stop};
 use super::route::{Halt, Router};
 use super::run::{Run, TOO_LARGE_NAMED};
 use super::sender::{Photo, Sender, Sent};
-use crate::base::sys;
 use crate::base::types::VolumeId;
 use crate::commands::client::{HeadAnswer, Source};
 use crate::commands::transfer::file::{Input, SourceFile};
@@ -251,7 +250,7 @@ fn store(run: &Run<'_>, sender: &Sender<'_>, job: &Job) {
         Input::File(file) => file.hash().ok(),
     };
     let fail = |why, unknown| run.fail(job.what.clone(), why, unknown);
-    if job.expires_ns.is_some_and(|expires_ns| expires_ns <= sys::wall_ns()) {
+    if job.expires_ns.is_some_and(|expires_ns| expires_ns <= run.plan.now_ns) {
         run.progress.expired.fetch_add(1, Ordering::Relaxed);
         return;
     }

@@ -1,5 +1,5 @@
-//! Which photos that have expired compactions may leave out. A clock that jumps ahead lets everything expire at
-//! once, and must not destroy anything: it has to agree with the newest write that was found at the start.
+//! Which photos that have expired compactions may leave out. A clock that jumps ahead lets everything expire
+//! at once, and must not destroy anything: it has to agree with the newest write that was found at the start.
 
 use std::cell::Cell;
 
@@ -63,8 +63,8 @@ impl ClockGuard {
         }
     }
 
-    /// Wall clock at the start, by the newest write. If all volumes were empty, by the clock: there was nothing
-    /// that it could destroy. `None` while that is not known.
+    /// Wall clock at the start, by the newest write. If all volumes were empty, by the clock: there was
+    /// nothing that it could destroy. `None` while that is not known.
     fn base_ns(&self, board: &Board) -> Option<u64> {
         if self.base_ns.get() > 0 {
             return Some(self.base_ns.get());

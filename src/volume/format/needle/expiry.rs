@@ -1,10 +1,7 @@
 //! The time at which a needle expires: its first attribute, so that it is in the block of the header, which
 //! everything reads that decides about a needle.
 
-use super::attribute::{Attribute, attribute_bytes};
-use super::header::NeedleHeader;
-use super::layout::HEADER_LEN;
-use crate::base::limits::{ATTRIBUTES_MAX, UNIT};
+use super::attribute::Attribute;
 use crate::volume::format::checksum::data_checksum;
 use crate::volume::format::field::{Decoder, Encoder};
 
@@ -36,9 +33,9 @@ impl ExpiryValue {
     }
 }
 
-/// Returns the time at which a needle with these attributes expires (nanoseconds since 1970). `None` for never:
-/// also if the first attribute is another one, or has a wrong length or checksum. `bytes` may end anywhere
-/// after the first attribute.
+/// Returns the time at which a needle with these attributes expires (nanoseconds since 1970). `None` for
+/// never: also if the first attribute is another one, or has a wrong length or checksum. `bytes` may end
+/// anywhere after the first attribute.
 #[must_use]
 pub fn expiry_of(bytes: &[u8]) -> Option<u64> {
     let mut input = Decoder::new(bytes.get(..EXPIRY_LEN)?);
@@ -50,45 +47,9 @@ pub fn expiry_of(bytes: &[u8]) -> Option<u64> {
     is_valid.then_some(expires_ns)
 }
 
-/// Length of the buffer that [`with_expiry`] needs for a needle of `len` bytes.
-#[must_use]
-pub fn with_expiry_len_max(len: usize) -> usize {
-    len + usize::try_from(UNIT).expect("512")
-}
-
-/// Replaces the time of expiry (nanoseconds since 1970; `None` for never) in the needle of `header`, which
-/// `buf` begins with. The other attributes, the chunk table and the data stay; header, padding and footer must be
-/// written anew. Returns the header of the result; `None` if the attributes would be too long.
-///
-/// # Panics
-/// If `buf` is shorter than [`with_expiry_len_max`].
-#[must_use]
-pub fn with_expiry(
-    buf: &mut [u8],
-    header: &NeedleHeader,
-    expires_ns: Option<u64>,
-) -> Option<NeedleHeader> {
-    let old = header.layout();
-    assert!(buf.len() >= with_expiry_len_max(old.len));
-    let others = header.expires_ns.map_or(0, |_| EXPIRY_LEN);
-    let others = buf[old.attributes()][others..].to_vec();
-    let value = expires_ns.map(ExpiryValue::new);
-    let expiry = value.as_ref().map(ExpiryValue::attribute);
-    let len = expiry.as_ref().map_or(0, Attribute::encoded_len);
-    if len + others.len() > ATTRIBUTES_MAX {
-        return None;
-    }
-    let attributes_len = u16::try_from(len + others.len()).expect("4 KiB");
-    let header = NeedleHeader { attributes_len, expires_ns, ..*header };
-    let new = header.layout();
-    buf.copy_within(old.chunk_table().start..old.data_range().end, new.chunk_table().start);
-    attribute_bytes(expiry.as_slice(), &mut buf[HEADER_LEN..]);
-    buf[HEADER_LEN + len..new.attributes().end].copy_from_slice(&others);
-    Some(header)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::attribute::attribute_bytes;
     use super::*;
 
     fn encoded(attributes: &[Attribute<'_>]) -> Vec<u8> {

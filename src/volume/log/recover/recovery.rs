@@ -9,8 +9,8 @@ use crate::volume::log::expiry_sums::Expiring;
 use crate::volume::log::log_end::LogEnd;
 use crate::volume::log::scan::{FoundNeedle, Scanner};
 
-/// Maximum number of objects that expire which a recovery remembers (some 20 MiB), to know what is superseded.
-/// Of more, the bytes of superseded ones stay counted until the next compaction.
+/// Maximum number of objects that expire which a recovery remembers (some 20 MiB), to know what is
+/// superseded. Of more, the bytes of superseded ones stay counted until the next compaction.
 pub(super) const EXPIRING_MAX: usize = 1 << 18;
 
 /// A commit that was read but not yet applied: what follows may show that it was torn.
