@@ -102,10 +102,6 @@ pub fn check_type(head: &Head, buf: &[u8], target: Target) -> Result<(), Reject>
         (_, Method::Delete) => {
             "the Content-Type is that of a form; send no body and no type: curl -X DELETE URL"
         }
-        (Target::Object { .. }, Method::Post) => {
-            "the Content-Type is that of a form; a POST of a photo changes when it expires, without a body: \
-             curl -X POST -H 'Content-Length: 0' -H 'X-Hayloft-Expires: never' URL"
-        }
         (Target::Object { .. }, _) => {
             "the Content-Type is that of a form; send the photo itself, with its own type: curl -T \
              photo.jpg -H 'Content-Type: image/jpeg' URL"
@@ -285,7 +281,7 @@ mod tests {
         let batch = Target::Batch { volume: VolumeId(1) };
         for (method, target, command) in [
             ("PUT", object, "curl -T photo.jpg "),
-            ("POST", object, "curl -X POST -H 'Content-Length: 0' "),
+            ("POST", object, "curl -T photo.jpg "),
             ("POST", Target::Root, "curl --data-binary @photo.jpg "),
             ("POST", Target::Volume { volume: VolumeId(1) }, "curl --data-binary @photo.jpg "),
             ("POST", batch, "curl --data-binary @batch.tar "),

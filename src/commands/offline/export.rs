@@ -26,8 +26,8 @@ pub struct ExportSummary {
 
 impl Offline {
     /// Writes a tar with an entry for every live needle of the selected volumes that has not expired. Each
-    /// needle is verified completely before its first byte is written. Needles and volumes that cannot be read
-    /// are left out, and passed to `left_out`.
+    /// needle is verified completely before its first byte is written. Needles and volumes that cannot be
+    /// read are left out, and passed to `left_out`.
     ///
     /// # Errors
     /// The error of the output; or a large body could be verified, but not be read again. The tar is unusable
