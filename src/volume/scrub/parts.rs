@@ -134,6 +134,15 @@ mod tests {
     }
 
     #[test]
+    fn parts_before_what_is_read_are_not_judged() {
+        let (_, manifest) = two_parts();
+        let mut parts = Parts::read_from(65_537);
+        assert_eq!(flaws(&mut parts, &manifest), [(1 << 20, Flaw::Part(1), false)]);
+        let mut parts = Parts::read_from((1 << 20) + 1);
+        assert_eq!(flaws(&mut parts, &manifest), []);
+    }
+
+    #[test]
     fn manifest_that_cannot_be_decoded_is_damaged() {
         let (mut parts, manifest) = two_parts();
         let flaw = Flaw::Needle(Unreadable::Meta);
