@@ -130,7 +130,7 @@ pub fn from_entry(
         content_type: content_type(local.media_type.or(&global.media_type)).map_err(refused)?,
         modified_ns: modified_ns(header, local.modified.or(&global.modified)).map_err(refused)?,
         expires_ns: expires_ns(local.expires.or(&global.expires))
-            .ok_or_else(|| TarError::entry(path, format!("has no valid time in {EXPIRES}")))?,
+            .map_err(|()| TarError::entry(path, format!("has no valid time in {EXPIRES}")))?,
         volume: volume(local.volume.or(&global.volume))
             .map_err(|()| TarError::entry(path, format!("has no valid volume id in {VOLUME}")))?,
     }))
@@ -205,10 +205,9 @@ fn modified_ns(header: &Header, pax: &PaxValue) -> Result<Option<u64>, &'static 
     }
 }
 
-/// Returns `None` if the time is malformed.
-fn expires_ns(pax: &PaxValue) -> Option<Option<u64>> {
-    let PaxValue::Value(value) = pax else { return Some(None) };
-    modified::parse(value).map(Some)
+fn expires_ns(pax: &PaxValue) -> Result<Option<u64>, ()> {
+    let PaxValue::Value(value) = pax else { return Ok(None) };
+    modified::parse(value).map(Some).ok_or(())
 }
 
 fn volume(pax: &PaxValue) -> Result<Option<VolumeId>, ()> {
@@ -238,11 +237,11 @@ mod tests {
     #[test]
     fn time_of_expiry_is_optional_and_checked() {
         let parse = |text: &str| expires_ns(&PaxValue::Value(text.as_bytes().to_vec()));
-        assert_eq!(parse("1900000000.5"), Some(Some(1_900_000_000_500_000_000)));
-        assert_eq!(expires_ns(&PaxValue::Absent), Some(None));
-        assert_eq!(expires_ns(&PaxValue::Deleted), Some(None));
+        assert_eq!(parse("1900000000.5"), Ok(Some(1_900_000_000_500_000_000)));
+        assert_eq!(expires_ns(&PaxValue::Absent), Ok(None));
+        assert_eq!(expires_ns(&PaxValue::Deleted), Ok(None));
         for bad in ["", "-1", "soon", "1.1234567890"] {
-            assert_eq!(parse(bad), None, "{bad:?}");
+            assert_eq!(parse(bad), Err(()), "{bad:?}");
         }
     }
 
