@@ -213,6 +213,55 @@ fn two_volumes_are_restored_as_exported() {
 }
 
 #[test]
+fn times_of_expiry_are_exported_and_imported() {
+    let mut store = Store::start();
+    let soon = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let soon = (soon.as_secs() + 2).to_string();
+    let times = [(1, Some("4102444800.25")), (2, None), (3, Some(&*soon))];
+    let mut client = store.daemon().client();
+    for (key, time) in times {
+        let headers: Vec<(&str, &str)> =
+            time.map(|time| ("X-Hayloft-Expires", time)).into_iter().collect();
+        let len = if key == 1 { 2_000_000 } else { 1000 };
+        let reply = client.request("PUT", &path((1, key, 0)), &headers, Some(&bytes(key, len)));
+        assert_eq!(reply.unwrap().status, 201);
+    }
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while client.get(&path((1, 3, 0))).unwrap().status != 404 {
+        assert!(std::time::Instant::now() < deadline, "it does not expire");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let tar = store.dir.path().join("photos.tar");
+    store.export(&tar);
+    let mut reader = Reader::new(File::open(&tar).unwrap());
+    let mut found = BTreeMap::new();
+    while let Some(photo) = reader.next_photo().unwrap() {
+        found.insert(photo.key, photo.expires_ns);
+    }
+    let wanted = [(1, Some(4_102_444_800_250_000_000)), (2, None)];
+    assert_eq!(found, BTreeMap::from(wanted), "not the one that has expired");
+    let target = Store::start();
+    target.imports(&[], &tar, "2 stored");
+    let mut client = target.daemon().client();
+    let got = client.get(&path((1, 1, 0))).unwrap();
+    assert_eq!(got.header("x-hayloft-expires"), Some("4102444800.250000000"));
+    assert!(got.body == bytes(1, 2_000_000));
+    assert_eq!(client.get(&path((1, 2, 0))).unwrap().header("x-hayloft-expires"), None);
+    // What has expired since the export is left out.
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.append_pax_extensions([("HAYLOFT.expires", &b"1577934245"[..])]).unwrap();
+    let mut header = tar::Header::new_ustar();
+    header.set_path(format!("9/0/{COOKIE}")).unwrap();
+    header.set_size(1);
+    header.set_mode(0o644);
+    header.set_cksum();
+    tar.append(&header, &b"x"[..]).unwrap();
+    let late = target.dir.path().join("late.tar");
+    std::fs::write(&late, tar.into_inner().unwrap()).unwrap();
+    target.imports(&["--volume", "1"], &late, "1 photos were left out, since they have expired");
+}
+
+#[test]
 fn import_from_pipe_stops_at_a_missing_volume() {
     let (_dir, tar, photos) = exported();
     let pipe = |store: &Store, args: &[&str]| {

@@ -81,7 +81,7 @@ fn running_daemon_lists_its_photos_in_lines_and_columns() {
     let mut lines = printed.lines();
     assert_eq!(
         lines.next(),
-        Some("#volume\tkey\talt\tstate\tsize\tcontent_type\tmodified\tversion")
+        Some("#volume\tkey\talt\tstate\tsize\tcontent_type\tmodified\tversion\texpires")
     );
     let position = end["position"].as_str().unwrap();
     assert_eq!(lines.next_back().unwrap(), format!("# volume 1: end, position {position}"));

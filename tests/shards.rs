@@ -673,3 +673,64 @@ fn concurrent_large_downloads_are_bounded_by_the_buffer_quota() {
     let whole = start_request(&shards, 0, get(1));
     shards.run_until("the object", 10 * SECOND, |_| whole.taken().bytes.ends_with(body.as_bytes()));
 }
+
+/// The clock of the store decides, for requests from any shard, and what has expired is published.
+#[test]
+fn photo_expires_by_the_clock_of_the_store() {
+    const DAY: u64 = 86_400 * SECOND;
+    let mut shards = Shards::start(2, config);
+    let now = 1_800_000_000 / 86_400 * 86_400;
+    shards.world.set_wall(now * SECOND);
+    let ask = |shards: &mut Shards, shard: usize, request: String| {
+        let client = start_request(shards, shard, request);
+        shards.run_until("an answer", 5 * SECOND, |_| !client.taken().statuses().is_empty());
+        client.taken()
+    };
+    let put = |shard_cookie: &str, expires: u64| {
+        format!(
+            "PUT /1/1/0/{shard_cookie} HTTP/1.1\r\nHost: a\r\nX-Hayloft-Expires: {expires}\r\n\
+             Content-Length: 3\r\n\r\nabc"
+        )
+    };
+    let (own, other) = ("0123456789abcdef", "fedcba9876543210");
+    for shard in [1, 0] {
+        let stored = ask(&mut shards, shard, put(own, now + 100));
+        assert!([201, 204].contains(&stored.statuses()[0]), "{}", stored.text());
+    }
+    let found = ask(&mut shards, 1, get(1));
+    assert_eq!(found.statuses(), [200]);
+    let text = found.text();
+    assert!(text.contains(&format!("X-Hayloft-Expires: {}\r\n", now + 100)), "{text}");
+    let fresh = text.split("max-age=").nth(1).unwrap().split(',').next().unwrap();
+    assert!((90..=100).contains(&fresh.parse::<u64>().unwrap()), "{text}");
+    assert!(text.contains(", immutable\r\n"), "{text}");
+    let change = |expires: &str| {
+        format!(
+            "POST /1/1/0/{own} HTTP/1.1\r\nHost: a\r\nX-Hayloft-Expires: {expires}\r\n\
+             Content-Length: 0\r\n\r\n"
+        )
+    };
+    let later = (now + 5000).to_string();
+    for (shard, expires) in [(1, "never"), (0, "never"), (1, &later), (0, &later)] {
+        assert_eq!(ask(&mut shards, shard, change(expires)).statuses(), [204], "{expires}");
+    }
+    shards.world.set_wall((now + 4000) * SECOND);
+    assert_eq!(ask(&mut shards, 1, get(1)).statuses(), [200]);
+    shards.world.set_wall((now + 6000) * SECOND);
+    for shard in [0, 1] {
+        assert_eq!(ask(&mut shards, shard, get(1)).statuses(), [404]);
+        assert_eq!(ask(&mut shards, shard, delete(1)).statuses(), [404]);
+        assert_eq!(ask(&mut shards, shard, change("never")).statuses(), [404]);
+    }
+    let board = shards.metrics.board.volume(VolumeId(1)).unwrap();
+    board.drop_expired_before_ns.set(now * SECOND);
+    shards.world.set_wall(now * SECOND + DAY);
+    shards.run_until("expired bytes", 60 * SECOND, |_| board.expired_bytes.get() == 1024);
+    assert_eq!(board.droppable_bytes.get(), 0);
+    board.drop_expired_before_ns.set(now * SECOND + DAY);
+    shards.run_until("droppable bytes", 60 * SECOND, |_| board.droppable_bytes.get() == 1024);
+    let stored = ask(&mut shards, 1, put(other, now + 100_000));
+    assert_eq!(stored.statuses(), [201], "the name is free");
+    shards.run_until("none", 60 * SECOND, |_| board.droppable_bytes.get() == 0);
+    assert_eq!(ask(&mut shards, 0, get(1)).statuses(), [404], "it has another cookie");
+}

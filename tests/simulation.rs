@@ -29,6 +29,7 @@ const REQUIRED_EVENTS: &[&str] = &[
     "answers",
     "batches",
     "batches proven by one photo",
+    "changes of the time of expiry",
     "checkpoints",
     "connections broken",
     "disks missing at a start",

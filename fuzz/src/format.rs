@@ -283,5 +283,7 @@ fn header_of(input: &mut Input<'_>, kind: Kind, layout: &NeedleLayout) -> Needle
         batch_count: input.u16(),
         parts_units: input.u32(),
         data_checksum: 0,
+        expires_ns: None,
+        keeps_parts: false,
     }
 }

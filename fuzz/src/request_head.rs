@@ -110,6 +110,7 @@ fn values(head: &Head) -> impl Iterator<Item = Span> {
     let fields = [
         head.content_type,
         head.x_hayloft_modified,
+        head.x_hayloft_expires,
         head.range,
         head.if_range,
         head.if_match,

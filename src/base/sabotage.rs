@@ -43,6 +43,20 @@ sabotages! {
     SkipChunkChecksum = "skip-chunk-checksum",
     /// An unreadable needle is answered as not found.
     NotFoundForUnreadable = "not-found-for-unreadable",
+    /// A photo that has expired is served.
+    ServeExpired = "serve-expired",
+    /// A photo that has expired keeps its name: it can be deleted, and a write needs its cookie.
+    ExpiredKeepsName = "expired-keeps-name",
+    /// A compaction leaves out what has expired at once.
+    DropWithoutGrace = "drop-without-grace",
+    /// A compaction leaves out what has expired although the clock is far ahead of the newest commit.
+    TrustAnyClock = "trust-any-clock",
+    /// Bytes that have expired do not count as garbage.
+    NothingIsExpired = "nothing-is-expired",
+    /// A checkpoint does not restore the sums of bytes that expire.
+    ForgetExpirySums = "forget-expiry-sums",
+    /// The parts of a multipart object are dead once it expires at another time.
+    RenewalLosesParts = "renewal-loses-parts",
     /// Reads do not check the cookie.
     IgnoreCookie = "ignore-cookie",
     /// Recovery ends the log at damage, even if valid commits follow.

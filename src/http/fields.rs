@@ -36,6 +36,8 @@ pub struct Fields {
     pub content_type: Option<Span>,
     /// `X-Hayloft-Modified`.
     pub x_hayloft_modified: Option<Span>,
+    /// `X-Hayloft-Expires`.
+    pub x_hayloft_expires: Option<Span>,
     /// `Range`.
     pub range: Option<Span>,
     /// `If-Range`.
@@ -59,6 +61,7 @@ enum Known {
     ContentLength,
     ContentType,
     Modified,
+    Expires,
     Range,
     IfRange,
     IfMatch,
@@ -67,12 +70,13 @@ enum Known {
     IfUnmodifiedSince,
 }
 
-const NAMES: [(&[u8], Known); 13] = [
+const NAMES: [(&[u8], Known); 14] = [
     (b"host", Known::Host),
     (b"connection", Known::Connection),
     (b"content-length", Known::ContentLength),
     (b"content-type", Known::ContentType),
     (b"x-hayloft-modified", Known::Modified),
+    (b"x-hayloft-expires", Known::Expires),
     (b"range", Known::Range),
     (b"if-range", Known::IfRange),
     (b"if-match", Known::IfMatch),
@@ -114,6 +118,7 @@ impl Fields {
             }
             Known::ContentType => single(&mut self.content_type, field.value),
             Known::Modified => single(&mut self.x_hayloft_modified, field.value),
+            Known::Expires => single(&mut self.x_hayloft_expires, field.value),
             Known::Range => single(&mut self.range, field.value),
             Known::IfRange => single(&mut self.if_range, field.value),
             Known::IfMatch => single(&mut self.if_match, field.value),
@@ -232,6 +237,7 @@ mod tests {
             ("Host", "a"),
             ("Content-Type", "a/b"),
             ("X-Hayloft-Modified", "1"),
+            ("X-Hayloft-Expires", "1"),
             ("Range", "bytes=0-0"),
             ("If-Range", "\"a\""),
             ("If-Match", "\"a\""),

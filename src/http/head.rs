@@ -102,6 +102,8 @@ pub struct Head {
     pub content_type: Option<Span>,
     /// `X-Hayloft-Modified`; not checked.
     pub x_hayloft_modified: Option<Span>,
+    /// `X-Hayloft-Expires`; not checked.
+    pub x_hayloft_expires: Option<Span>,
     /// `Range`; it is defined for GET only (RFC 9110 section 14.2).
     pub range: Option<Span>,
     /// `If-Range`.
@@ -231,6 +233,7 @@ fn finish(buf: &[u8], progress: &HeadProgress) -> Result<Head, Reject> {
         host: fields.host,
         content_type: fields.content_type,
         x_hayloft_modified: fields.x_hayloft_modified,
+        x_hayloft_expires: fields.x_hayloft_expires,
         range: fields.range,
         if_range: fields.if_range,
         if_match: fields.if_match,

@@ -14,7 +14,8 @@
 //! | [`range`] | resolves a `Range` against the size of an object |
 //! | [`conn`] | receives requests and sends replies, with deadlines; the only module here that does I/O |
 //! | [`conditional`] | evaluates preconditions against the validators of an object |
-//! | [`date`] | formats and parses HTTP-dates; [`modified`] does so for `X-Hayloft-Modified` |
+//! | [`date`] | formats and parses HTTP-dates; [`modified`] does so for the times of photos |
+//! | [`freshness`] | limits `Cache-Control` to the time that an object has left |
 //! | [`reply`] | writes response heads |
 //! | [`status`] | status codes and status lines; [`reject`] pairs a status with the reason of a refusal |
 //! | [`digits`] | formats and parses decimal and hexadecimal numbers |
@@ -27,6 +28,7 @@ pub mod dictionary;
 pub mod digest;
 pub mod digits;
 pub mod fields;
+pub mod freshness;
 pub mod head;
 pub mod modified;
 pub mod photo_list;

@@ -1,9 +1,12 @@
-//! The modification time of a photo as sent by a client: seconds since 1970 with up to nine decimals.
+//! Times of a photo as sent by a client, when it was modified and when it expires: seconds since 1970 with
+//! up to nine decimals.
 
 use super::digits::parse_decimal;
 
 /// Name of the request header field.
 pub const HEADER: &str = "X-Hayloft-Modified";
+/// Name of the header field of the time at which a photo expires, in requests and replies.
+pub const EXPIRES_HEADER: &str = "X-Hayloft-Expires";
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// Maximum number of decimals of a second.

@@ -69,6 +69,9 @@ pub struct ReplyHead<'a> {
     pub nosniff: bool,
     /// `Cache-Control`; must satisfy [`valid_cache_control`].
     pub cache_control: Option<&'a [u8]>,
+    /// `X-Hayloft-Expires`: when the object expires (nanoseconds since 1970). Not together with `location`,
+    /// whose space it takes.
+    pub expires_ns: Option<u64>,
     /// `Content-Range`.
     pub content_range: Option<ContentRange>,
     /// `X-Hayloft-Volume`: whether the object's volume accepts writes. A cache in front uses it for the
@@ -116,12 +119,17 @@ pub const MAX_HEAD_LEN: usize = STATUS_LINE_MAX
     + "Connection: keep-alive\r\n".len()
     + "\r\n".len();
 
+/// Nanoseconds of a second.
+const SECOND_NS: u64 = 1_000_000_000;
+
 const NOSNIFF: &[u8] = b"X-Content-Type-Options: nosniff\r\n";
 const ACCEPT_IDENTITY: &[u8] = b"Accept-Encoding: identity\r\n";
 const STATUS_LINE_MAX: usize = Status::HEADER_FIELDS_TOO_LARGE.line().len();
 const ALLOW_MAX: usize = super::target::ALLOW_ANY.len();
 
 const _: () = assert!(MAX_HEAD_LEN <= REPLY_HEADROOM);
+const EXPIRES_MAX: usize = "X-Hayloft-Expires: 18446744073.709551615\r\n".len();
+const _: () = assert!(EXPIRES_MAX <= "Location: \r\n".len() + OBJECT_PATH_MAX);
 
 impl<'a> ReplyHead<'a> {
     /// The head of a reply without a body and without optional fields.
@@ -137,6 +145,7 @@ impl<'a> ReplyHead<'a> {
             accept_ranges: false,
             nosniff: false,
             cache_control: None,
+            expires_ns: None,
             content_range: None,
             volume_writable: None,
             location: None,
@@ -197,6 +206,7 @@ impl<'a> ReplyHead<'a> {
         assert!(self.content_type.is_none_or(valid_content_type), "unchecked content type");
         assert!(self.cache_control.is_none_or(valid_cache_control), "unchecked cache control");
         assert!(self.location.is_none_or(|path| path.len() <= OBJECT_PATH_MAX));
+        assert!(self.location.is_none() || self.expires_ns.is_none(), "there is room for one");
         assert!(self.location.is_none_or(|path| path.iter().all(u8::is_ascii_graphic)));
         assert!(self.allow.is_none_or(|methods| methods.len() <= ALLOW_MAX));
     }
@@ -234,6 +244,15 @@ impl<'a> ReplyHead<'a> {
         }
         if let Some(value) = self.cache_control {
             sink.line(b"Cache-Control: ", value);
+        }
+        if let Some(expires_ns) = self.expires_ns {
+            sink.bytes(b"X-Hayloft-Expires: ");
+            sink.decimal(expires_ns / SECOND_NS);
+            if let Some(decimals) = decimals_of(expires_ns % SECOND_NS) {
+                sink.line(b".", &decimals);
+            } else {
+                sink.bytes(b"\r\n");
+            }
         }
     }
 
@@ -321,6 +340,17 @@ pub fn valid_content_type(value: &[u8]) -> bool {
 #[must_use]
 pub fn valid_cache_control(value: &[u8]) -> bool {
     (1..=CACHE_CONTROL_MAX).contains(&value.len()) && value.iter().all(|&byte| is_text(byte))
+}
+
+/// Returns the nine decimals of a fraction of a second (nanoseconds), unless they are all 0.
+fn decimals_of(ns: u64) -> Option<[u8; 9]> {
+    let mut rest = ns;
+    let mut digits = [0; 9];
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    (ns > 0).then_some(digits)
 }
 
 fn is_text(byte: u8) -> bool {
@@ -417,6 +447,19 @@ mod tests {
     }
 
     #[test]
+    fn expiry_is_sent_with_decimals_if_it_has_any() {
+        for (expires_ns, want) in [
+            (1_900_000_000_000_000_000, "1900000000"),
+            (1_900_000_000_000_000_050, "1900000000.000000050"),
+            (0, "0"),
+        ] {
+            let head = ReplyHead { expires_ns: Some(expires_ns), ..object(Status::OK) };
+            assert!(text(&head).contains(&format!("\r\nX-Hayloft-Expires: {want}\r\n")));
+        }
+        assert!(!text(&object(Status::OK)).contains("X-Hayloft-Expires"));
+    }
+
+    #[test]
     fn content_range_is_sent_with_206_and_416() {
         let part = Some(ContentRange::Part { first: 0, last: 9, size: 100 });
         let head = ReplyHead { content_range: part, ..object(Status::PARTIAL_CONTENT) };
@@ -495,6 +538,7 @@ mod tests {
             accept_ranges: true,
             nosniff: true,
             cache_control: Some(&[b'x'; CACHE_CONTROL_MAX]),
+            expires_ns: None,
             content_range: Some(ContentRange::Part { first: size, last: size, size }),
             volume_writable: Some(false),
             location: Some(&location),
@@ -507,6 +551,8 @@ mod tests {
         assert_eq!(text(&head).len(), MAX_HEAD_LEN);
         for &status in Status::ALL {
             assert!(ReplyHead { status, ..head }.encoded_len() <= MAX_HEAD_LEN);
+            let expiring = ReplyHead { location: None, expires_ns: Some(u64::MAX), ..head };
+            assert!(ReplyHead { status, ..expiring }.encoded_len() <= MAX_HEAD_LEN);
         }
     }
 

@@ -67,7 +67,7 @@ impl Target {
     #[must_use]
     pub const fn allows(self, method: Method) -> bool {
         match self {
-            Self::Object { .. } => !matches!(method, Method::Post),
+            Self::Object { .. } => true,
             Self::Root | Self::Volume { .. } | Self::Batch { .. } | Self::MultiDelete { .. } => {
                 matches!(method, Method::Post)
             }
@@ -78,7 +78,7 @@ impl Target {
     #[must_use]
     pub const fn allow(self) -> &'static str {
         match self {
-            Self::Object { .. } => "GET, HEAD, PUT, DELETE",
+            Self::Object { .. } => ALLOW_ANY,
             Self::Root | Self::Volume { .. } | Self::Batch { .. } | Self::MultiDelete { .. } => {
                 "POST"
             }

@@ -230,6 +230,13 @@ pub struct VolumeBoard {
     /// Wall clock of the oldest deletion or replacement whose bytes are still in the file (nanoseconds since
     /// 1970); 0 if there is none, or it is not known.
     pub oldest_dead_ns: Level,
+    /// Bytes of `live_bytes` that belong to photos whose day of expiry is over.
+    pub expired_bytes: Level,
+    /// Part of it that a compaction would leave out: by `drop_expired_before_ns`.
+    pub droppable_bytes: Level,
+    /// Highest version found when the volume was opened: a time of the wall clock (nanoseconds since 1970); 0
+    /// if the log was empty.
+    pub newest_found_ns: Level,
     /// Generation of the file.
     pub generation: Level,
     /// Its compaction.
@@ -241,6 +248,9 @@ pub struct VolumeBoard {
     /// Dead bytes that the last compaction could not remove, such as tombstones that are kept. Written by the
     /// main thread.
     pub kept_bytes: Level,
+    /// Photos that expired before this may be left out by compactions (nanoseconds since 1970); 0 for none.
+    /// Written by the main thread.
+    pub drop_expired_before_ns: Level,
     /// 1 if bytes have been dead for longer than `compaction.erase_within`. Written by the main thread.
     pub erase_overdue: Level,
 }
@@ -263,11 +273,15 @@ impl VolumeBoard {
             live_bytes: Level::default(),
             dead_bytes: Level::default(),
             oldest_dead_ns: Level::default(),
+            expired_bytes: Level::default(),
+            droppable_bytes: Level::default(),
+            newest_found_ns: Level::default(),
             generation: Level::default(),
             compaction: CompactionBoard::default(),
             scrub: ScrubBoard::default(),
             health: HealthBoard::default(),
             kept_bytes: Level::default(),
+            drop_expired_before_ns: Level::default(),
             erase_overdue: Level::default(),
         }
     }
@@ -291,7 +305,8 @@ impl VolumeBoard {
     /// Bytes that a compaction would free inside the file.
     #[must_use]
     pub fn reclaimable_bytes(&self) -> u64 {
-        self.dead_bytes.get().saturating_sub(self.kept_bytes.get())
+        let dead = self.dead_bytes.get().saturating_sub(self.kept_bytes.get());
+        dead.saturating_add(self.droppable_bytes.get())
     }
 }
 

@@ -50,7 +50,8 @@ pub use io::Stats;
 pub use log::{DamageSource, DamagedRange, Ending, LogEnd, Progress};
 pub use names::file_name;
 pub use object::{
-    Body, Check, DamagedNeedle, Draft, Existing, LiveNeedle, Needle, NewNeedle, Stored, Walk,
+    Body, Check, DamagedNeedle, Draft, DraftAttributes, Existing, LiveNeedle, Needle, NewNeedle,
+    Stored, Walk,
 };
 pub use scrub::{Finding, Flaw, ScrubPlan, Scrubbed};
 pub use slot::{CompactionPhase, CompactionProgress, FoundDamage, ScrubProgress, Slot, Upload};

@@ -34,6 +34,7 @@ pub fn order() -> CompactionOrder {
         preallocation: Preallocation::Reserve,
         accept_losses: false,
         tombstone_keep_ns: 0,
+        drop_expired_before_ns: 0,
         verify: true,
         index_memory_max: u64::MAX,
         pace: Pace::UNLIMITED,

@@ -247,7 +247,7 @@ fn absolute_form_target_is_accepted() {
         assert_eq!(posted.status, 201);
         assert!(posted.header("location").unwrap().starts_with("/1/"), "a path, as always");
         let options = client.request("OPTIONS", &format!("{host}{}", path(1)), &[], None).unwrap();
-        assert_eq!(options.header("allow"), Some("GET, HEAD, PUT, DELETE"));
+        assert_eq!(options.header("allow"), Some("GET, HEAD, PUT, POST, DELETE"));
         for other in ["http://b", "https://test", "http://test:8080", "http://test@test"] {
             let reply = store.get(&format!("{other}{}", path(1)));
             assert_eq!(reply.status, 400, "{other}");

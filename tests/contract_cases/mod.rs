@@ -4,6 +4,7 @@ mod batch;
 mod conditions;
 mod connections;
 mod errors;
+mod expiry;
 mod large;
 mod model;
 mod modified;

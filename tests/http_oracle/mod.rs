@@ -26,9 +26,10 @@ pub struct Seen {
     pub kept: Vec<(&'static str, Vec<u8>)>,
 }
 
-pub const KEPT: [&str; 8] = [
+pub const KEPT: [&str; 9] = [
     "content_type",
     "x_hayloft_modified",
+    "x_hayloft_expires",
     "range",
     "if_range",
     "if_match",
@@ -39,9 +40,10 @@ pub const KEPT: [&str; 8] = [
 
 /// Converts the result of the parser under test.
 pub fn seen(head: &Head, buf: &[u8]) -> Seen {
-    let spans: [Option<Span>; 8] = [
+    let spans: [Option<Span>; 9] = [
         head.content_type,
         head.x_hayloft_modified,
+        head.x_hayloft_expires,
         head.range,
         head.if_range,
         head.if_match,

@@ -136,7 +136,7 @@ impl Client {
 
     async fn one(&mut self) {
         let name = self.name();
-        match self.draw(25) {
+        match self.draw(26) {
             0..=4 => {
                 let value = self.value();
                 self.put(name, value, Action::Put(value.number), None).await;
@@ -165,6 +165,7 @@ impl Client {
             18 => self.get_if(name).await,
             19 => self.get_with_wrong_cookie(name).await,
             20 => self.delete_all(name.0).await,
+            21 => self.renew(name).await,
             _ => self.get(name).await,
         }
     }
@@ -435,6 +436,21 @@ impl Client {
             status => self.causes.explain_head(&asked, status),
         };
         self.count("heads");
+        self.read(name, called, Action::Get, answer);
+    }
+
+    /// Changes when an object expires, which is not before the end: it is written anew, and stays the same.
+    async fn renew(&mut self, name: Name) {
+        let expires = if self.draw(3) == 0 { "never" } else { "18000000000" };
+        let called = self.handle.now();
+        let request = Request::of("POST", name).field("X-Hayloft-Expires", expires);
+        let Some((asked, reply)) = self.ask(request.body(Vec::new(), 0)).await else { return };
+        let answer = match reply.status {
+            204 => Answer::Present,
+            404 => self.check_404(&asked, &reply),
+            _ => self.check_refusal(&asked, &reply),
+        };
+        self.count("changes of the time of expiry");
         self.read(name, called, Action::Get, answer);
     }
 

@@ -14,7 +14,7 @@ use crate::process::{Failed, run};
 use crate::project::{cargo, root, target};
 
 /// Test binaries, fast ones first; the last two start daemons. `lib` are the unit tests.
-const TESTS: [&str; 31] = [
+const TESTS: [&str; 32] = [
     "errors",
     "engine",
     "generations",
@@ -29,6 +29,7 @@ const TESTS: [&str; 31] = [
     "batch",
     "large",
     "multi_delete",
+    "expiry",
     "scrub",
     "health",
     "record_stream",

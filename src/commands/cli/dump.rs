@@ -46,7 +46,7 @@ pub struct DumpArgs {
 }
 
 const HEADING: &str = "#volume\toffset\tlength\tkey\talt\tcookie\tkind\tsize\tcontent_type\tmodified\
-                       \tversion\tetag";
+                       \tversion\tetag\texpires";
 
 impl DumpArgs {
     pub(super) fn run(self) -> ExitCode {
@@ -97,12 +97,13 @@ fn columns(row: &Result<Row, Unlisted>) -> String {
         Ok(row) => {
             let cookie = row.cookie.as_deref().unwrap_or("-");
             let content_type = row.content_type.as_deref().unwrap_or("-");
+            let expires = row.expires.as_deref().unwrap_or("-");
             let Row {
                 volume, offset, length, key, alt, kind, size, modified, version, etag, ..
             } = row;
             format!(
                 "{volume}\t{offset}\t{length}\t{key}\t{alt}\t{cookie}\t{kind}\t{size}\t{content_type}\
-                 \t{modified}\t{version}\t{etag}"
+                 \t{modified}\t{version}\t{etag}\t{expires}"
             )
         }
         Err(Unlisted { volume, offset, key, alt, damage }) => {

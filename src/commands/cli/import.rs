@@ -231,6 +231,7 @@ impl ImportArgs {
             overwrite: self.overwrite,
             prune: self.prune,
             verify: self.verify,
+            now_ns: sys::wall_ns(),
         };
         staged.enter(Stage::Work);
         let shown = progress::show(progress);
@@ -333,6 +334,7 @@ fn print_result(report: &Report, progress: &Progress, began: Instant) -> ExitCod
             "photos had the media type of a form, which an upload must not have; they are \
              application/octet-stream now",
         ),
+        (progress.expired.load(Ordering::Relaxed), "photos were left out, since they have expired"),
         (report.special, "symbolic links and special files were passed over"),
         (report.hidden, "hidden entries were passed over; --hidden takes them too"),
         (

@@ -66,7 +66,7 @@ pub struct ListArgs {
     pub admin: ServerAddress,
 }
 
-const HEADING: &str = "#volume\tkey\talt\tstate\tsize\tcontent_type\tmodified\tversion";
+const HEADING: &str = "#volume\tkey\talt\tstate\tsize\tcontent_type\tmodified\tversion\texpires";
 
 /// The id of a volume as the admin API lists it.
 #[derive(Deserialize)]
@@ -165,13 +165,17 @@ fn json(volume: VolumeId, line: &impl Serialize) -> String {
 }
 
 fn columns(volume: VolumeId, object: &ListedObject) -> String {
-    let ListedObject { key, alt, state, size, content_type, modified, version, .. } = object;
+    let ListedObject { key, alt, state, size, content_type, modified, version, expires, .. } =
+        object;
     let number = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |it| it.to_string());
     let (size, version) = (number(*size), number(*version));
     let content_type = content_type.as_ref().map(|value| escaped(value.as_bytes()));
     let content_type = content_type.unwrap_or_else(|| "-".to_owned());
     let modified = modified.map_or_else(|| "-".to_owned(), rfc3339);
-    format!("{volume}\t{key}\t{alt}\t{state}\t{size}\t{content_type}\t{modified}\t{version}")
+    let expires = expires.map_or_else(|| "-".to_owned(), rfc3339);
+    format!(
+        "{volume}\t{key}\t{alt}\t{state}\t{size}\t{content_type}\t{modified}\t{version}\t{expires}"
+    )
 }
 
 fn end_line(volume: VolumeId, end: &ListEnd) -> String {
@@ -192,21 +196,26 @@ mod tests {
             size: Some(10),
             content_type: Some("a\tb".to_owned()),
             modified: Some(1_700_000_000),
+            expires: Some(1_700_000_060),
             version: Some(41),
             large: false,
         };
         let volume = VolumeId(3);
-        assert_eq!(columns(volume, &object), "3\t7\t2\tlive\t10\ta\\tb\t2023-11-14T22:13:20Z\t41");
+        assert_eq!(
+            columns(volume, &object),
+            "3\t7\t2\tlive\t10\ta\\tb\t2023-11-14T22:13:20Z\t41\t2023-11-14T22:14:20Z"
+        );
         assert!(json(volume, &object).starts_with(r#"{"volume":3,"key":7,"alt":2,"#));
         let damaged = ListedObject {
             state: "damaged".to_owned(),
             size: None,
             content_type: None,
             modified: None,
+            expires: None,
             version: None,
             ..object
         };
-        assert_eq!(columns(volume, &damaged), "3\t7\t2\tdamaged\t-\t-\t-\t-");
+        assert_eq!(columns(volume, &damaged), "3\t7\t2\tdamaged\t-\t-\t-\t-\t-");
         let end = ListEnd { position: "99".to_owned(), end: false };
         assert_eq!(end_line(volume, &end), "# volume 3: more follows, position 99");
         assert_eq!(json(volume, &end), r#"{"volume":3,"position":"99","end":false}"#);

@@ -13,7 +13,9 @@ use crate::base::types::VolumeId;
 use crate::commands::client::{Client, ClientError, ServerAddress};
 use crate::commands::transfer::file::{Input, SourceFile, content_type, sniffed_type};
 use crate::commands::transfer::put::{PutError, put, spool};
+use crate::http::modified;
 use crate::http::reply::valid_content_type;
+use crate::node::config::TimeSpan;
 
 const PUT_EXAMPLES: &str = "\
 Examples:
@@ -49,6 +51,11 @@ pub struct PutArgs {
     #[arg(long, value_name = "TYPE", value_parser = parse_content_type)]
     pub content_type: Option<String>,
 
+    /// When all of them expire: after a span of time, such as 30d or 12h, or at a time in seconds since 1970
+    /// [default: never]
+    #[arg(long, value_name = "TIME", value_parser = parse_expiry)]
+    pub expires: Option<u64>,
+
     /// The daemon's data API, HOST:PORT or http://HOST:PORT; no unix sockets, no TLS
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     pub server: ServerAddress,
@@ -59,6 +66,17 @@ fn parse_content_type(text: &str) -> Result<String, String> {
         true => Ok(text.to_owned()),
         false => Err("write 1 to 255 visible characters, such as image/jpeg".to_owned()),
     }
+}
+
+/// Parses a span of time from now on, or a time, to nanoseconds since 1970.
+fn parse_expiry(text: &str) -> Result<u64, String> {
+    let at = match text.parse::<TimeSpan>() {
+        Ok(span) => Some(sys::wall_ns().saturating_add(span.nanos())),
+        Err(_) => modified::parse(text.as_bytes()),
+    };
+    at.ok_or_else(|| {
+        "write a span of time, such as 30d, or a time in seconds since 1970".to_owned()
+    })
 }
 
 /// Returns advice about a refusal, where the daemon's reason contains none.
@@ -119,6 +137,7 @@ impl PutArgs {
             };
             (Input::File(file), suggested)
         };
-        put(client, self.volume, self.content_type.as_deref().or(suggested), &input)
+        let content_type = self.content_type.as_deref().or(suggested);
+        put(client, self.volume, content_type, self.expires, &input)
     }
 }

@@ -13,7 +13,7 @@ use crate::base::types::{NeedleId, VolumeId};
 use crate::commands::client::{Body, Client};
 use crate::http::head::Method;
 use crate::volume::format::{
-    Attribute, BadExchange, ExchangeKind, RecordHead, attributes, data_checksum,
+    Attribute, BadExchange, ExchangeKind, RecordHead, attributes, data_checksum, expiry_of,
 };
 
 /// Number of times that the stream is resumed although nothing has arrived since the last time.
@@ -190,6 +190,7 @@ impl Export<'_, '_> {
             id: head.id,
             cookie: head.cookie,
             modified_ns: head.modified_ns,
+            expires_ns: expiry_of(stored),
             content_type: content_type.map(|one| one.value),
             size: head.body_len,
         };

@@ -24,9 +24,9 @@ pub struct ExportSummary {
 }
 
 impl Offline {
-    /// Writes a tar with an entry for every live needle of the selected volumes. Each needle is verified
-    /// completely before its first byte is written. Needles and volumes that cannot be read are left out, and
-    /// passed to `left_out`.
+    /// Writes a tar with an entry for every live needle of the selected volumes that has not expired. Each
+    /// needle is verified completely before its first byte is written. Needles and volumes that cannot be
+    /// read are left out, and passed to `left_out`.
     ///
     /// # Errors
     /// The error of the output; or a large body could be verified, but not be read again. The tar is unusable
@@ -41,6 +41,8 @@ impl Offline {
         let mut tar = Builder::new(out);
         self.each(progress, &mut |reader, volume, next| {
             match (next, reader) {
+                // Nobody could read it.
+                (Ok(live), _) if live.is_expired => {}
                 (Ok(live), Some(reader)) => {
                     summary.photos += 1;
                     summary.bytes += live.needle.body_len;
@@ -66,10 +68,10 @@ fn append(
     live: LiveNeedle,
 ) -> io::Result<()> {
     let LiveNeedle { id, cookie, needle, .. } = live;
-    let Needle { body_len: size, modified_ns, .. } = needle;
+    let Needle { body_len: size, modified_ns, expires_ns, .. } = needle;
     let content_type = needle.content_type().map(<[u8]>::to_vec);
     let content_type = content_type.as_deref();
-    let entry = PhotoEntry { volume, id, cookie, modified_ns, content_type, size };
+    let entry = PhotoEntry { volume, id, cookie, modified_ns, expires_ns, content_type, size };
     if !needle.is_large {
         return entry.append(tar, &needle.buf[needle.data.clone()]);
     }

@@ -85,7 +85,7 @@ impl<'a> Reader<'a> {
 
     /// Reads a large body, to verify its checksums.
     fn verify(&mut self, live: LiveNeedle) -> Result<LiveNeedle, DamagedNeedle> {
-        let LiveNeedle { at, id, cookie, version, needle } = live;
+        let LiveNeedle { at, id, cookie, version, is_expired, needle } = live;
         let damaged = |error| DamagedNeedle { at, id: Some(id), damage: damage_of(error) };
         let mut body = self.body((id, cookie), needle).map_err(damaged)?;
         while body.remaining() > 0 {
@@ -94,7 +94,8 @@ impl<'a> Reader<'a> {
             drop(buf);
             body = rest;
         }
-        Ok(LiveNeedle { at, id, cookie, version, needle: body.into_manifest() })
+        let needle = body.into_manifest();
+        Ok(LiveNeedle { at, id, cookie, version, is_expired, needle })
     }
 
     /// Opens a large body at its first byte.

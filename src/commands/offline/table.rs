@@ -42,6 +42,8 @@ pub struct Row {
     pub version: u64,
     /// Entity tag: 16 hex digits.
     pub etag: String,
+    /// Time of expiry: RFC 3339, in UTC; null if it does not expire. A needle that has expired is listed.
+    pub expires: Option<String>,
 }
 
 /// A needle or volume that could not be read, and why. It contains no cookie.
@@ -77,7 +79,7 @@ impl Unlisted {
 
 impl Row {
     fn new(volume: VolumeId, live: &LiveNeedle, cookies: bool) -> Self {
-        let LiveNeedle { at, id, cookie, version, needle } = live;
+        let LiveNeedle { at, id, cookie, version, needle, .. } = live;
         Self {
             volume,
             offset: at.offset,
@@ -91,6 +93,7 @@ impl Row {
             modified: rfc3339_nanos(needle.modified_ns),
             version: *version,
             etag: format!("{:016x}", needle.etag),
+            expires: needle.expires_ns.map(rfc3339_nanos),
         }
     }
 }

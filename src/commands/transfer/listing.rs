@@ -32,6 +32,8 @@ pub struct ListedObject {
     pub content_type: Option<String>,
     /// Time of modification, or of the deletion (seconds since 1970).
     pub modified: Option<u64>,
+    /// Time at which it expires (seconds since 1970); `None` for never.
+    pub expires: Option<u64>,
     /// Version.
     pub version: Option<u64>,
     /// Whether the body is stored in parts.

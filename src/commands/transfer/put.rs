@@ -53,7 +53,8 @@ struct Created {
     etag: String,
 }
 
-/// Stores a photo in `volume`, or in one that the store picks, and returns its full URL.
+/// Stores a photo in `volume`, or in one that the store picks, and returns its full URL. It expires at
+/// `expires_ns` (nanoseconds since 1970).
 ///
 /// # Errors
 /// [`PutError`].
@@ -61,15 +62,18 @@ pub fn put(
     client: &Client,
     volume: Option<VolumeId>,
     content_type: Option<&str>,
+    expires_ns: Option<u64>,
     input: &Input,
 ) -> Result<String, PutError> {
     let modified = match input {
         Input::File(file) => Some(modified::format(file.stamp().modified_ns)),
         Input::Bytes(_) => None,
     };
+    let expires = expires_ns.map(modified::format);
     let mut headers = Vec::new();
     headers.extend(content_type.map(|value| ("Content-Type", value)));
     headers.extend(modified.as_deref().map(|value| (modified::HEADER, value)));
+    headers.extend(expires.as_deref().map(|value| (modified::EXPIRES_HEADER, value)));
     let path = volume.map_or_else(|| "/".to_owned(), |volume| format!("/{volume}"));
     let reply = match client.request(Method::Post, &path, &headers, Body::Source(input)) {
         Err(ClientError::Source(error)) => return Err(PutError::Read(error)),

@@ -14,6 +14,9 @@ pub const MODIFIED: &str = "mtime";
 /// name in upper case for extensions.
 pub const VOLUME: &str = "HAYLOFT.volume";
 
+/// Key of the pax record of the time at which a photo expires: seconds since 1970 with up to nine decimals.
+pub const EXPIRES: &str = "HAYLOFT.expires";
+
 /// A record of a pax extended header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
@@ -121,6 +124,8 @@ pub struct Records {
     pub media_type: PaxValue,
     /// The volume id ([`VOLUME`]).
     pub volume: PaxValue,
+    /// The time of expiry ([`EXPIRES`]).
+    pub expires: PaxValue,
     /// The key of a record that marks the entry as a sparse file.
     pub sparse: Option<Vec<u8>>,
     /// The real name of a sparse file, for error messages.
@@ -152,6 +157,7 @@ impl Records {
                 _ if key == MODIFIED.as_bytes() => self.modified.set(value),
                 _ if key == MEDIA_TYPE.as_bytes() => self.media_type.set(value),
                 _ if key == VOLUME.as_bytes() => self.volume.set(value),
+                _ if key == EXPIRES.as_bytes() => self.expires.set(value),
                 _ if key.starts_with(b"GNU.sparse.") => {
                     if key == b"GNU.sparse.name" {
                         self.sparse_name = Some(value.to_vec());

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::error::{TarError, shown};
 use super::header::{Header, Kind, Number};
-use super::pax::{PaxValue, Records, VOLUME};
+use super::pax::{EXPIRES, PaxValue, Records, VOLUME};
 use crate::base::types::VolumeId;
 use crate::http::digits::{DigitsError, parse_decimal};
 use crate::http::reply::valid_content_type;
@@ -26,6 +26,8 @@ pub struct Photo {
     /// Modification time (nanoseconds since 1970); 0 for an earlier time in a pax record. `None` if a pax
     /// record deletes it, or if there is no pax record and the time in the header is blank, 0 or before 1970.
     pub modified_ns: Option<u64>,
+    /// Time at which the photo expires (nanoseconds since 1970); `None` for never.
+    pub expires_ns: Option<u64>,
     /// The volume that the photo was exported from, if the tar has it.
     pub volume: Option<VolumeId>,
 }
@@ -127,6 +129,8 @@ pub fn from_entry(
         size,
         content_type: content_type(local.media_type.or(&global.media_type)).map_err(refused)?,
         modified_ns: modified_ns(header, local.modified.or(&global.modified)).map_err(refused)?,
+        expires_ns: expires_ns(local.expires.or(&global.expires))
+            .map_err(|()| TarError::entry(path, format!("has no valid time in {EXPIRES}")))?,
         volume: volume(local.volume.or(&global.volume))
             .map_err(|()| TarError::entry(path, format!("has no valid volume id in {VOLUME}")))?,
     }))
@@ -201,6 +205,11 @@ fn modified_ns(header: &Header, pax: &PaxValue) -> Result<Option<u64>, &'static 
     }
 }
 
+fn expires_ns(pax: &PaxValue) -> Result<Option<u64>, ()> {
+    let PaxValue::Value(value) = pax else { return Ok(None) };
+    modified::parse(value).map(Some).ok_or(())
+}
+
 fn volume(pax: &PaxValue) -> Result<Option<VolumeId>, ()> {
     let PaxValue::Value(value) = pax else { return Ok(None) };
     let number: Option<u32> = str::from_utf8(value).ok().and_then(|text| text.parse().ok());
@@ -222,6 +231,17 @@ mod tests {
         for name in ["/", "./", "../", "01/", "1/01/", "a/", "1/0/0123456789abcdef/", "1//", "-1/"]
         {
             assert!(!is_directory_of_names(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn time_of_expiry_is_optional_and_checked() {
+        let parse = |text: &str| expires_ns(&PaxValue::Value(text.as_bytes().to_vec()));
+        assert_eq!(parse("1900000000.5"), Ok(Some(1_900_000_000_500_000_000)));
+        assert_eq!(expires_ns(&PaxValue::Absent), Ok(None));
+        assert_eq!(expires_ns(&PaxValue::Deleted), Ok(None));
+        for bad in ["", "-1", "soon", "1.1234567890"] {
+            assert_eq!(parse(bad), Err(()), "{bad:?}");
         }
     }
 

@@ -59,6 +59,8 @@ pub struct CompactionConfig {
     pub reserve: OrWord<ByteSize, Auto>,
     /// Time for which compactions keep the records of deletions. 0 to 10 years.
     pub tombstone_keep: TimeSpan,
+    /// Time for which compactions keep photos that have expired. 1 h to 10 years.
+    pub expiry_grace: TimeSpan,
     /// Whether the new file is read back and verified before the old one is removed.
     pub verify: bool,
 }
@@ -73,6 +75,7 @@ impl Default for CompactionConfig {
             erase_within: OrWord::default(),
             reserve: OrWord::default(),
             tombstone_keep: TimeSpan::days(30),
+            expiry_grace: TimeSpan::hours(24),
             verify: true,
         }
     }
@@ -100,6 +103,8 @@ impl CompactionConfig {
             value_in("compaction.erase_within", &span, &spans, "a span of time")?;
         }
         let spans = TimeSpan::default()..=Self::SPAN_MAX;
-        value_in("compaction.tombstone_keep", &self.tombstone_keep, &spans, "a span of time")
+        value_in("compaction.tombstone_keep", &self.tombstone_keep, &spans, "a span of time")?;
+        let spans = TimeSpan::hours(1)..=Self::SPAN_MAX;
+        value_in("compaction.expiry_grace", &self.expiry_grace, &spans, "a span of time")
     }
 }

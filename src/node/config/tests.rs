@@ -154,7 +154,7 @@ fn numbers_outside_their_range_are_rejected() {
 #[test]
 fn invalid_compaction_settings_are_rejected() {
     type Change = fn(&mut Config);
-    let cases: [(Change, &str, &str); 13] = [
+    let cases: [(Change, &str, &str); 14] = [
         (
             |c| c.compaction.garbage_share = Share::percent(4),
             "compaction.garbage_share: 0.04 is out of range",
@@ -174,6 +174,11 @@ fn invalid_compaction_settings_are_rejected() {
             |c| c.compaction.erase_within = OrWord::of("59m".parse().unwrap()),
             "compaction.erase_within: 59m is out of range",
             "write a span of time from 1h to 3650d",
+        ),
+        (
+            |c| c.compaction.expiry_grace = TimeSpan::default(),
+            "compaction.expiry_grace: 0s is out of range",
+            "1h",
         ),
         (
             |c| c.compaction.tombstone_keep = TimeSpan::days(3651),
@@ -246,7 +251,7 @@ fn compaction_settings_are_read_from_the_file() {
                 [background]\nrate_min = \"8MiB\"\nrate_max = 1073741824\nscrub_days = 10\n\
                 [compaction]\npolicy = \"off\"\ngarbage_share = 0.75\n\
                 garbage_share_when_full = 0.125\nhours = \"22:00-06:00\"\nerase_within = \"30d\"\n\
-                reserve = \"20GiB\"\ntombstone_keep = \"12h\"\nverify = false\n";
+                reserve = \"20GiB\"\ntombstone_keep = \"12h\"\nexpiry_grace = \"48h\"\nverify = false\n";
     let config = ConfigDraft::parse(Path::new("h.toml"), text).unwrap().config;
     config.validate_on(&[0]).unwrap();
     let compaction = &config.compaction;
@@ -256,6 +261,7 @@ fn compaction_settings_are_read_from_the_file() {
     assert_eq!(compaction.erase_within.value(), Some(TimeSpan::days(30)));
     assert_eq!(compaction.reserve.value(), Some(ByteSize::gib(20)));
     assert_eq!(compaction.tombstone_keep, TimeSpan::hours(12));
+    assert_eq!(compaction.expiry_grace, TimeSpan::hours(48));
     assert_eq!(config.background.rate_max, ByteSize::gib(1));
     assert_eq!(config.background.scrub_interval_ns(), 8 * TimeSpan::days(1).nanos());
     assert_eq!(config.auto_create.size.value(), Some(ByteSize::gib(100)));

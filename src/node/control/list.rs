@@ -28,6 +28,8 @@ pub struct ListedObject {
     pub version: u64,
     /// Time of modification, or of the deletion (nanoseconds since 1970).
     pub modified_ns: Option<u64>,
+    /// Time at which it expires (nanoseconds since 1970); `None` for never.
+    pub expires_ns: Option<u64>,
     /// Length of the body (bytes).
     pub size: Option<u64>,
     /// Content type as it was stored.

@@ -45,6 +45,7 @@ fn object_of(record: StreamRecord) -> ListedObject {
         id: record.id,
         version: record.version,
         modified_ns: record.modified_ns,
+        expires_ns: record.expires_ns,
         size: record.body_len,
         content_type: record.content_type,
         is_large: record.is_large,

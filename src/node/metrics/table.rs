@@ -234,6 +234,8 @@ pub(super) static TABLE: &[MetricRow] = &[
         "Bytes of needles that were replaced or deleted, and of tombstones.").bytes(),
     volume("volume_oldest_dead_timestamp", |v| v.oldest_dead_seconds.get(),
         "Since when something in the volume is dead, in seconds since 1970; 0 when nothing is.").seconds(),
+    volume("volume_expired", |v| v.board.expired_bytes.get(),
+        "Bytes of photos that have expired, without those that did so today (UTC).").bytes(),
     volume("volume_reclaimable", |v| v.board.reclaimable_bytes(),
         "Bytes of the log that a compaction would free.").bytes(),
     volume("volume_erase_overdue", |v| v.board.erase_overdue.get(),

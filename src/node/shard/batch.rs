@@ -28,7 +28,7 @@ use crate::http::reply::ReplyHead;
 use crate::http::status::Status;
 use crate::http::upload::is_form;
 use crate::runtime::buffer::Buf;
-use crate::volume::{Check, Draft, Existing, NewNeedle, Slot, Stored, Upload};
+use crate::volume::{Check, Draft, DraftAttributes, Existing, NewNeedle, Slot, Stored, Upload};
 
 /// Number of bytes of entries after which other tasks run.
 const YIELD_AFTER: u64 = 256 << 10;
@@ -161,7 +161,8 @@ async fn store_all(
     tar: TarBuffers,
     parameters: &UploadParameters,
 ) -> Result<Vec<BatchPhoto>, PlainReply> {
-    let UnpackedBatch { needles, sizes, uploads } = unpack(shard, slot, tar).await?;
+    let expires_ns = parameters.expires_ns;
+    let UnpackedBatch { needles, sizes, uploads } = unpack(shard, slot, tar, expires_ns).await?;
     let names: Vec<(NeedleId, Cookie)> = needles.iter().map(|n| (n.id, n.cookie)).collect();
     let holds = |existing: Option<&Existing>| hold(parameters.conditions.as_ref(), existing);
     let check: Check<'_> = parameters.conditions.as_ref().map(|_| &holds as _);
@@ -190,10 +191,12 @@ struct UnpackedBatch {
     uploads: Vec<Upload>,
 }
 
+/// Unpacks a batch. Photos without a time of their own expire at `expires_ns`.
 async fn unpack(
     shard: &Rc<Shard>,
     slot: &Rc<Slot>,
     tar: TarBuffers,
+    expires_ns: Option<u64>,
 ) -> Result<UnpackedBatch, PlainReply> {
     let len = tar.left as u64;
     let mut tar = Reader::with_len(tar, len);
@@ -213,16 +216,18 @@ async fn unpack(
         }
         let size = photo.size;
         let content_type = photo.content_type.as_ref().map(|text| text.as_bytes());
+        let expires_ns = photo.expires_ns.or(expires_ns);
+        let attributes = DraftAttributes { content_type, expires_ns };
         let draft = if size > NEEDLE_DATA_MAX {
             slot.await_blocks_for(size).await;
             let upload = slot.upload(id, cookie, size);
             let mut upload = shard.volumes.publish_after_write(slot, upload)?;
             store_parts(shard, &mut upload, &mut tar, &photo).await?;
-            let manifest = upload::manifest(shard, &upload, content_type).await?;
+            let manifest = upload::manifest(shard, &upload, attributes).await?;
             unpacked.uploads.push(upload);
             manifest
         } else {
-            let draft = Draft::new(shard.handle.pool(), content_type, size);
+            let draft = Draft::with_attributes(shard.handle.pool(), attributes, size);
             let mut draft = draft.ok_or_else(no_buffer)?;
             fill(&mut tar, &photo, &mut draft)?;
             draft

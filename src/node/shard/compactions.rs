@@ -51,6 +51,7 @@ impl Volumes {
             preallocation: Preallocation::InSteps,
             accept_losses: request.accept_losses,
             tombstone_keep_ns: request.tombstone_keep_ns,
+            drop_expired_before_ns: request.drop_expired_before_ns,
             verify: request.verify,
             index_memory_max: request.index_memory_max,
             pace: Pace::UNLIMITED.with_pauses(),

@@ -93,6 +93,7 @@ async fn read_once(
         head_bytes: conn.head_bytes(),
         date: &shard.date(),
         now_seconds: shard.now_seconds(),
+        now_ns: shard.handle.wall(),
         cache_control: &shard.config.cache_control,
         connection,
     };

@@ -18,7 +18,7 @@
 //!   trace and audit log that record it;
 //! - `exchange`, `upload_parameters`, `receive`, `stored_photo`, `not_stored`: what the handlers of requests
 //!   share;
-//! - `download`, `upload`, `store`, `batch`, `delete`, `multi_delete`: the handlers;
+//! - `download`, `upload`, `store`, `batch`, `delete`, `multi_delete`, `set_expiry`: the handlers;
 //! - `session`: a connection, and its requests one after the other;
 //! - `listen`, `remote_worker`, `inbox`: new connections, requests of other threads, messages;
 //! - `reactor`: the event loop.
@@ -67,6 +67,7 @@ mod routes;
 mod scrub_progress;
 mod scrubs;
 mod session;
+mod set_expiry;
 #[expect(clippy::module_inception, reason = "a struct is defined in the file named after it")]
 mod shard;
 mod shard_files;

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::plain_reply::PlainReply;
 use crate::http::conditional::{self, ReadOutcome, Validators};
 use crate::http::date;
+use crate::http::freshness::CacheControl;
 use crate::http::head::{Head, Method};
 use crate::http::range::{self, RangeResult};
 use crate::http::reply::{
@@ -38,6 +39,8 @@ pub struct ReadContext<'a> {
     pub date: &'a [u8; date::LEN],
     /// Seconds since 1970.
     pub now_seconds: u64,
+    /// The same time in nanoseconds.
+    pub now_ns: u64,
     /// `Cache-Control`.
     pub cache_control: &'a str,
     /// Whether the connection stays open after the reply.
@@ -116,6 +119,13 @@ impl ObjectHead {
         let content_type = needle.content_type().filter(|value| valid_content_type(value));
         let content_type = content_type.unwrap_or(DEFAULT_CONTENT_TYPE);
         let range = selected.range();
+        let cache_control = context.cache_control.as_bytes();
+        // Until it expires, and no longer.
+        let limited = needle.expires_ns.map(|expires_ns| {
+            let left = expires_ns.saturating_sub(context.now_ns) / 1_000_000_000;
+            CacheControl::limited(cache_control, left)
+        });
+        let cache_control = limited.as_ref().map_or(cache_control, CacheControl::as_bytes);
         let reply = ReplyHead {
             content_length: range.end - range.start,
             content_type: there.then_some(content_type),
@@ -125,7 +135,8 @@ impl ObjectHead {
             // With 304 too: a response that a cache stored without this field is updated with it (RFC 9111
             // section 3.2).
             nosniff: true,
-            cache_control: Some(context.cache_control.as_bytes()),
+            cache_control: Some(cache_control),
+            expires_ns: needle.expires_ns,
             content_range: selected.part.map(|(first, last)| ContentRange::Part {
                 first,
                 last,

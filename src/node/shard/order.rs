@@ -60,6 +60,8 @@ pub struct CompactionRequest {
     pub accept_losses: bool,
     /// Age up to which tombstones are kept (nanoseconds).
     pub tombstone_keep_ns: u64,
+    /// Photos that expired before this are left out (nanoseconds since 1970); 0 to leave out none.
+    pub drop_expired_before_ns: u64,
     /// Whether the new file is read back and verified before the old one is removed.
     pub verify: bool,
     /// Memory that the index of the new file may take (bytes).
@@ -67,13 +69,15 @@ pub struct CompactionRequest {
 }
 
 impl Default for CompactionRequest {
-    /// A compaction in place, to the same size, that keeps no tombstones and accepts no losses.
+    /// A compaction in place, to the same size, that keeps no tombstones, leaves out nothing that lives, and
+    /// accepts no losses.
     fn default() -> Self {
         Self {
             target: None,
             size: None,
             accept_losses: false,
             tombstone_keep_ns: 0,
+            drop_expired_before_ns: 0,
             verify: true,
             index_memory_max: u64::MAX,
         }

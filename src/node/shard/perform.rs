@@ -3,7 +3,7 @@
 use super::preconditions::hold;
 use super::request::{
     CheckPut, DeleteNeedle, FoundNeedle, PostNeedle, PutNeedle, ReadExtent, ReadNeedle,
-    RequestError, StoredNeedle,
+    RequestError, SetExpiry, StoredNeedle,
 };
 use super::volumes::Volumes;
 use crate::base::types::VolumeId;
@@ -102,5 +102,22 @@ impl Volumes {
         let check: Check<'_> = conditions.as_ref().map(|_| &holds as _);
         let deleted = slot.delete(id, cookie, check).await;
         Ok(self.publish_after_write(&slot, deleted)?)
+    }
+
+    /// Changes when a needle expires.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn set_expiry(
+        &self,
+        volume: VolumeId,
+        request: SetExpiry,
+    ) -> Result<(), RequestError> {
+        let slot = self.local(volume)?;
+        let SetExpiry { id, cookie, expires_ns, conditions } = request;
+        let holds = |existing: Option<&_>| hold(conditions.as_ref(), existing);
+        let check: Check<'_> = conditions.as_ref().map(|_| &holds as _);
+        let changed = slot.set_expiry(id, cookie, expires_ns, check).await;
+        Ok(self.publish_after_write(&slot, changed)?)
     }
 }

@@ -9,7 +9,7 @@ use super::order::{
 };
 use super::request::{
     CheckPut, DeleteNeedle, FoundNeedle, PostNeedle, PutNeedle, ReadNeedle, RequestError,
-    StoredNeedle,
+    SetExpiry, StoredNeedle,
 };
 use super::volume_summary::VolumeSummary;
 use crate::base::types::{ShardId, VolumeId};
@@ -119,6 +119,8 @@ request_kinds! {
     CheckPut(ToVolume<CheckPut>) -> Result<Option<WriteConditions>, RequestError>, in check_put;
     /// Delete a needle.
     Delete(ToVolume<DeleteNeedle>) -> Result<(), RequestError>, in delete;
+    /// Change when a needle expires.
+    SetExpiry(ToVolume<SetExpiry>) -> Result<(), RequestError>, in set_expiry;
     /// Open a volume.
     OpenVolume(OpenVolume) -> Result<VolumeSummary, OrderError>, in open_volume;
     /// Make a volume read-only, or writable.
@@ -195,6 +197,7 @@ mod tests {
             post,
             check_put,
             delete,
+            set_expiry,
             open_volume,
             set_read_only,
             delete_volume,
@@ -213,12 +216,13 @@ mod tests {
             set_route,
             limit_device,
         } = &awaited;
-        let expect: [&dyn Fn() -> usize; 22] = [
+        let expect: [&dyn Fn() -> usize; 23] = [
             &|| read.expect(),
             &|| put.expect(),
             &|| post.expect(),
             &|| check_put.expect(),
             &|| delete.expect(),
+            &|| set_expiry.expect(),
             &|| open_volume.expect(),
             &|| set_read_only.expect(),
             &|| delete_volume.expect(),

@@ -42,6 +42,9 @@ impl Shard {
             AnyRequest::Delete(ToVolume { volume, request }) => {
                 AnyOutcome::Delete(volumes.delete_needle(volume, request).await)
             }
+            AnyRequest::SetExpiry(ToVolume { volume, request }) => {
+                AnyOutcome::SetExpiry(Box::pin(volumes.set_expiry(volume, request)).await)
+            }
             AnyRequest::OpenVolume(OpenVolume(assignment)) => {
                 AnyOutcome::OpenVolume(Box::pin(volumes.open_one(handle, assignment)).await)
             }

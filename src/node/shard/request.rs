@@ -63,6 +63,18 @@ pub struct DeleteNeedle {
     pub conditions: Option<WriteConditions>,
 }
 
+/// Changes when a needle expires. Its outcome is empty.
+pub struct SetExpiry {
+    /// Key and alternate key.
+    pub id: NeedleId,
+    /// Cookie that the client presented; must match that of the needle.
+    pub cookie: Cookie,
+    /// Time at which it expires (nanoseconds since 1970); `None` for never.
+    pub expires_ns: Option<u64>,
+    /// Preconditions.
+    pub conditions: Option<WriteConditions>,
+}
+
 /// A needle that was read.
 pub struct FoundNeedle {
     /// The needle.

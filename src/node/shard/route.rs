@@ -3,7 +3,7 @@
 use super::remote::{ReadInto, RemoteKind, ToVolume};
 use super::request::{
     CheckPut, DeleteNeedle, FoundNeedle, PostNeedle, PutNeedle, ReadExtent, ReadNeedle,
-    RequestError, StoredNeedle,
+    RequestError, SetExpiry, StoredNeedle,
 };
 use super::shard::Shard;
 use crate::base::limits::{MESSAGES_IN_FLIGHT, REPLY_HEADROOM};
@@ -146,6 +146,23 @@ impl VolumeRequest for DeleteNeedle {
 
     async fn perform_here(self, shard: &Shard, volume: VolumeId) -> Result<(), RequestError> {
         shard.volumes.delete_needle(volume, self).await
+    }
+
+    async fn perform_elsewhere(
+        self,
+        shard: &Shard,
+        owner: ShardId,
+        volume: VolumeId,
+    ) -> Result<(), RequestError> {
+        shard.ask(owner, ToVolume { volume, request: self }).await
+    }
+}
+
+impl VolumeRequest for SetExpiry {
+    type Outcome = ();
+
+    async fn perform_here(self, shard: &Shard, volume: VolumeId) -> Result<(), RequestError> {
+        shard.volumes.set_expiry(volume, self).await
     }
 
     async fn perform_elsewhere(

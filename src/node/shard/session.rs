@@ -11,7 +11,7 @@ use super::plain_reply::PlainReply;
 use super::shard::Shard;
 use super::slots::Slot;
 use super::store::Destination;
-use super::{batch, delete, download, multi_delete, store};
+use super::{batch, delete, download, multi_delete, set_expiry, store};
 use crate::base::types::{Cookie, NeedleId};
 use crate::http::conn::{Conn, Next};
 use crate::http::head::{Head, Method};
@@ -161,9 +161,9 @@ async fn dispatch(
             match head.method {
                 Method::Get | Method::Head => download::read(shard, conn, head, object).await,
                 Method::Delete => delete::delete(shard, conn, head, object).await,
-                Method::Put | Method::Post => {
-                    store::store(shard, conn, head, Destination::Object(object)).await
-                }
+                Method::Put => store::store(shard, conn, head, Destination::Object(object)).await,
+                // Boxed: this path is rare and its future is large.
+                Method::Post => Box::pin(set_expiry::set_expiry(shard, conn, head, object)).await,
             }
         }
         Target::Volume { volume } => {

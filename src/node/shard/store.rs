@@ -23,7 +23,7 @@ use crate::http::conn::Conn;
 use crate::http::head::Head;
 use crate::http::reply::ReplyHead;
 use crate::http::status::Status;
-use crate::volume::{Draft, Refusal, Stored};
+use crate::volume::{Draft, DraftAttributes, Refusal, Stored};
 
 /// Destination of an upload.
 #[derive(Clone, Copy)]
@@ -132,8 +132,14 @@ async fn receive_needle(
     (volume, object): (VolumeId, Option<ObjectName>),
     parameters: UploadParameters,
 ) -> Result<StoredPhoto, NotStored> {
-    let UploadParameters { len, content_type, modified_ns, mut conditions, mut verifier } =
-        parameters;
+    let UploadParameters {
+        len,
+        content_type,
+        modified_ns,
+        expires_ns,
+        mut conditions,
+        mut verifier,
+    } = parameters;
     if head.expect_continue && conn.buffered() == 0 {
         // The client sends the body only after 100 (Continue), so check before that.
         if let Some(ObjectName { id, cookie, .. }) = object {
@@ -148,7 +154,8 @@ async fn receive_needle(
         return Err(answer_incomplete_body(shard, conn, error).await.into());
     }
     let _permit = shard.admission.admit_body(Draft::memory(len)).await.ok_or_else(no_buffer)?;
-    let draft = Draft::new(shard.handle.pool(), content_type.as_deref(), len);
+    let attributes = DraftAttributes { content_type: content_type.as_deref(), expires_ns };
+    let draft = Draft::with_attributes(shard.handle.pool(), attributes, len);
     let mut draft = draft.ok_or_else(no_buffer)?.modified(modified_ns);
     let (buf, start) = draft.take();
     let wanted = draft.data_len();

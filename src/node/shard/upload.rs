@@ -21,7 +21,7 @@ use crate::base::types::VolumeId;
 use crate::http::conn::{Conn, PeerError};
 use crate::http::digest::Verifier;
 use crate::http::head::Head;
-use crate::volume::{Check, Draft, Existing, Refusal, Upload};
+use crate::volume::{Check, Draft, DraftAttributes, Existing, Refusal, Upload};
 
 const CHUNK_LEN: usize = CHUNK as usize;
 
@@ -33,7 +33,8 @@ pub async fn receive(
     (number, object): (VolumeId, Option<ObjectName>),
     parameters: UploadParameters,
 ) -> Result<StoredPhoto, NotStored> {
-    let UploadParameters { len, content_type, modified_ns, conditions, mut verifier } = parameters;
+    let UploadParameters { len, content_type, modified_ns, expires_ns, conditions, mut verifier } =
+        parameters;
     let slot = shard.volumes.local(number).map_err(|error| error_reply(shard, error))?;
     let absent = |existing: Option<&Existing>| existing.is_none();
     let holds = |existing: Option<&Existing>| hold(conditions.as_ref(), existing);
@@ -68,7 +69,8 @@ pub async fn receive(
     }
     // If a digest does not match, the parts remain in the volume as dead bytes.
     receive::verify(verifier).map_err(NotStored::RefusedAfterBody)?;
-    let stored = match manifest(shard, &upload, content_type.as_deref()).await {
+    let attributes = DraftAttributes { content_type: content_type.as_deref(), expires_ns };
+    let stored = match manifest(shard, &upload, attributes).await {
         Ok(manifest) => slot.put(id, cookie, manifest.modified(modified_ns), check).await,
         Err(refusal) => Err(refusal),
     };
@@ -94,11 +96,11 @@ pub async fn receive(
 pub async fn manifest(
     shard: &Shard,
     upload: &Upload,
-    content_type: Option<&[u8]>,
+    attributes: DraftAttributes<'_>,
 ) -> Result<Draft, Refusal> {
     let deadline = shard.handle.now() + BUFFER_WAIT_NS;
     loop {
-        match upload.finish(shard.handle.pool(), content_type).await {
+        match upload.finish_with(shard.handle.pool(), attributes).await {
             Err(Refusal::NoBuffer) if shard.handle.now() < deadline => {
                 shard.handle.sleep_until(shard.handle.now() + BUFFER_PAUSE_NS).await;
             }

@@ -19,6 +19,8 @@ pub struct UploadParameters {
     pub content_type: Option<Box<[u8]>>,
     /// `X-Hayloft-Modified` (nanoseconds since 1970).
     pub modified_ns: Option<u64>,
+    /// `X-Hayloft-Expires` (nanoseconds since 1970).
+    pub expires_ns: Option<u64>,
     /// Preconditions.
     pub conditions: Option<WriteConditions>,
     /// Verifier of the digests that the request states.
@@ -45,12 +47,37 @@ impl UploadParameters {
                 "X-Hayloft-Modified is not SECONDS[.FRACTION] since 1970, with up to 9 decimals";
             return Err(PlainReply::error(Status::BAD_REQUEST, reason));
         }
+        let expires_ns = expires_ns(head, bytes, shard.handle.wall())?;
         Ok(Self {
             len: head.content_length.unwrap_or(0),
             content_type: content_type.map(Into::into),
             modified_ns: modified.flatten(),
+            expires_ns,
             conditions,
             verifier: digests.verifier().map(Box::new),
         })
     }
+}
+
+/// Returns the time at which the photo expires (nanoseconds since 1970), which must be after `now`.
+///
+/// # Errors
+/// 400.
+fn expires_ns(head: &Head, bytes: &[u8], now: u64) -> Result<Option<u64>, PlainReply> {
+    head.x_hayloft_expires.map(|span| parse_expiry(span.of(bytes), now)).transpose()
+}
+
+/// Parses a time at which a photo expires (nanoseconds since 1970), which must be after `now`.
+///
+/// # Errors
+/// 400.
+pub fn parse_expiry(value: &[u8], now: u64) -> Result<u64, PlainReply> {
+    let reason = match modified::parse(value) {
+        None => "X-Hayloft-Expires is not SECONDS[.FRACTION] since 1970, with up to 9 decimals",
+        Some(expires_ns) if expires_ns <= now => {
+            "X-Hayloft-Expires is in the past: nobody could read the photo"
+        }
+        Some(expires_ns) => return Ok(expires_ns),
+    };
+    Err(PlainReply::error(Status::BAD_REQUEST, reason))
 }

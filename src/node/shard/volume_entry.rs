@@ -70,6 +70,11 @@ impl VolumeEntry {
         board.unavailable_bytes.set(figures.unavailable);
         board.live_bytes.set(figures.live);
         board.dead_bytes.set(figures.dead);
+        board.expired_bytes.set(figures.expired);
+        board.droppable_bytes.set(volume.expired_by(board.drop_expired_before_ns.get()));
+        // Only that of the file that was opened: a compaction begins a log that is empty.
+        let found = volume.open_report().end.version;
+        board.newest_found_ns.set(board.newest_found_ns.get().max(found));
         board.generation.set(volume.generation());
         board.oldest_dead_ns.set(figures.oldest_dead_ns.unwrap_or(0));
         metrics.oldest_dead_seconds.set(figures.oldest_dead_ns.map_or(0, timestamp));

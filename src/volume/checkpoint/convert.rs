@@ -50,7 +50,9 @@ pub fn checkpoint_properties(properties: &LogProperties) -> Vec<CheckpointProper
     let unnamed = unnamed.chunks(UNNAMED_PER_ENTRY);
     let oldest_dead = properties.oldest_dead().map(CheckpointProperty::OldestDead);
     let key_max = CheckpointProperty::KeyMax(properties.key_max());
-    let numbers = oldest_dead.into_iter().chain([key_max]);
+    let days: Vec<(u32, u64)> = properties.expiry().days().collect();
+    let expiry = (!days.is_empty()).then_some(CheckpointProperty::ExpirySums(days));
+    let numbers = oldest_dead.into_iter().chain([key_max]).chain(expiry);
     numbers.chain(unnamed.map(|ids| CheckpointProperty::UnnamedParts(ids.to_vec()))).collect()
 }
 

@@ -10,6 +10,7 @@ use crate::volume::format::{
     decode_damage, decode_pairs, decode_properties,
 };
 use crate::volume::log::contents::Contents;
+use crate::volume::log::expiry_sums::ExpirySums;
 use crate::volume::log::properties::{LogProperties, UnnamedParts};
 use crate::volume::log::recover::Saved;
 use crate::volume::log::{DamageSource, DamagedRange};
@@ -30,6 +31,7 @@ pub struct Restoring {
     properties: u64,
     oldest_dead: Option<u64>,
     key_max: Option<u64>,
+    expiry: Option<Vec<(u32, u64)>>,
     unnamed: Vec<(NeedleId, UnnamedParts)>,
     last: PieceKind,
 }
@@ -50,6 +52,7 @@ impl Restoring {
             properties: 0,
             oldest_dead: None,
             key_max: None,
+            expiry: None,
             unnamed: Vec::new(),
             last: PieceKind::Header,
         }
@@ -95,17 +98,18 @@ impl Restoring {
         Some(())
     }
 
-    /// Applies a property. Returns `None` if there is a number twice.
+    /// Applies a property. Returns `None` if there is one twice that occurs once.
     fn take_property(&mut self, property: CheckpointProperty) -> Option<()> {
-        let before = match property {
-            CheckpointProperty::OldestDead(at) => self.oldest_dead.replace(at),
-            CheckpointProperty::KeyMax(key) => self.key_max.replace(key),
+        let is_first = match property {
+            CheckpointProperty::OldestDead(at) => self.oldest_dead.replace(at).is_none(),
+            CheckpointProperty::KeyMax(key) => self.key_max.replace(key).is_none(),
+            CheckpointProperty::ExpirySums(days) => self.expiry.replace(days).is_none(),
             CheckpointProperty::UnnamedParts(parts) => {
                 self.unnamed.extend(parts.iter().map(unnamed_parts));
-                None
+                true
             }
         };
-        before.is_none().then_some(())
+        is_first.then_some(())
     }
 
     fn restored_properties(&self) -> LogProperties {
@@ -114,7 +118,9 @@ impl Restoring {
         let key_max = self.key_max.filter(|_| is_taken(Sabotage::ForgetKeyMax));
         let unnamed = self.unnamed.iter().copied();
         let unnamed = unnamed.filter(|_| is_taken(Sabotage::ForgetUnnamedParts));
-        LogProperties::restored(oldest_dead, key_max.unwrap_or(0), unnamed)
+        let days = self.expiry.iter().flatten().copied();
+        let expiry = ExpirySums::restored(days.filter(|_| is_taken(Sabotage::ForgetExpirySums)));
+        LogProperties::restored(oldest_dead, key_max.unwrap_or(0), unnamed, expiry)
     }
 
     fn take_segment(&mut self, segment: SegmentRecord<'_>) -> Option<()> {

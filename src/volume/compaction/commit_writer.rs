@@ -17,6 +17,7 @@ use crate::volume::format::{Kind, NeedleHeader};
 use crate::volume::index::{IdHash, Location};
 use crate::volume::log::LogEnd;
 use crate::volume::log::committer::{Placed, publish};
+use crate::volume::log::expiry_sums::Expiring;
 
 /// A commit that is being written.
 struct InFlight {
@@ -139,11 +140,21 @@ impl CommitWriter {
 
     /// Adds the needle whose bytes are complete in the room that was made for it.
     pub fn add(&mut self, header: NeedleHeader, hash: IdHash) {
+        self.add_superseding(header, hash, None);
+    }
+
+    /// Adds a needle as [`Self::add`] does. `superseded`: what it supersedes or deletes, if that expires.
+    pub fn add_superseding(
+        &mut self,
+        header: NeedleHeader,
+        hash: IdHash,
+        superseded: Option<Expiring>,
+    ) {
         let len = header.layout().len as u64;
         let at = Location { offset: self.end.tail + self.filled, len };
         self.version = self.version.max(header.version);
         self.pending.insert(hash);
-        self.needles.push(Placed { header, hash, at });
+        self.needles.push(Placed { header, hash, at, superseded });
         self.filled += len;
     }
 

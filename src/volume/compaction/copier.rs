@@ -17,7 +17,9 @@ use crate::volume::format::{
     encode_manifest, encode_tombstone, put_chunk_table, reseal, verify_data, verify_meta,
 };
 use crate::volume::index::{IdHash, Location};
+use crate::volume::log::expiry_sums::Expiring;
 use crate::volume::log::log_reader::LogReader;
+use crate::volume::object::expiry::is_expired_at;
 use crate::volume::object::look_up::Present;
 
 /// What is carried over of one pass over the log.
@@ -27,6 +29,15 @@ pub enum Mode {
     Copy,
     /// What was written since: each needle supersedes what the new generation has of its id.
     CatchUp,
+}
+
+/// What the new generation has of an id that is carried over again.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Earlier {
+    /// Its offset (bytes); 0 for nothing.
+    pub(super) offset: u64,
+    /// The object, if it expires.
+    pub(super) expiring: Option<Expiring>,
 }
 
 /// Counts of what was carried over.
@@ -40,6 +51,8 @@ pub struct Carried {
     pub damaged: u64,
     /// Needles that were replaced by a record of their loss.
     pub lost: u64,
+    /// Objects that had expired, and were left out.
+    pub expired: u64,
 }
 
 /// Carries needles over.
@@ -48,6 +61,7 @@ pub struct Copier {
     pub(super) new: Rc<Volume>,
     accept_losses: bool,
     tombstone_keep_ns: u64,
+    drop_expired_before_ns: u64,
     /// The old log.
     pub reader: LogReader,
     /// The new log.
@@ -77,6 +91,7 @@ impl Copier {
             new: Rc::clone(new),
             accept_losses: order.accept_losses,
             tombstone_keep_ns: order.tombstone_keep_ns,
+            drop_expired_before_ns: order.drop_expired_before_ns,
             reader,
             writer,
             mode: Mode::Copy,
@@ -102,6 +117,16 @@ impl Copier {
             || chosen(Sabotage::CopyTheDead)
     }
 
+    /// Whether a live needle is left out because it has expired. Never what was written since the compaction
+    /// began: the new generation may have an earlier needle of its id, which would take its place.
+    fn is_dropped(&self, header: &NeedleHeader) -> bool {
+        let before = match chosen(Sabotage::DropWithoutGrace) {
+            true => self.old.handle.wall(),
+            false => self.drop_expired_before_ns,
+        };
+        self.mode == Mode::Copy && before > 0 && is_expired_at(header, before)
+    }
+
     /// Carries a needle over whose header was read, if it lives. `limit` is the end of the log.
     ///
     /// # Errors
@@ -122,9 +147,13 @@ impl Copier {
                 if !self.is_live(hash, at) {
                     return Ok(());
                 }
+                if self.is_dropped(header) {
+                    self.carried.expired += 1;
+                    return Ok(());
+                }
                 self.reader.fill(at.offset, at.len, limit).await?;
                 let previous = match chosen(Sabotage::KeepPrevious) {
-                    true => header.previous,
+                    true => Earlier { offset: header.previous, expiring: None },
                     false => self.previous(hash, header.id).await?,
                 };
                 match header.kind {
@@ -137,8 +166,8 @@ impl Copier {
                 if !self.is_live(hash, at) {
                     return Ok(());
                 }
-                let previous = self.previous(hash, header.id).await?;
-                self.add_record(NeedleHeader { previous, ..*header }, hash).await
+                let Earlier { offset: previous, expiring } = self.previous(hash, header.id).await?;
+                self.add_record(NeedleHeader { previous, ..*header }, hash, expiring).await
             }
             Kind::UnidentifiedLoss => {
                 let prefix = HashPrefix::of(header.id);
@@ -150,21 +179,21 @@ impl Copier {
                 if !self.is_live(hash, at) {
                     return Ok(());
                 }
-                self.add_record(*header, hash).await
+                self.add_record(*header, hash, None).await
             }
             // The volume has a list of these, which is carried over as a whole.
             Kind::DamagedRange => Ok(()),
         }
     }
 
-    /// Returns the offset of what the new generation has of an id; 0 for nothing.
+    /// Returns what the new generation has of an id.
     pub(super) async fn previous(
         &mut self,
         hash: IdHash,
         id: NeedleId,
-    ) -> Result<u64, NotCompacted> {
+    ) -> Result<Earlier, NotCompacted> {
         if self.mode == Mode::Copy || chosen(Sabotage::CatchUpWithoutRemoval) {
-            return Ok(0);
+            return Ok(Earlier::default());
         }
         if self.writer.is_pending(hash) {
             self.writer.flush().await?;
@@ -172,11 +201,12 @@ impl Copier {
         let candidates: Vec<Location> =
             self.new.contents.borrow().index().candidates(hash).collect();
         for at in candidates {
-            if self.carried_header(at).await?.owner() == Some(id) {
-                return Ok(at.offset);
+            let header = self.carried_header(at).await?;
+            if header.owner() == Some(id) {
+                return Ok(Earlier { offset: at.offset, expiring: Expiring::of(&header) });
             }
         }
-        Ok(0)
+        Ok(Earlier::default())
     }
 
     /// Reads the header of a needle of the new generation.
@@ -197,7 +227,7 @@ impl Copier {
         &mut self,
         header: &NeedleHeader,
         at: Location,
-        (hash, previous): (IdHash, u64),
+        (hash, previous): (IdHash, Earlier),
     ) -> Result<(), NotCompacted> {
         let (old, new) = (self.old.superblock.incarnation, self.new.superblock.incarnation);
         let bytes = self.reader.bytes(at.offset, at.len);
@@ -208,9 +238,10 @@ impl Copier {
         }
         let (offset, room) = self.writer.room(at.len).await?;
         room.copy_from_slice(bytes);
+        let Earlier { offset: previous, expiring } = previous;
         let complete = self.writer.complete(NeedleHeader { previous, ..*header });
         reseal(self.writer.made(at.len), header, old, &complete, new, offset);
-        self.writer.add(complete, hash);
+        self.writer.add_superseding(complete, hash, expiring);
         self.carried.needles += 1;
         self.carried.damaged += u64::from(!is_whole);
         Ok(())
@@ -221,7 +252,7 @@ impl Copier {
         &mut self,
         header: &NeedleHeader,
         at: Location,
-        place: (IdHash, u64),
+        place: (IdHash, Earlier),
     ) -> Result<(), NotCompacted> {
         let incarnation = self.old.superblock.incarnation;
         let bytes = self.reader.bytes(at.offset, at.len);
@@ -260,13 +291,15 @@ impl Copier {
             &mut manifest[layout.data_range()],
         );
         encode_chunk_table(&mut manifest, &layout);
-        let (hash, previous) = place;
+        let (hash, Earlier { offset: previous, expiring }) = place;
         let (offset, room) = self.writer.room(at.len).await?;
         room.copy_from_slice(&manifest);
-        let complete = self.writer.complete(NeedleHeader { previous, ..*header });
+        // They are in front of it.
+        let header = NeedleHeader { previous, keeps_parts: false, ..*header };
+        let complete = self.writer.complete(header);
         let incarnation = self.new.superblock.incarnation;
         encode_data_needle(&complete, incarnation, offset, self.writer.made(at.len));
-        self.writer.add(complete, hash);
+        self.writer.add_superseding(complete, hash, expiring);
         self.carried.needles += 1;
         Ok(())
     }
@@ -306,6 +339,8 @@ impl Copier {
                 data_checksum: data_checksum(data),
                 attributes_len: 0,
                 parts_units: 0,
+                expires_ns: None,
+                keeps_parts: false,
                 ..*manifest
             }
         });
@@ -356,7 +391,7 @@ impl Copier {
         if self.is_void(header, hash, at).await? {
             return Ok(());
         }
-        let previous = self.previous(hash, header.id).await?;
+        let Earlier { offset: previous, expiring } = self.previous(hash, header.id).await?;
         let age = self.old.handle.wall().saturating_sub(header.modified_ns);
         let is_old = age >= self.tombstone_keep_ns || chosen(Sabotage::DropTombstones);
         if previous == 0 && is_old {
@@ -364,7 +399,7 @@ impl Copier {
             return Ok(());
         }
         self.carried.tombstones += 1;
-        self.add_record(NeedleHeader { previous, ..*header }, hash).await
+        self.add_record(NeedleHeader { previous, ..*header }, hash, expiring).await
     }
 
     /// Returns whether a tombstone deletes nothing because it was never acknowledged: a torn commit held it,
@@ -379,7 +414,9 @@ impl Copier {
             return Ok(false);
         }
         match self.old.look_up(header.id).await {
-            Ok(Present::Yes(_, live) | Present::Damaged(_, live)) => Ok(live.offset < at.offset),
+            Ok(Present::Yes(_, live) | Present::Damaged(_, live) | Present::Expired(_, live)) => {
+                Ok(live.offset < at.offset)
+            }
             Ok(Present::No | Present::Unknown) => Ok(false),
             Ok(Present::Lost) | Err(_) => {
                 let error = IoError::Errno(nix::libc::EIO);
@@ -388,11 +425,13 @@ impl Copier {
         }
     }
 
-    /// Adds a needle that consists of its header alone.
+    /// Adds a needle that consists of its header alone. `superseded`: what it supersedes or deletes, if that
+    /// expires.
     pub(super) async fn add_record(
         &mut self,
         header: NeedleHeader,
         hash: IdHash,
+        superseded: Option<Expiring>,
     ) -> Result<(), NotCompacted> {
         let len = header.layout().len as u64;
         let (offset, _) = self.writer.room(len).await?;
@@ -406,7 +445,7 @@ impl Copier {
                 self.has_losses = true;
             }
         }
-        self.writer.add(complete, hash);
+        self.writer.add_superseding(complete, hash, superseded);
         Ok(())
     }
 
@@ -419,7 +458,7 @@ impl Copier {
             return Ok(());
         }
         let header = Loss::Range(range).header(self.old.handle.wall());
-        self.add_record(header, self.old.hasher.hash(header.id)).await
+        self.add_record(header, self.old.hasher.hash(header.id), None).await
     }
 }
 

@@ -1,7 +1,7 @@
 //! Carrying over what was in ranges of the old log that cannot be understood. What is damaged is never absent
 //! afterwards, and what was deleted or replaced there does not come back.
 
-use super::copier::{Copier, Mode};
+use super::copier::{Copier, Earlier, Mode};
 use super::not_compacted::NotCompacted;
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::volume::error::IoError;
@@ -9,6 +9,7 @@ use crate::volume::format::{
     HashPrefix, Kind, Loss, NeedleHeader, data_checksum, decode_header, footer_at,
 };
 use crate::volume::index::{IdHash, Location};
+use crate::volume::log::expiry_sums::Expiring;
 use crate::volume::object::look_up::Present;
 
 /// What the old generation has of an object that the new one has.
@@ -55,10 +56,10 @@ impl Copier {
             return self.add_unidentified(HashPrefix::of(footer.id), at).await;
         };
         let hash = self.old.hasher.hash(owner);
-        let previous = self.previous(hash, owner).await?;
+        let Earlier { offset: previous, expiring } = self.previous(hash, owner).await?;
         let loss = Loss::Object { id: owner, cookie: footer.cookie, len: at.len };
         let header = NeedleHeader { previous, ..loss.header(self.old.handle.wall()) };
-        self.add_record(header, hash).await
+        self.add_record(header, hash, expiring).await
     }
 
     async fn add_unidentified(
@@ -69,7 +70,7 @@ impl Copier {
         let loss = Loss::Unidentified { hash, len: at.len };
         let header = loss.header(self.old.handle.wall());
         // The record has its hashes in its header.
-        self.add_record(header, self.old.hasher.hash(header.id)).await
+        self.add_record(header, self.old.hasher.hash(header.id), None).await
     }
 
     /// Deletes from the new generation what was deleted in a range that could not be understood, and marks as
@@ -102,7 +103,8 @@ impl Copier {
                 }
             };
             let hash = self.old.hasher.hash(id);
-            self.add_record(NeedleHeader { previous: at.offset, ..header }, hash).await?;
+            let header = NeedleHeader { previous: at.offset, ..header };
+            self.add_record(header, hash, Expiring::of(&found)).await?;
         }
         Ok(())
     }
@@ -122,7 +124,9 @@ impl Copier {
 
     async fn current(&self, found: &NeedleHeader, at: Location) -> Result<Current, NotCompacted> {
         match self.old.look_up(found.id).await {
-            Ok(Present::Yes(..) | Present::Damaged(..)) => Ok(Current::Known),
+            Ok(Present::Yes(..) | Present::Damaged(..) | Present::Expired(..)) => {
+                Ok(Current::Known)
+            }
             Ok(Present::No) => Ok(Current::Deleted),
             Ok(Present::Unknown | Present::Lost) => Ok(Current::Lost),
             Err(_) => {
@@ -150,6 +154,8 @@ fn tombstone_of(found: &NeedleHeader, now: u64) -> NeedleHeader {
         body_len: 0,
         parts_units: 0,
         data_checksum: data_checksum(&[]),
+        expires_ns: None,
+        keeps_parts: false,
         ..*found
     }
 }

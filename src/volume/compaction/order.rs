@@ -21,6 +21,8 @@ pub struct CompactionOrder {
     pub accept_losses: bool,
     /// Tombstones that are younger than this are kept (nanoseconds).
     pub tombstone_keep_ns: u64,
+    /// Objects that expired before this are left out (nanoseconds since 1970); 0 to leave out none.
+    pub drop_expired_before_ns: u64,
     /// Whether the new generation is read back from the device and verified before the old one is removed.
     pub verify: bool,
     /// Memory that the index of the new generation may take (bytes).

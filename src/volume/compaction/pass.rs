@@ -6,9 +6,7 @@ use crate::base::limits::{BLOCK, UNIT};
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::background::BackgroundRun;
 use crate::volume::Volume;
-use crate::volume::format::{
-    COMMIT_RECORD_LEN, CommitRecord, HEADER_LEN, NeedleHeader, decode_header,
-};
+use crate::volume::format::{COMMIT_RECORD_LEN, CommitRecord, NeedleHeader, decode_header};
 use crate::volume::index::{IdHash, Location};
 
 /// Bytes written after which the new file is synced: a flush is for the whole device, and a long one would
@@ -112,7 +110,7 @@ impl Pass<'_, '_> {
         self.copier.reader.fill(at, UNIT, self.to).await?;
         let incarnation = self.old.superblock.incarnation;
         let unit = self.copier.reader.bytes(at, UNIT);
-        let found = decode_header(&unit[..HEADER_LEN], incarnation, at).filter(|(header, _)| {
+        let found = decode_header(unit, incarnation, at).filter(|(header, _)| {
             header.sequence == record.sequence && header.epoch == record.epoch
         });
         Ok(found.and_then(|(header, back)| {
@@ -190,7 +188,7 @@ impl Pass<'_, '_> {
         while at < to {
             self.copier.reader.fill(at, UNIT, self.to).await?;
             let unit = self.copier.reader.bytes(at, UNIT);
-            let header = decode_header(&unit[..HEADER_LEN], incarnation, at);
+            let header = decode_header(unit, incarnation, at);
             if let Some((header, 0)) = header
                 && !found.contains(&at)
                 && header.kind.is_header_only()

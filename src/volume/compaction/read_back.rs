@@ -8,7 +8,7 @@ use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::background::BackgroundRun;
 use crate::volume::Volume;
 use crate::volume::format::{
-    COMMIT_RECORD_LEN, CommitRecord, HEADER_LEN, decode_header, verify_data, verify_meta,
+    COMMIT_RECORD_LEN, CommitRecord, decode_header, verify_data, verify_meta,
 };
 use crate::volume::log::LogEnd;
 use crate::volume::log::log_reader::LogReader;
@@ -45,8 +45,7 @@ pub async fn read_back(
         for ordinal in 0..record.needles {
             reader.fill(needle_at, UNIT, limit).await?;
             let unit = reader.bytes(needle_at, UNIT);
-            let Some((header, 0)) = decode_header(&unit[..HEADER_LEN], incarnation, needle_at)
-            else {
+            let Some((header, 0)) = decode_header(unit, incarnation, needle_at) else {
                 return Err(NotCompacted::ReadBack(needle_at));
             };
             let len = header.layout().len as u64;

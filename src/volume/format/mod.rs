@@ -26,10 +26,11 @@ mod superblock;
 
 pub use checkpoint::{
     CheckpointFooter, CheckpointHeader, CheckpointPiece, CheckpointProperty, DAMAGE_PER_PIECE,
-    DamageRecord, DamagedPart, LAYOUT_NUMBERS, LogPosition, PAIRS_PER_PIECE, PAYLOAD_AT,
-    PAYLOAD_LEN_MAX, PIECE_LEN_MAX, PieceKind, SegmentRecord, UNNAMED_PER_ENTRY, UnnamedRecord,
-    chain, decode_damage, decode_pairs, decode_piece, decode_properties, encode_damage,
-    encode_pairs, encode_segment, finish_piece, other_checkpoint_version, piece_len, segment_len,
+    DamageRecord, DamagedPart, EXPIRY_DAYS_MAX, LAYOUT_NUMBERS, LogPosition, PAIRS_PER_PIECE,
+    PAYLOAD_AT, PAYLOAD_LEN_MAX, PIECE_LEN_MAX, PieceKind, SegmentRecord, UNNAMED_PER_ENTRY,
+    UnnamedRecord, chain, decode_damage, decode_pairs, decode_piece, decode_properties,
+    encode_damage, encode_pairs, encode_segment, finish_piece, other_checkpoint_version, piece_len,
+    segment_len,
 };
 pub use checksum::{checksum, data_checksum, seed};
 pub use commit::{COMMIT_RECORD_LEN, CommitRecord, KEPT_BYTES, Kept, Seal};
@@ -40,10 +41,11 @@ pub use exchange::{
 pub use hint::{HINT_OFFSETS, TailHint};
 pub use manifest::{Manifest, PartEntry, encode_manifest, manifest_len};
 pub use needle::{
-    Attribute, EarlierRange, FOOTER_LEN, Footer, HASH_PREFIX_BITS, HEADER_LEN, HashPrefix, Kind,
-    Loss, NeedleHeader, NeedleLayout, Spare, Unreadable, attribute_bytes, attributes,
-    damaged_spare, decode_header, encode_chunk_table, encode_data_needle, encode_loss,
-    encode_tombstone, footer_at, put_chunk_table, reseal, verify_data, verify_meta, verify_range,
+    Attribute, EXPIRY_LEN, EarlierRange, ExpiryValue, FOOTER_LEN, Footer, HASH_PREFIX_BITS,
+    HEADER_LEN, HashPrefix, Kind, Loss, NeedleHeader, NeedleLayout, Spare, Unreadable,
+    attribute_bytes, attributes, damaged_spare, decode_header, encode_chunk_table,
+    encode_data_needle, encode_loss, encode_tombstone, expiry_of, footer_at, put_chunk_table,
+    reseal, verify_data, verify_meta, verify_range, with_expiry, with_expiry_len_max,
 };
 pub use rising::RISING_MAX;
 pub use superblock::{

@@ -22,6 +22,8 @@ pub struct Figures {
     /// that is lower. A version runs ahead of the wall clock after that went back. `None` when nothing is
     /// dead.
     pub oldest_dead_ns: Option<u64>,
+    /// Bytes of `live` that belong to objects whose day of expiry is over.
+    pub expired: u64,
     /// Highest key of all needles and tombstones in the log, dead or not; 0 when there are none.
     pub key_max: u64,
     /// Number of indexed needles.

@@ -228,6 +228,7 @@ impl Volume {
             // A forged manifest may claim more parts than the log holds.
             dead: (tail - LOG_START).saturating_sub(live),
             oldest_dead_ns: contents.properties().oldest_dead(),
+            expired: self.expired_by(self.handle.wall()),
             key_max: contents.properties().key_max(),
             needles: index.needles,
             index: contents.memory() as u64,
@@ -239,6 +240,13 @@ impl Volume {
             damaged: (self.damage.borrow().len() + contents.losses().len()) as u64,
             checkpoint: self.checkpoints.figures(tail),
         }
+    }
+
+    /// Returns the live bytes of the objects whose day of expiry is over at `now` (nanoseconds since 1970).
+    #[must_use]
+    pub fn expired_by(&self, now: u64) -> u64 {
+        let contents = self.contents.borrow();
+        contents.properties().expiry().expired_by(now).min(contents.live())
     }
 
     /// Length of the buffer that the log holds for its own writes (bytes); 0 while a write uses it.

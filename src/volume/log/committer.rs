@@ -21,6 +21,7 @@ use crate::volume::format::{
 use crate::volume::index::{IdHash, Location, PREFETCHED};
 use crate::volume::io::count;
 use crate::volume::log::damaged_range::DamagedRange;
+use crate::volume::log::expiry_sums::Expiring;
 use crate::volume::{Volume, WriteState};
 
 /// Latest time of the wall clock that counts for versions (nanoseconds since 1970; in the year 2257). A
@@ -116,6 +117,8 @@ pub struct Placed {
     pub hash: IdHash,
     /// Its place in the file.
     pub at: Location,
+    /// What it supersedes or deletes, if that expires and is known.
+    pub superseded: Option<Expiring>,
 }
 
 /// Writes a commit for which `claim` bytes are claimed, and publishes it.
@@ -152,7 +155,8 @@ async fn write_commit(volume: &Volume, needles: Vec<Pending>, claim: u64) -> Out
         pieces.push(piece(bufs.len(), 0, needle_len));
         bufs.push(needle.buf);
         let at = Location { offset, len: needle_len };
-        placed.push(Placed { header: needle.header, hash: needle.hash, at });
+        let (header, hash, superseded) = (needle.header, needle.hash, needle.superseded);
+        placed.push(Placed { header, hash, at, superseded });
         offset += needle_len;
     }
     let padding = (end.tail + len).checked_sub(offset);
@@ -219,6 +223,7 @@ pub fn publish(volume: &Volume, needle: &Placed) {
     let (hash, at, header) = (needle.hash, needle.at, &needle.header);
     let previous = header.previous;
     contents.properties_mut().note(header);
+    contents.properties_mut().forget_expiring(needle.superseded);
     match header.kind {
         Kind::Part => {}
         Kind::Tombstone => {

@@ -6,8 +6,8 @@
 //! - `append`: the way into the log, and its end. `committer`: writes commits and publishes them. `records`:
 //!   everything else that is written to the log.
 //! - `recover`, `scan`: from the file to the index. `contents`: index and space accounting. `properties`:
-//!   since when something is dead, and the highest key. `damaged_range`: damage that is known. `loss`:
-//!   records of what a compaction could not carry over.
+//!   since when something is dead, the highest key, and what expires (`expiry_sums`). `damaged_range`: damage
+//!   that is known. `loss`: records of what a compaction could not carry over.
 //! - `log_reader`: reading a log in the background, for compactions and scrubs.
 
 mod append;
@@ -15,6 +15,7 @@ pub(in crate::volume) mod append_log;
 pub(in crate::volume) mod committer;
 pub(in crate::volume) mod contents;
 pub(in crate::volume) mod damaged_range;
+pub(in crate::volume) mod expiry_sums;
 pub(in crate::volume) mod forming;
 pub(in crate::volume) mod joined;
 pub(in crate::volume) mod log_end;

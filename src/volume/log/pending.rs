@@ -3,6 +3,7 @@
 use crate::runtime::buffer::Buf;
 use crate::volume::format::{Kind, NeedleHeader};
 use crate::volume::index::IdHash;
+use crate::volume::log::expiry_sums::Expiring;
 
 /// A needle that waits to be appended. The buffer holds it from its first byte, complete except for
 /// header, padding and footer.
@@ -13,6 +14,8 @@ pub struct Pending {
     pub header: NeedleHeader,
     /// Hash of the id.
     pub hash: IdHash,
+    /// What it supersedes or deletes, if that expires and is known.
+    pub superseded: Option<Expiring>,
     /// Bytes taken out of a [`Reservation`](super::reservation::Reservation) for this needle.
     pub reserved: u64,
 }

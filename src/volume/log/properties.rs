@@ -8,6 +8,7 @@ use crate::base::limits::UNIT;
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::NeedleId;
 use crate::volume::format::{Footer, Kind, NeedleHeader};
+use crate::volume::log::expiry_sums::{Expiring, ExpirySums};
 
 /// The parts of an id that no manifest names yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,7 @@ pub struct LogProperties {
     unnamed: BTreeMap<NeedleId, UnnamedParts>,
     /// Number of uploads of an id, and of their needles, that are in progress.
     held: HashMap<NeedleId, u32>,
+    expiry: ExpirySums,
 }
 
 impl LogProperties {
@@ -35,9 +37,10 @@ impl LogProperties {
         oldest_dead: Option<u64>,
         key_max: u64,
         unnamed: impl IntoIterator<Item = (NeedleId, UnnamedParts)>,
+        expiry: ExpirySums,
     ) -> Self {
         let unnamed = unnamed.into_iter().collect();
-        Self { oldest_dead, key_max, unnamed, held: HashMap::new() }
+        Self { oldest_dead, key_max, unnamed, held: HashMap::new(), expiry }
     }
 
     /// Time since which something in the log is dead (nanoseconds since 1970); `None` when nothing is. It is
@@ -55,6 +58,19 @@ impl LogProperties {
         self.key_max
     }
 
+    /// Sums of the bytes that expire. Of objects that were superseded, some may still be counted: after a
+    /// crash, those whose successors are in the part of the log that the last checkpoint does not cover.
+    pub fn expiry(&self) -> &ExpirySums {
+        &self.expiry
+    }
+
+    /// Takes note that an object that expires was superseded or deleted.
+    pub fn forget_expiring(&mut self, object: Option<Expiring>) {
+        if let Some(object) = object {
+            self.expiry.remove(object);
+        }
+    }
+
     /// The parts that no manifest names yet, as far as they can change [`Self::oldest_dead`].
     pub fn unnamed(&self) -> impl ExactSizeIterator<Item = (NeedleId, UnnamedParts)> {
         self.unnamed.iter().map(|(id, parts)| (*id, *parts))
@@ -65,12 +81,17 @@ impl LogProperties {
         self.note_key(header.owner());
         match header.kind {
             Kind::Part => self.add_part(header.id, header.version, header.layout().len as u64),
+            // Another manifest has named them before.
+            Kind::Manifest if header.keeps_parts => {}
             Kind::Manifest => self.name_parts(header.id, header.parts_len()),
             Kind::Data
             | Kind::Tombstone
             | Kind::Loss
             | Kind::UnidentifiedLoss
             | Kind::DamagedRange => {}
+        }
+        if let Some(object) = Expiring::of(header) {
+            self.expiry.add(object);
         }
         let supersedes = match header.kind {
             // `previous` is the needle in this file that it supersedes.
@@ -159,7 +180,7 @@ impl LogProperties {
 
     /// Memory in use (bytes), approximately. Nodes of the tree are at least half full.
     pub fn memory(&self) -> usize {
-        self.unnamed.len() * 2 * size_of::<(NeedleId, UnnamedParts)>()
+        self.unnamed.len() * 2 * size_of::<(NeedleId, UnnamedParts)>() + self.expiry.memory()
     }
 
     /// Checks that unnamed parts belong to an upload in progress.
@@ -199,6 +220,8 @@ mod tests {
             batch_count: 0,
             parts_units: 0,
             data_checksum: 0,
+            expires_ns: None,
+            keeps_parts: false,
         }
     }
 

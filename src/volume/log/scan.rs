@@ -8,8 +8,8 @@ use crate::base::limits::{BLOCK, NEEDLE_LEN_MAX, UNIT};
 use crate::base::types::NeedleId;
 use crate::runtime::buffer::Buf;
 use crate::volume::format::{
-    COMMIT_RECORD_LEN, CommitRecord, Footer, HEADER_LEN, NeedleHeader, damaged_spare,
-    decode_header, footer_at, verify_data, verify_meta,
+    COMMIT_RECORD_LEN, CommitRecord, Footer, NeedleHeader, damaged_spare, decode_header, footer_at,
+    verify_data, verify_meta,
 };
 use crate::volume::index::Location;
 use crate::volume::io::VolumeFile;
@@ -197,7 +197,7 @@ impl<'a> Scanner<'a> {
     ) -> Option<(FoundNeedle, u64)> {
         let incarnation = self.incarnation;
         let unit = self.window(at, at + UNIT);
-        if let Some((header, back)) = decode_header(&unit[..HEADER_LEN], incarnation, at) {
+        if let Some((header, back)) = decode_header(unit, incarnation, at) {
             let offset = at.checked_sub(back).filter(|&offset| offset >= from)?;
             let location = Location { offset, len: header.layout().len as u64 };
             let end = offset + location.len;

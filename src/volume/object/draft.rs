@@ -3,7 +3,8 @@
 use crate::base::limits::{CONTENT_TYPE_MAX, NEEDLE_DATA_MAX};
 use crate::runtime::buffer::{Buf, PAGE, Pool};
 use crate::volume::format::{
-    Attribute, HEADER_LEN, NeedleLayout, attribute_bytes, encode_chunk_table, put_chunk_table,
+    Attribute, EXPIRY_LEN, ExpiryValue, HEADER_LEN, NeedleLayout, attribute_bytes,
+    encode_chunk_table, put_chunk_table,
 };
 use crate::volume::object::upload_key::UploadKey;
 
@@ -13,8 +14,19 @@ pub struct Draft {
     layout: NeedleLayout,
     /// Time of modification (nanoseconds since 1970); `None` for the time at which it is stored.
     pub(in crate::volume) modified_ns: Option<u64>,
+    /// Time at which the needle expires (nanoseconds since 1970); `None` for never.
+    pub(in crate::volume) expires_ns: Option<u64>,
     /// In a manifest: the body that it represents.
     pub(in crate::volume) multipart: Option<MultipartBody>,
+}
+
+/// What is stored in the attributes of a needle.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DraftAttributes<'a> {
+    /// Content type, as in the HTTP header.
+    pub content_type: Option<&'a [u8]>,
+    /// Time at which the needle expires (nanoseconds since 1970); `None` for never.
+    pub expires_ns: Option<u64>,
 }
 
 /// The body that a manifest represents.
@@ -38,34 +50,54 @@ impl Draft {
     /// If a length is beyond its limit.
     #[must_use]
     pub fn new(pool: &Pool, content_type: Option<&[u8]>, data_len: u64) -> Option<Self> {
+        let attributes = DraftAttributes { content_type, expires_ns: None };
+        Self::with_attributes(pool, attributes, data_len)
+    }
+
+    /// Creates a draft with these attributes, as [`Self::new`] does.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    #[must_use]
+    pub fn with_attributes(
+        pool: &Pool,
+        attributes: DraftAttributes<'_>,
+        data_len: u64,
+    ) -> Option<Self> {
         assert!(data_len <= NEEDLE_DATA_MAX);
         let data_len = usize::try_from(data_len).expect("1 MiB");
-        Self::with_layout(pool, content_type, |attributes| NeedleLayout::data(attributes, data_len))
+        Self::with_layout(pool, attributes, |len| NeedleLayout::data(len, data_len))
     }
 
     /// Creates a draft for a manifest with data of this length (bytes), as [`Self::new`] does.
     pub fn manifest(
         pool: &Pool,
-        content_type: Option<&[u8]>,
+        attributes: DraftAttributes<'_>,
         data_len: usize,
         body: MultipartBody,
     ) -> Option<Self> {
-        let layout = |attributes| NeedleLayout::manifest(attributes, data_len);
-        let draft = Self::with_layout(pool, content_type, layout)?;
+        let layout = |len| NeedleLayout::manifest(len, data_len);
+        let draft = Self::with_layout(pool, attributes, layout)?;
         Some(Self { multipart: Some(body), ..draft })
     }
 
     fn with_layout(
         pool: &Pool,
-        content_type: Option<&[u8]>,
+        attributes: DraftAttributes<'_>,
         layout: impl FnOnce(usize) -> NeedleLayout,
     ) -> Option<Self> {
-        let attribute =
-            content_type.map(|value| Attribute { code: Attribute::CONTENT_TYPE, value });
-        let layout = layout(attribute.as_ref().map_or(0, Attribute::encoded_len));
+        let DraftAttributes { content_type, expires_ns } = attributes;
+        let code = Attribute::CONTENT_TYPE;
+        let content_type = content_type.map(|value| Attribute { code, value });
+        let expiry = expires_ns.map(ExpiryValue::new);
+        // In this order: the expiry must be in the first block of the needle.
+        let expiry = expiry.as_ref().map(ExpiryValue::attribute);
+        let len = [&expiry, &content_type].into_iter().flatten().map(Attribute::encoded_len).sum();
+        let layout = layout(len);
         let mut buf = pool.alloc(layout.len)?;
-        attribute_bytes(attribute.as_slice(), &mut buf[HEADER_LEN..]);
-        Some(Self { buf: Some(buf), layout, modified_ns: None, multipart: None })
+        let len = attribute_bytes(expiry.as_slice(), &mut buf[HEADER_LEN..]);
+        attribute_bytes(content_type.as_slice(), &mut buf[HEADER_LEN + len..]);
+        Some(Self { buf: Some(buf), layout, modified_ns: None, expires_ns, multipart: None })
     }
 
     /// Sets the time of modification (nanoseconds since 1970). It counts unless it is in the future when
@@ -79,7 +111,7 @@ impl Draft {
     #[must_use]
     pub fn memory(data_len: u64) -> usize {
         let data_len = usize::try_from(data_len).expect("1 MiB");
-        NeedleLayout::data(4 + CONTENT_TYPE_MAX, data_len).len.next_multiple_of(PAGE)
+        NeedleLayout::data(EXPIRY_LEN + 4 + CONTENT_TYPE_MAX, data_len).len.next_multiple_of(PAGE)
     }
 
     /// Length of the data (bytes).

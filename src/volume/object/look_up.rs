@@ -1,6 +1,7 @@
 //! Looking up the needle that a write would supersede.
 
 use crate::base::limits::UNIT;
+use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::{Cookie, NeedleId};
 use crate::volume::Volume;
 use crate::volume::error::Refusal;
@@ -15,6 +16,8 @@ pub enum Present {
     No,
     /// The needle has the id.
     Yes(NeedleHeader, Location),
+    /// The needle has the id, but has expired: it counts as absent, and is superseded by what takes its name.
+    Expired(NeedleHeader, Location),
     /// The needle has the id, but its header cannot be read and the footer holds the cookie; or it is the
     /// record of a lost object.
     Damaged(Cookie, Location),
@@ -44,7 +47,7 @@ impl Volume {
             below = at.offset;
             match self.identify(at).await? {
                 Identity::Readable(header) if header.id == id => {
-                    return Ok(Present::Yes(header, at));
+                    return Ok(self.present(header, at));
                 }
                 Identity::Attributed(owner, cookie) if owner == id => {
                     return Ok(Present::Damaged(cookie, at));
@@ -54,6 +57,13 @@ impl Volume {
                 Identity::Lost => result = Present::Lost,
                 _ => count(&self.stats().false_candidates, 1),
             }
+        }
+    }
+
+    fn present(&self, header: NeedleHeader, at: Location) -> Present {
+        match self.is_expired(&header) && !chosen(Sabotage::ExpiredKeepsName) {
+            true => Present::Expired(header, at),
+            false => Present::Yes(header, at),
         }
     }
 

@@ -29,6 +29,8 @@ pub struct Needle {
     pub etag: u64,
     /// Time of modification (nanoseconds since 1970).
     pub modified_ns: u64,
+    /// Time at which the needle expires (nanoseconds since 1970); `None` for never.
+    pub expires_ns: Option<u64>,
     /// Whether the needle is a manifest: `data` is then what a [`Body`](crate::volume::Body) needs, and not
     /// the body.
     pub is_large: bool,
@@ -61,6 +63,8 @@ const FRONT_LEN: u64 = (128 + 4096 + 128_u64).next_multiple_of(UNIT);
 enum Verdict {
     Found(NeedleHeader),
     Other,
+    /// The needle has expired.
+    Absent,
     Failed(GetError),
 }
 
@@ -160,7 +164,7 @@ impl Volume {
                 Verdict::Found(header) if is_permitted(&header, cookie) => {
                     return Ok(needle(buf, &header, self.superblock.incarnation, extent));
                 }
-                Verdict::Found(_) => return Err(GetError::NotFound),
+                Verdict::Found(_) | Verdict::Absent => return Err(GetError::NotFound),
                 Verdict::Other => count(&file.stats.false_candidates, 1),
                 Verdict::Failed(error) => {
                     count(&file.stats.damaged_reads, 1);
@@ -242,6 +246,10 @@ impl Volume {
             // Without an id, the record may be that of any object with this hash.
             Some(_) | None => return Verdict::Failed(lost(id, cookie, &header)),
         }
+        // Before its checksums: a damaged needle that has expired is not missed.
+        if self.is_gone(&header) {
+            return Verdict::Absent;
+        }
         if let Err(what) = verify_meta(bytes, &header, incarnation) {
             return failed(what);
         }
@@ -251,6 +259,11 @@ impl Volume {
             return failed(what);
         }
         Verdict::Found(header)
+    }
+
+    /// Whether a reader finds nothing, because the needle has expired.
+    fn is_gone(&self, header: &NeedleHeader) -> bool {
+        self.is_expired(header) && !chosen(Sabotage::ServeExpired)
     }
 }
 
@@ -298,6 +311,7 @@ fn needle(buf: Buf, header: &NeedleHeader, incarnation: u64, extent: ReadExtent)
         body_len: header.body_len,
         etag: header.data_checksum,
         modified_ns: header.modified_ns,
+        expires_ns: header.expires_ns,
         is_large: header.kind == Kind::Manifest,
         incarnation,
         content_type,

@@ -25,6 +25,8 @@ pub struct LiveNeedle {
     pub cookie: Cookie,
     /// Version; the highest version of an id counts.
     pub version: u64,
+    /// Whether it has expired: it counts as absent.
+    pub is_expired: bool,
     /// Content of the needle.
     pub needle: Needle,
 }
@@ -123,7 +125,9 @@ impl Walk {
         let header = examined?;
         buf[REPLY_HEADROOM..REPLY_HEADROOM + bytes.len()].copy_from_slice(bytes);
         let needle = whole(buf, &header, self.volume.superblock.incarnation);
-        Ok(LiveNeedle { at, id: header.id, cookie: header.cookie, version: header.version, needle })
+        let NeedleHeader { id, cookie, version, .. } = header;
+        let is_expired = self.volume.is_expired(&header);
+        Ok(LiveNeedle { at, id, cookie, version, is_expired, needle })
     }
 
     /// Makes sure that the next needle is in the window. If the device cannot read it, the window holds

@@ -8,6 +8,7 @@ use crate::volume::Volume;
 use crate::volume::error::Refusal;
 use crate::volume::format::{Kind, NeedleHeader, data_checksum};
 use crate::volume::index::Location;
+use crate::volume::log::expiry_sums::Expiring;
 use crate::volume::log::pending::Pending;
 use crate::volume::object::draft::{Draft, MultipartBody};
 use crate::volume::object::look_up::Present;
@@ -21,6 +22,23 @@ pub struct NewNeedle {
     pub cookie: Cookie,
     /// Content of the needle.
     pub draft: Draft,
+}
+
+/// What a write supersedes.
+#[derive(Clone, Copy, Default)]
+pub(in crate::volume) struct Superseded {
+    /// Offset of the needle (bytes); 0 for none.
+    pub offset: u64,
+    /// Whether an object existed: an expired needle is superseded, but does not exist.
+    pub existed: bool,
+    /// What is superseded, if it expires.
+    pub expiring: Option<Expiring>,
+}
+
+impl Superseded {
+    fn of(header: &NeedleHeader, at: Location, existed: bool) -> Self {
+        Self { offset: at.offset, existed, expiring: Expiring::of(header) }
+    }
 }
 
 /// Result of an acknowledged PUT.
@@ -51,14 +69,14 @@ impl Volume {
         (NeedleId::new(self.handle.random() >> 11, 0), Cookie(self.handle.random()))
     }
 
-    /// Returns the offset of what a write to `id` supersedes (0 for nothing), if the write is permitted.
+    /// Returns what a write to `id` supersedes, if the write is permitted.
     /// The caller must hold the lock of the id.
     pub(in crate::volume) async fn decide(
         &self,
         id: NeedleId,
         cookie: Cookie,
         check: Check<'_>,
-    ) -> Result<u64, Refusal> {
+    ) -> Result<Superseded, Refusal> {
         let present = self.look_up(id).await?;
         let existing = match &present {
             Present::Yes(NeedleHeader { cookie: held, .. }, _) | Present::Damaged(held, _)
@@ -83,10 +101,14 @@ impl Volume {
             return Err(Refusal::Precondition);
         }
         Ok(match &present {
-            Present::Yes(_, at) | Present::Damaged(_, at) => at.offset,
+            Present::Yes(header, at) => Superseded::of(header, *at, true),
+            Present::Expired(header, at) => Superseded::of(header, *at, false),
+            Present::Damaged(_, at) => {
+                Superseded { offset: at.offset, existed: true, expiring: None }
+            }
             // Lookups begin with the newest candidate: this needle will be found before the unidentified
             // one.
-            Present::No | Present::Unknown | Present::Lost => 0,
+            Present::No | Present::Unknown | Present::Lost => Superseded::default(),
         })
     }
 
@@ -95,12 +117,12 @@ impl Volume {
     pub(in crate::volume) fn pending(
         &self,
         needle: NewNeedle,
-        previous: u64,
+        superseded: Superseded,
         batch: Batch,
         reserved: u64,
     ) -> (Pending, Stored) {
         let NewNeedle { id, cookie, draft } = needle;
-        let multipart = draft.multipart;
+        let (multipart, expires_ns) = (draft.multipart, draft.expires_ns);
         // RFC 9110 section 8.8.2.1: a time in the future is replaced by the current time.
         let now = self.handle.wall();
         let modified_ns = draft.modified_ns.map_or(now, |modified_ns| modified_ns.min(now));
@@ -116,16 +138,18 @@ impl Volume {
             attributes_len: u16::try_from(layout.attributes_len).expect("4 KiB"),
             data_len,
             body_len,
-            previous,
+            previous: superseded.offset,
             batch: batch.id,
             batch_ordinal: batch.ordinal,
             batch_count: batch.count,
             parts_units,
             data_checksum: etag,
+            expires_ns,
             ..self.header(kind, id, cookie, modified_ns)
         };
-        let stored = Stored { replaced: previous != 0, etag, modified_ns };
-        (Pending { buf, header, hash: self.hasher.hash(id), reserved }, stored)
+        let stored = Stored { replaced: superseded.existed, etag, modified_ns };
+        let (hash, superseded) = (self.hasher.hash(id), superseded.expiring);
+        (Pending { buf, header, hash, superseded, reserved }, stored)
     }
 
     /// Returns what a delete of `id` removes, if the delete is permitted. The caller must hold the lock of
@@ -135,20 +159,20 @@ impl Volume {
         id: NeedleId,
         cookie: Cookie,
         check: Check<'_>,
-    ) -> Result<Location, Refusal> {
-        let (existing, at) = match self.look_up(id).await? {
+    ) -> Result<Superseded, Refusal> {
+        let (existing, deleted) = match self.look_up(id).await? {
             Present::Yes(header, at) if header.cookie.matches(cookie) => {
                 let (etag, modified_ns) = (header.data_checksum, header.modified_ns);
-                (Some(Existing { etag, modified_ns }), at)
+                (Some(Existing { etag, modified_ns }), Superseded::of(&header, at, true))
             }
             Present::Damaged(held, at) if held.matches(cookie) => {
                 // A precondition that refers to lost state cannot be decided.
                 if check.is_some() {
                     return Err(Refusal::Unreadable(id));
                 }
-                (None, at)
+                (None, Superseded { offset: at.offset, existed: true, expiring: None })
             }
-            Present::Yes(..) | Present::Damaged(..) | Present::No => {
+            Present::Yes(..) | Present::Damaged(..) | Present::Expired(..) | Present::No => {
                 return Err(Refusal::NotFound);
             }
             Present::Unknown | Present::Lost => return Err(Refusal::Unreadable(id)),
@@ -156,10 +180,10 @@ impl Volume {
         if check.is_some_and(|holds| !holds(existing.as_ref())) {
             return Err(Refusal::Precondition);
         }
-        Ok(at)
+        Ok(deleted)
     }
 
-    /// Returns the tombstone of the needle at `at`.
+    /// Returns the tombstone of a needle.
     ///
     /// # Errors
     /// [`Refusal::NoBuffer`].
@@ -167,18 +191,19 @@ impl Volume {
         &self,
         id: NeedleId,
         cookie: Cookie,
-        at: Location,
+        deleted: Superseded,
         batch: Batch,
     ) -> Result<Pending, Refusal> {
         let header = NeedleHeader {
-            previous: at.offset,
+            previous: deleted.offset,
             batch: batch.id,
             batch_ordinal: batch.ordinal,
             batch_count: batch.count,
             ..self.header(Kind::Tombstone, id, cookie, self.handle.wall())
         };
         let buf = self.handle.pool().alloc(BLOCK as usize).ok_or(Refusal::NoBuffer)?;
-        Ok(Pending { buf, header, hash: self.hasher.hash(id), reserved: 0 })
+        let (hash, superseded) = (self.hasher.hash(id), deleted.expiring);
+        Ok(Pending { buf, header, hash, superseded, reserved: 0 })
     }
 
     /// Checks whether a write that arrives may go on.
@@ -219,6 +244,8 @@ impl Volume {
             batch_count: 0,
             parts_units: 0,
             data_checksum: data_checksum(&[]),
+            expires_ns: None,
+            keeps_parts: false,
         }
     }
 }

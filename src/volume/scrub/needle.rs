@@ -71,7 +71,7 @@ impl<'a> Examiner<'a> {
         self.fill(at, UNIT).await;
         let incarnation = self.volume.superblock.incarnation;
         let unit = self.reader.bytes(at, UNIT);
-        if let Some((header, back)) = decode_header(&unit[..HEADER_LEN], incarnation, at) {
+        if let Some((header, back)) = decode_header(unit, incarnation, at) {
             let offset = at.checked_sub(back).filter(|offset| *offset >= from)?;
             let location = Location { offset, len: header.layout().len as u64 };
             let needle_end = offset + location.len;

@@ -7,6 +7,7 @@ use std::ops::Range;
 use super::flaw::{Finding, Flaw};
 use super::needle::Examiner;
 use super::owners::live_in;
+use super::parts::Parts;
 use super::steps::{Interrupted, Steps};
 use crate::base::limits::UNIT;
 use crate::volume::format::Unreadable;
@@ -27,6 +28,7 @@ pub(super) async fn examine_range(
     let limit = examiner.to;
     let (mut at, mut known, mut count) = (from, from, 0);
     steps.begin_walk(from);
+    examiner.parts = Parts::read_from(from);
     let mut gaps: Vec<Range<u64>> = Vec::new();
     while at < to {
         match examiner.recognise(at, (known, limit), &any).await {

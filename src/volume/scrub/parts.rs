@@ -25,12 +25,21 @@ pub(in crate::volume) struct SeenPart {
 /// The parts that were read and that no manifest has named so far, by offset (bytes). A part takes more than
 /// 1 MiB of the log as a rule, and some 40 bytes here.
 #[derive(Debug, Default)]
-pub(in crate::volume) struct Parts(BTreeMap<u64, SeenPart>);
+pub(in crate::volume) struct Parts {
+    seen: BTreeMap<u64, SeenPart>,
+    /// Offset from which on parts were read (bytes): those before it are not judged.
+    from: u64,
+}
 
 impl Parts {
+    /// Parts of which only those from this offset (bytes) on are read.
+    pub fn read_from(from: u64) -> Self {
+        Self { seen: BTreeMap::new(), from }
+    }
+
     /// Adds a part.
     pub fn add(&mut self, offset: u64, part: SeenPart) {
-        self.0.insert(offset, part);
+        self.seen.insert(offset, part);
     }
 
     /// Compares the parts that a manifest names with what was read, and forgets them. `data` are the verified
@@ -45,10 +54,10 @@ impl Parts {
             let part = named.part(number);
             let sums = (chunk..chunk + part.chunks()).map(|n| named.sum(n));
             chunk += part.chunks();
-            let seen = self.0.remove(&part.offset);
+            let seen = self.seen.remove(&part.offset);
             let is_right =
                 |seen: &SeenPart| seen.len == part.len && seen.digest == Some(digest(sums));
-            if !seen.as_ref().is_some_and(is_right) {
+            if part.offset >= self.from && !seen.as_ref().is_some_and(is_right) {
                 let len = NeedleLayout::data(0, part.len as usize).len as u64;
                 let at = Location { offset: part.offset, len };
                 let is_io = seen.is_some_and(|seen| seen.is_io);
@@ -111,7 +120,7 @@ mod tests {
     #[test]
     fn lost_damaged_and_exchanged_parts_are_found() {
         let (mut parts, manifest) = two_parts();
-        parts.0.remove(&65_536);
+        parts.seen.remove(&65_536);
         assert_eq!(flaws(&mut parts, &manifest), [(65_536, Flaw::Part(0), false)]);
         for wrong in [
             SeenPart { len: 11, digest: Some(digest_of(&[2; 11])), is_io: false },
@@ -122,6 +131,15 @@ mod tests {
             parts.add(1 << 20, wrong);
             assert_eq!(flaws(&mut parts, &manifest), [(1 << 20, Flaw::Part(1), wrong.is_io)]);
         }
+    }
+
+    #[test]
+    fn parts_before_what_is_read_are_not_judged() {
+        let (_, manifest) = two_parts();
+        let mut parts = Parts::read_from(65_537);
+        assert_eq!(flaws(&mut parts, &manifest), [(1 << 20, Flaw::Part(1), false)]);
+        let mut parts = Parts::read_from((1 << 20) + 1);
+        assert_eq!(flaws(&mut parts, &manifest), []);
     }
 
     #[test]

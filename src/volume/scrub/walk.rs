@@ -90,9 +90,13 @@ impl<'e, 'v> LogWalk<'e, 'v> {
         self.examiner.copies.stopped_at
     }
 
-    /// Returns whether the index has a needle.
+    /// Returns whether the index has a needle that has not expired.
     pub fn is_live(&self, found: &FoundNeedle) -> bool {
-        self.examiner.is_live(found)
+        let is_expired = match found {
+            FoundNeedle::Whole(header, _) => self.examiner.volume.is_expired(header),
+            FoundNeedle::Damaged(_) => false,
+        };
+        !is_expired && self.examiner.is_live(found)
     }
 
     /// Bytes that were read from the device so far.

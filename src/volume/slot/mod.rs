@@ -5,11 +5,13 @@
 //! - `slot`: the volume and its current generation. `compaction_progress`: how far the next one is.
 //!   `scrub_state`: its scrubs. `damage_list`: what they have found.
 //! - `uploads`: the uploads in progress. `upload`: one of them, as its receiver sees it.
-//! - `write`: PUT, DELETE and batch puts. `multi_delete`: the delete of many needles. `read`: GET and HEAD.
+//! - `write`: PUT, DELETE and batch puts. `multi_delete`: the delete of many needles.
+//!   `expiry`: changing when an object expires. `read`: GET and HEAD.
 //! - `state`: changes and the end of the volume.
 
 pub(in crate::volume) mod compaction_progress;
 mod damage_list;
+mod expiry;
 mod multi_delete;
 mod read;
 pub(in crate::volume) mod scrub_state;

@@ -7,11 +7,10 @@ use crate::base::types::{Cookie, NeedleId};
 use crate::runtime::join_all;
 use crate::volume::Volume;
 use crate::volume::error::Refusal;
-use crate::volume::index::Location;
 use crate::volume::log::joined::Joined;
 use crate::volume::log::pending::Pending;
 use crate::volume::object::precondition::Check;
-use crate::volume::object::write::Batch;
+use crate::volume::object::write::{Batch, Superseded};
 
 /// Maximum number of needles of one multi-delete that are looked up at a time, each with one read. A
 /// compaction cannot exchange the generation meanwhile, so they do not wait for each other; but other
@@ -74,7 +73,7 @@ impl Slot {
 }
 
 /// Returns where the needles are that a multi-delete removes, if all of the decisions permit that.
-fn found(decisions: Vec<Result<Location, Refusal>>) -> Result<Vec<Option<Location>>, Refusal> {
+fn found(decisions: Vec<Result<Superseded, Refusal>>) -> Result<Vec<Option<Superseded>>, Refusal> {
     let mut found = Vec::with_capacity(decisions.len());
     let mut precondition = Ok(());
     for decision in decisions {

@@ -16,7 +16,7 @@ use crate::volume::format::{Kind, NeedleHeader, data_checksum, manifest_len};
 use crate::volume::log::pending::Pending;
 use crate::volume::log::reservation::Reservation;
 use crate::volume::object::cost::{body_cost, part_cost};
-use crate::volume::object::draft::{Draft, MultipartBody};
+use crate::volume::object::draft::{Draft, DraftAttributes, MultipartBody};
 use crate::volume::object::upload_key::UploadKey;
 
 const CHUNK_LEN: usize = CHUNK as usize;
@@ -139,7 +139,8 @@ impl Upload {
             let key = upload.reservation.key();
             let reserved = volume.log.take_reserved(key, part_cost(layout.data_len));
             let hash = volume.hasher.hash(upload.id);
-            let joined = volume.append(vec![Pending { buf, header, hash, reserved }])?;
+            let joined =
+                volume.append(vec![Pending { buf, header, hash, superseded: None, reserved }])?;
             upload.parts.push(UploadedPart { place: PartPlace::Joined(joined), len: data_len });
             upload.sums.extend(sums);
             Ok(())
@@ -169,6 +170,22 @@ impl Upload {
     /// # Panics
     /// If parts are missing.
     pub async fn finish(&self, pool: &Pool, content_type: Option<&[u8]>) -> Result<Draft, Refusal> {
+        let attributes = DraftAttributes { content_type, expires_ns: None };
+        self.finish_with(pool, attributes).await
+    }
+
+    /// Returns the manifest with these attributes, as [`Self::finish`] does.
+    ///
+    /// # Errors
+    /// As [`Self::finish`].
+    ///
+    /// # Panics
+    /// If parts are missing.
+    pub async fn finish_with(
+        &self,
+        pool: &Pool,
+        attributes: DraftAttributes<'_>,
+    ) -> Result<Draft, Refusal> {
         assert_eq!(self.added, self.body_len, "all parts have been added");
         self.settle().await?;
         let body = MultipartBody {
@@ -180,7 +197,7 @@ impl Upload {
         let counts = |upload: &mut OpenUpload| (upload.parts.len(), upload.sums.len());
         let (parts, chunks) = self.slot.uploads.with(self.key, counts);
         let len = manifest_len(parts, chunks);
-        Draft::manifest(pool, content_type, len, body).ok_or(Refusal::NoBuffer)
+        Draft::manifest(pool, attributes, len, body).ok_or(Refusal::NoBuffer)
     }
 }
 

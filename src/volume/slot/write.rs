@@ -12,7 +12,7 @@ use crate::volume::log::pending::Pending;
 use crate::volume::object::draft::Draft;
 use crate::volume::object::look_up::Present;
 use crate::volume::object::precondition::Check;
-use crate::volume::object::write::{Batch, NewNeedle, Stored};
+use crate::volume::object::write::{Batch, NewNeedle, Stored, Superseded};
 
 #[cfg(test)]
 mod tests;
@@ -54,7 +54,7 @@ impl Slot {
             Some(decided) => decided,
             None => volume.decide(needle.id, needle.cookie, check).await,
         };
-        let previous = match decided {
+        let superseded = match decided {
             Err(Refusal::Precondition) if chosen(Sabotage::LeakLock) => {
                 std::mem::forget(self.lock_id(volume.fresh_name().0).await);
                 return Err(Refusal::Precondition);
@@ -62,10 +62,10 @@ impl Slot {
             decided => decided?,
         };
         // A multipart object was admitted when its upload began.
-        if previous == 0 && needle.draft.multipart.is_none() {
+        if superseded.offset == 0 && needle.draft.multipart.is_none() {
             volume.admit_new()?;
         }
-        let (pending, stored) = self.pending(volume, needle, previous, Batch::default())?;
+        let (pending, stored) = self.pending(volume, needle, superseded, Batch::default())?;
         Ok((volume.append_with_blocks(vec![pending]).await?, stored))
     }
 
@@ -93,7 +93,8 @@ impl Slot {
                 volume.admit_new()?;
             }
             let needle = NewNeedle { id, cookie, draft };
-            let (pending, stored) = self.pending(volume, needle, 0, Batch::default())?;
+            let nothing = Superseded::default();
+            let (pending, stored) = self.pending(volume, needle, nothing, Batch::default())?;
             let joined = volume.append_with_blocks(vec![pending]).await?;
             drop(entered);
             joined.settled().await?;
@@ -141,7 +142,7 @@ impl Slot {
             }
         }
         precondition?;
-        if previous.contains(&0) {
+        if previous.iter().any(|old| old.offset == 0) {
             volume.admit_new()?;
         }
         let count = u16::try_from(needles.len()).expect("a commit has at most 1000 needles");
@@ -174,7 +175,7 @@ impl Slot {
         let _held = self.lock_id(id).await;
         let entered = self.enter().await;
         let volume = &entered.volume;
-        match volume.decide(id, cookie, check).await? {
+        match volume.decide(id, cookie, check).await?.offset {
             0 => volume.admit_new(),
             _ => Ok(()),
         }
@@ -206,12 +207,12 @@ impl Slot {
     ) -> Result<Option<Joined>, Refusal> {
         let entered = self.enter().await;
         let volume = &entered.volume;
-        let at = volume.decide_delete(id, cookie, check).await?;
+        let deleted = volume.decide_delete(id, cookie, check).await?;
         if chosen(Sabotage::ForgetTombstone) {
-            volume.contents.borrow_mut().remove(volume.hasher.hash(id), at.offset);
+            volume.contents.borrow_mut().remove(volume.hasher.hash(id), deleted.offset);
             return Ok(None);
         }
-        let tombstone = volume.tombstone(id, cookie, at, Batch::default())?;
+        let tombstone = volume.tombstone(id, cookie, deleted, Batch::default())?;
         Ok(Some(volume.append_with_blocks(vec![tombstone]).await?))
     }
 
@@ -220,7 +221,7 @@ impl Slot {
         &self,
         needle: &NewNeedle,
         check: Check<'_>,
-    ) -> Option<Result<u64, Refusal>> {
+    ) -> Option<Result<Superseded, Refusal>> {
         if !chosen(Sabotage::GateAfterLookUp) {
             return None;
         }
@@ -255,7 +256,7 @@ impl Slot {
     }
 
     /// Waits until no other write holds the lock of `id`.
-    async fn lock_id(&self, id: NeedleId) -> Locked<NeedleId> {
+    pub(super) async fn lock_id(&self, id: NeedleId) -> Locked<NeedleId> {
         let id = if chosen(Sabotage::NoLocks) { self.volume().fresh_name().0 } else { id };
         self.locks.lock(id).await
     }
@@ -266,7 +267,7 @@ impl Slot {
         &self,
         volume: &Volume,
         mut needle: NewNeedle,
-        previous: u64,
+        superseded: Superseded,
         batch: Batch,
     ) -> Result<(Pending, Stored), Refusal> {
         let mut reserved = 0;
@@ -280,6 +281,6 @@ impl Slot {
                 Ok(volume.log.take_reserved(upload.reservation.key(), u64::MAX))
             })?;
         }
-        Ok(volume.pending(needle, previous, batch, reserved))
+        Ok(volume.pending(needle, superseded, batch, reserved))
     }
 }

@@ -109,6 +109,7 @@ fn object(header: &NeedleHeader, stored: Option<Copied>) -> StreamRecord {
         id: header.id,
         version: header.version,
         modified_ns: Some(header.modified_ns),
+        expires_ns: header.expires_ns,
         body_len: Some(header.body_len),
         content_type,
         is_large: header.kind == Kind::Manifest,

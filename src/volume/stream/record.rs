@@ -24,6 +24,8 @@ pub struct StreamRecord {
     pub version: u64,
     /// Time of modification, or of the deletion (nanoseconds since 1970).
     pub modified_ns: Option<u64>,
+    /// Time at which it expires (nanoseconds since 1970); `None` for never.
+    pub expires_ns: Option<u64>,
     /// Length of the body (bytes); `None` for a deletion.
     pub body_len: Option<u64>,
     /// Content type as it was stored.
@@ -40,6 +42,7 @@ impl StreamRecord {
             id,
             version: 0,
             modified_ns: None,
+            expires_ns: None,
             body_len: None,
             content_type: None,
             is_large: false,

@@ -86,6 +86,7 @@ impl Operator {
             size: (self.draw(4) == 0).then_some(size),
             accept_losses: self.draw(4) == 0,
             tombstone_keep_ns: self.one_of(&[0, SECOND, 3600 * SECOND]),
+            drop_expired_before_ns: 0,
             verify: self.draw(4) > 0,
             index_memory_max: if self.draw(20) == 0 { 10 } else { u64::MAX },
         }

@@ -30,6 +30,17 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
         "regressions",
         "regression_cases::damaged_needles::lost_sector_hides_no_needle_and_affects_at_most_one",
     ),
+    ("serve-expired", "expiry", "expired_photo_is_absent"),
+    ("expired-keeps-name", "expiry", "name_of_an_expired_photo_is_free"),
+    ("drop-without-grace", "expiry", "compaction_drops_what_expired_before_the_grace"),
+    (
+        "trust-any-clock",
+        "lib",
+        "node::daemon::compaction::clock_guard::tests::clock_that_is_ahead_of_the_newest_write_drops_nothing",
+    ),
+    ("nothing-is-expired", "expiry", "bytes_that_expire_are_counted_by_the_day"),
+    ("renewal-loses-parts", "expiry", "time_of_expiry_is_changed_without_the_data"),
+    ("forget-expiry-sums", "expiry", "bytes_that_expire_are_counted_by_the_day"),
     ("ignore-cookie", "engine", "wrong_cookie_reveals_and_changes_nothing"),
     (
         "truncate-on-damage",

@@ -48,6 +48,7 @@ struct Job {
     name: PhotoName,
     content_type: Option<String>,
     modified_ns: Option<u64>,
+    expires_ns: Option<u64>,
     input: Input,
 }
 
@@ -192,8 +193,9 @@ fn feed(
         run.progress.found.fetch_add(1, Ordering::Relaxed);
         let input = read(&mut reader, &photo)?;
         let what = photo.name();
-        let photo_tar::Photo { content_type, modified_ns, .. } = photo;
-        if jobs.send(Job { what, name, content_type, modified_ns, input }).is_err() {
+        let photo_tar::Photo { content_type, modified_ns, expires_ns, .. } = photo;
+        let job = Job { what, name, content_type, modified_ns, expires_ns, input };
+        if jobs.send(job).is_err() {
             return Ok(());
         }
     }
@@ -248,6 +250,10 @@ fn store(run: &Run<'_>, sender: &Sender<'_>, job: &Job) {
         Input::File(file) => file.hash().ok(),
     };
     let fail = |why, unknown| run.fail(job.what.clone(), why, unknown);
+    if job.expires_ns.is_some_and(|expires_ns| expires_ns <= run.plan.now_ns) {
+        run.progress.expired.fetch_add(1, Ordering::Relaxed);
+        return;
+    }
     let found = match run.plan.verify {
         true => sender.verify(job.name),
         false => sender.ask(job.name),
@@ -270,8 +276,13 @@ fn store(run: &Run<'_>, sender: &Sender<'_>, job: &Job) {
         Some(text) if is_form(text.as_bytes()) => (None, true),
         content_type => (content_type, false),
     };
-    let photo =
-        Photo { name: job.name, content_type, modified_ns: job.modified_ns, source: &job.input };
+    let photo = Photo {
+        name: job.name,
+        content_type,
+        modified_ns: job.modified_ns,
+        expires_ns: job.expires_ns,
+        source: &job.input,
+    };
     match sender.put(&photo) {
         Sent::Stored(stored) if Some(stored) == etag => {
             run.progress.stored(job.input.len());

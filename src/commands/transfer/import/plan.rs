@@ -50,6 +50,8 @@ pub struct Plan {
     pub prune: bool,
     /// Whether the bytes of every photo of the manifest are read from the store and verified.
     pub verify: bool,
+    /// The time (nanoseconds since 1970): photos of a tar that have expired by then are left out.
+    pub now_ns: u64,
 }
 
 impl Plan {

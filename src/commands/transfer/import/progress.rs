@@ -26,6 +26,8 @@ pub struct Progress {
     pub bytes: AtomicU64,
     /// Photos of a tar that were stored without their media type, since it is that of a form.
     pub retyped: AtomicU64,
+    /// Photos of a tar that were left out, since they have expired.
+    pub expired: AtomicU64,
     /// Photos of a tar that the store already had.
     pub present: AtomicU64,
     /// Photos of a directory that the store already had.
@@ -47,8 +49,10 @@ impl Progress {
     /// Returns the number of photos that need no more work.
     #[must_use]
     pub fn done(&self) -> u64 {
-        let counts = [&self.stored, &self.present, &self.confirmed, &self.pruned, &self.failed];
-        counts.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+        let there = [&self.present, &self.confirmed];
+        let gone = [&self.expired, &self.pruned, &self.failed];
+        let counts = [&self.stored].into_iter().chain(there).chain(gone);
+        counts.map(|count| count.load(Ordering::Relaxed)).sum()
     }
 
     /// Takes the sentences that are to be printed while the import runs.

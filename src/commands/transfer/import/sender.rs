@@ -26,6 +26,7 @@ pub struct Photo<'a> {
     pub name: PhotoName,
     pub content_type: Option<&'a str>,
     pub modified_ns: Option<u64>,
+    pub expires_ns: Option<u64>,
     pub source: &'a dyn Source,
 }
 
@@ -55,11 +56,13 @@ impl<'a> Sender<'a> {
 
     /// Stores a photo under its name; replaces an existing one.
     pub fn put(&self, photo: &Photo<'_>) -> Sent {
-        let Photo { name, content_type, modified_ns, source } = photo;
+        let Photo { name, content_type, modified_ns, expires_ns, source } = photo;
         let modified = modified_ns.map(modified::format);
+        let expires = expires_ns.map(modified::format);
         let mut headers = Vec::new();
         headers.extend(content_type.map(|value| ("Content-Type", value)));
         headers.extend(modified.as_deref().map(|value| (modified::HEADER, value)));
+        headers.extend(expires.as_deref().map(|value| (modified::EXPIRES_HEADER, value)));
         let path = name.to_string();
         let send = || self.client.request(Method::Put, &path, &headers, Body::Source(*source));
         let reply =

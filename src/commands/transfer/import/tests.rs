@@ -154,6 +154,7 @@ impl ImportSetup {
             admin: self.address.into(),
             paired: true,
             verify: false,
+            now_ns: 0,
             private: false,
             volume: None,
             volume_map: BTreeMap::new(),

@@ -110,6 +110,7 @@ impl Import<'_> {
                 name,
                 content_type: content_type(Path::new(OsStr::from_bytes(&job.path))),
                 modified_ns: Some(source.stamp().modified_ns),
+                expires_ns: None,
                 source,
             };
             match sender.put(&photo) {

@@ -22,6 +22,8 @@ struct ObjectLine {
     content_type: Option<String>,
     /// Time of modification, or of the deletion (seconds since 1970).
     modified: Option<u64>,
+    /// Time at which it expires (seconds since 1970); null for never.
+    expires: Option<u64>,
     /// Version.
     version: Option<u64>,
     /// Whether the body is stored in parts.
@@ -42,6 +44,7 @@ impl ObjectLine {
             size: object.size,
             content_type: content_type.map(|value| String::from_utf8_lossy(value).into_owned()),
             modified: object.modified_ns.map(|time| time / 1_000_000_000),
+            expires: object.expires_ns.map(|time| time / 1_000_000_000),
             version: Some(object.version).filter(|version| *version > 0),
             large: object.is_large,
         }
@@ -93,6 +96,7 @@ mod tests {
             id: NeedleId::new(7, 2),
             version: 41,
             modified_ns: Some(5_900_000_000),
+            expires_ns: Some(9_900_000_000),
             size: Some(1000),
             content_type: Some(b"image/\"x\xff".to_vec()),
             is_large: false,
@@ -101,12 +105,14 @@ mod tests {
             state: ListedState::Damaged,
             version: 0,
             modified_ns: None,
+            expires_ns: None,
             size: None,
             content_type: None,
             ..live.clone()
         };
         let deleted = ListedObject {
             state: ListedState::Deleted,
+            expires_ns: None,
             size: None,
             content_type: None,
             ..live.clone()
@@ -117,13 +123,13 @@ mod tests {
         let lines = concat!(
             r#"{"key":7,"alt":2,"state":"live","size":1000,"content_type":"image/\"x"#,
             "\u{fffd}",
-            r#"","modified":5,"version":41,"large":false}"#,
+            r#"","modified":5,"expires":9,"version":41,"large":false}"#,
             "\n",
             r#"{"key":7,"alt":2,"state":"damaged","size":null,"content_type":null,"modified":null,"#,
-            r#""version":null,"large":false}"#,
+            r#""expires":null,"version":null,"large":false}"#,
             "\n",
             r#"{"key":7,"alt":2,"state":"deleted","size":null,"content_type":null,"modified":5,"#,
-            r#""version":41,"large":false}"#,
+            r#""expires":null,"version":41,"large":false}"#,
             "\n",
         );
         let position = r#"{"position":"1152921504606846976""#;

@@ -51,6 +51,8 @@ pub struct VolumeStatus {
     pub dead: u64,
     /// Time since which something in it is dead (seconds since 1970); null when nothing is.
     pub oldest_dead: Option<u64>,
+    /// Space of live needles that have expired, without those that did so today (bytes).
+    pub expired: u64,
     /// Space that a compaction would free inside the file (bytes).
     pub reclaimable: u64,
     /// True if bytes have been dead for longer than `compaction.erase_within`.
@@ -138,6 +140,7 @@ impl VolumeStatus {
             live: 0,
             dead: 0,
             oldest_dead: None,
+            expired: 0,
             reclaimable: 0,
             erase_overdue: false,
             generation: 0,
@@ -194,6 +197,7 @@ impl VolumeStatus {
             dead: v.board.dead_bytes.get(),
             oldest_dead: Some(v.board.oldest_dead_ns.get() / 1_000_000_000)
                 .filter(|seconds| *seconds > 0),
+            expired: v.board.expired_bytes.get(),
             reclaimable: v.board.reclaimable_bytes(),
             erase_overdue: v.board.erase_overdue.get() != 0,
             generation: v.board.generation.get(),

@@ -1,6 +1,7 @@
 //! The begin of a compaction: the checks before it, and the order to the shard.
 
 use super::job::Job;
+use super::now::Now;
 use super::room::{self, CopySizes, Lack};
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::size::{ByteSize, rounded};
@@ -177,11 +178,19 @@ impl ManagerState {
             size: job.size,
             accept_losses: job.accept_losses,
             tombstone_keep_ns: config.tombstone_keep.nanos(),
+            drop_expired_before_ns: self.drop_expired_before((self.compaction.clock)()),
             verify: config.verify,
             index_memory_max: Memory::of_this_process().available(),
         };
         let begun = self.ask(shard, CompactVolume { volume: id, request }).await;
         begun.map_err(|error| refused(id, "compacted", error))
+    }
+
+    /// Returns the time before which a photo must have expired to be left out by a compaction (nanoseconds
+    /// since 1970); 0 for none.
+    pub(super) fn drop_expired_before(&self, now: Now) -> u64 {
+        let grace_ns = self.config.compaction.expiry_grace.nanos();
+        self.compaction.clock_guard.drop_before(&self.shared.board, now, grace_ns)
     }
 
     /// Shows a compaction in `/status`.

@@ -119,8 +119,16 @@ impl ManagerState {
     }
 
     fn volume_figures(&self, now: Now) -> Vec<VolumeFigures> {
+        let drop_before = self.drop_expired_before(now);
         let boards = self.shared.board.volumes();
-        boards.iter().map(|board| self.figures_of(board, now)).collect()
+        boards
+            .iter()
+            .map(|board| {
+                // The shard counts by it from now on.
+                board.drop_expired_before_ns.set(drop_before);
+                self.figures_of(board, now)
+            })
+            .collect()
     }
 
     fn figures_of(&self, board: &VolumeBoard, now: Now) -> VolumeFigures {

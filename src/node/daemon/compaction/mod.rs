@@ -3,6 +3,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `now` | the times of one look at the volumes |
+//! | `clock_guard` | which photos that have expired may be left out |
 //! | `room` | the space that compactions need, and what is kept free for them |
 //! | `policy` | which volumes to compact by themselves, and in which order. Pure |
 //! | `job`, `queue` | compactions that wait or run: one at a time in each data directory |
@@ -15,6 +16,7 @@
 //! | `next_volume` | volumes created ahead of need |
 
 mod begin;
+mod clock_guard;
 mod end;
 mod history;
 mod job;

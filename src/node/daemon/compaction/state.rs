@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::clock_guard::ClockGuard;
 use super::history::VolumeHistory;
 use super::now::Clock;
 use super::queue::CompactionQueue;
@@ -21,6 +22,8 @@ const CREATION_PAUSE_MAX_NS: u64 = 3_600_000_000_000;
 pub struct CompactionState {
     /// The clock.
     pub clock: Clock,
+    /// Which photos that have expired may be left out.
+    pub clock_guard: ClockGuard,
     /// Compactions as the control plane shows them.
     pub shown: Arc<Compactions>,
     /// Compactions that wait or run.
@@ -45,6 +48,7 @@ impl CompactionState {
     /// Creates the state of a manager that runs on `handle`; `shown` is what the control plane shows.
     pub fn new(handle: &Handle, clock: Clock, shown: Arc<Compactions>) -> Self {
         Self {
+            clock_guard: ClockGuard::new(clock()),
             clock,
             shown,
             queue: RefCell::default(),

@@ -203,6 +203,7 @@ fn each_row_reads_its_own_field() {
         ("volume_compaction_to_read_bytes", &b.compaction.to_read_bytes),
         ("volume_compaction_written_bytes", &b.compaction.written_bytes),
         ("volume_dead_bytes", &b.dead_bytes),
+        ("volume_expired_bytes", &b.expired_bytes),
         ("volume_scrub_running", &b.scrub.is_running),
         ("volume_scrub_done_bytes", &b.scrub.done_bytes),
         ("volume_scrub_to_do_bytes", &b.scrub.to_do_bytes),

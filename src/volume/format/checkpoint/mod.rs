@@ -26,5 +26,7 @@ pub use lens::{LAYOUT_NUMBERS, PAYLOAD_AT, PAYLOAD_LEN_MAX, PIECE_LEN_MAX};
 pub use pairs::{PAIRS_PER_PIECE, decode_pairs, encode_pairs};
 pub use piece::{CheckpointPiece, PieceKind, chain, decode_piece, finish_piece, piece_len};
 pub use position::LogPosition;
-pub use properties::{CheckpointProperty, UNNAMED_PER_ENTRY, UnnamedRecord, decode_properties};
+pub use properties::{
+    CheckpointProperty, EXPIRY_DAYS_MAX, UNNAMED_PER_ENTRY, UnnamedRecord, decode_properties,
+};
 pub use segment::{SegmentRecord, encode_segment, segment_len};

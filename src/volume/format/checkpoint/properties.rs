@@ -8,12 +8,15 @@ use crate::volume::format::field::{Decoder, Encoder};
 const HEAD_LEN: usize = 2 + 2;
 const NUMBER_LEN: usize = 8;
 const UNNAMED_LEN: usize = 3 * 8 + 4;
+const EXPIRY_DAY_LEN: usize = 4 + 8;
+/// Maximum number of days for which a log has sums of the bytes that expire.
+pub const EXPIRY_DAYS_MAX: usize = 400;
 /// Maximum number of ids in one entry of unnamed parts.
 pub const UNNAMED_PER_ENTRY: usize = u16::MAX as usize / UNNAMED_LEN;
 
 const OLDEST_DEAD: u16 = 1;
 const KEY_MAX: u16 = 2;
-// Type 3 is reserved for the sums of expiry, a list of (day: u32, bytes: u64).
+const EXPIRY_SUMS: u16 = 3;
 const UNNAMED_PARTS: u16 = 4;
 
 /// A property of a log.
@@ -25,6 +28,8 @@ pub enum CheckpointProperty {
     KeyMax(u64),
     /// Parts that no manifest names yet; at most [`UNNAMED_PER_ENTRY`] ids.
     UnnamedParts(Vec<UnnamedRecord>),
+    /// Days since 1970, and the bytes of the objects that expire on them. Absent when none expires.
+    ExpirySums(Vec<(u32, u64)>),
 }
 
 /// The parts of an id that no manifest names yet.
@@ -45,6 +50,7 @@ impl CheckpointProperty {
         let value = match self {
             Self::OldestDead(_) | Self::KeyMax(_) => NUMBER_LEN,
             Self::UnnamedParts(parts) => parts.len() * UNNAMED_LEN,
+            Self::ExpirySums(days) => days.len() * EXPIRY_DAY_LEN,
         };
         HEAD_LEN + value
     }
@@ -66,6 +72,10 @@ impl CheckpointProperty {
                     fields.u64(key).u64(parts.version).u64(parts.len).u32(alt)
                 })
             }
+            Self::ExpirySums(days) => {
+                fields.u16(EXPIRY_SUMS).u16(value_len);
+                days.iter().fold(&mut fields, |fields, (day, len)| fields.u32(*day).u64(*len))
+            }
         };
         fields.len()
     }
@@ -76,6 +86,7 @@ impl CheckpointProperty {
         let fits = match kind {
             OLDEST_DEAD | KEY_MAX => value.len() == NUMBER_LEN,
             UNNAMED_PARTS => value.len().is_multiple_of(UNNAMED_LEN),
+            EXPIRY_SUMS => value.len().is_multiple_of(EXPIRY_DAY_LEN),
             _ => return Ok(None),
         };
         if !fits {
@@ -84,6 +95,10 @@ impl CheckpointProperty {
         Ok(Some(match kind {
             OLDEST_DEAD => Self::OldestDead(input.u64()),
             KEY_MAX => Self::KeyMax(input.u64()),
+            EXPIRY_SUMS => {
+                let days = (0..value.len() / EXPIRY_DAY_LEN).map(|_| (input.u32(), input.u64()));
+                Self::ExpirySums(days.collect())
+            }
             _ => {
                 let parts = (0..value.len() / UNNAMED_LEN).map(|_| {
                     let (key, version, len) = (input.u64(), input.u64(), input.u64());
@@ -115,3 +130,4 @@ pub fn decode_properties(payload: &[u8], count: u32) -> Option<Vec<CheckpointPro
 }
 
 const _: () = assert!(HEAD_LEN + u16::MAX as usize <= PAYLOAD_LEN_MAX);
+const _: () = assert!(EXPIRY_DAYS_MAX * EXPIRY_DAY_LEN <= u16::MAX as usize);

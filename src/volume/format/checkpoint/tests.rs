@@ -193,12 +193,15 @@ fn properties_have_the_documented_bytes() {
     let all = [
         CheckpointProperty::OldestDead(0x0102_0304_0506_0708),
         CheckpointProperty::KeyMax(9),
+        CheckpointProperty::ExpirySums(vec![(0x0102, 7), (0x0d, 0x0e0f)]),
         CheckpointProperty::UnnamedParts(vec![unnamed]),
     ];
     let len = encode_properties(&all, &mut out);
     let expected = [
         &[1, 0, 8, 0, 8, 7, 6, 5, 4, 3, 2, 1][..],
         &[2, 0, 8, 0, 9, 0, 0, 0, 0, 0, 0, 0],
+        &[3, 0, 24, 0, 2, 1, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0],
+        &[0x0d, 0, 0, 0, 0x0f, 0x0e, 0, 0, 0, 0, 0, 0],
         &[4, 0, 28, 0, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0x0c, 0, 0, 0, 0, 0, 0, 0],
         &[0, 2, 0, 0, 0, 0, 0, 0, 0x0b, 0, 0, 0],
     ];
@@ -207,8 +210,8 @@ fn properties_have_the_documented_bytes() {
 
 #[test]
 fn properties_of_unknown_types_are_left_out() {
-    // The sums of expiry, which no build writes yet, a type of a later build, and a known one.
-    let payload = [3, 0, 2, 0, 5, 5, 255, 255, 0, 0, 2, 0, 8, 0, 9, 0, 0, 0, 0, 0, 0, 0];
+    // Two types of a later build, and a known one.
+    let payload = [5, 0, 2, 0, 5, 5, 255, 255, 0, 0, 2, 0, 8, 0, 9, 0, 0, 0, 0, 0, 0, 0];
     assert_eq!(decode_properties(&payload, 3), Some(vec![CheckpointProperty::KeyMax(9)]));
     assert_eq!(decode_properties(&[], 0), Some(Vec::new()));
 }
@@ -219,6 +222,7 @@ fn properties_of_wrong_length_are_refused() {
         (&[1, 0, 7, 0, 1, 2, 3, 4, 5, 6, 7][..], 1),
         (&[2, 0, 9, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9], 1),
         (&[4, 0, 2, 0, 1, 2], 1),
+        (&[3, 0, 2, 0, 1, 2], 1),
         // The entry, or its head, is longer than what is left.
         (&[9, 0, 3, 0, 1, 2], 1),
         (&[9, 0, 0], 1),

@@ -14,6 +14,8 @@ pub struct Attribute<'a> {
 impl Attribute<'_> {
     /// Content type, as in the HTTP header.
     pub const CONTENT_TYPE: u16 = 1;
+    /// Time at which the needle expires; see [`ExpiryValue`](super::expiry::ExpiryValue).
+    pub const EXPIRES: u16 = 2;
 
     /// Length of the attribute on disk (bytes).
     #[must_use]

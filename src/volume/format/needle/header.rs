@@ -1,5 +1,6 @@
 //! The fixed header of a needle.
 
+use super::expiry::expiry_of;
 use super::kind::Kind;
 use super::layout::{HEADER_LEN, HEADER_ONLY_UNITS, NeedleLayout};
 use super::subject::{is_possible, owner};
@@ -13,6 +14,8 @@ pub(super) const HEADER_MAGIC: [u8; 4] = *b"HNDL";
 pub(super) const HEADER_CHECKSUM_AT: usize = HEADER_LEN - 8;
 /// Flag of the second header of a needle that has its header twice.
 pub(super) const FLAG_COPY: u8 = 1;
+/// Flag of a manifest whose parts are those of the needle that it supersedes.
+const FLAG_KEEPS_PARTS: u8 = 2;
 
 /// The fixed header of a needle.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +55,11 @@ pub struct NeedleHeader {
     pub parts_units: u32,
     /// XXH3-64 of the body, without a seed: the entity tag.
     pub data_checksum: u64,
+    /// Time at which the needle expires (nanoseconds since 1970); `None` for never. Not in the header itself:
+    /// it is the first attribute, which follows the header in the same block.
+    pub expires_ns: Option<u64>,
+    /// In a manifest: whether its parts are those of the needle that it supersedes.
+    pub keeps_parts: bool,
 }
 
 impl NeedleHeader {
@@ -91,6 +99,7 @@ impl NeedleHeader {
     pub(super) fn put(&self, flags: u8, meta_checksum: u64, seed: u64, units: u32, out: &mut [u8]) {
         let sum = {
             let mut fields = Encoder::new(&mut out[..HEADER_CHECKSUM_AT]);
+            let flags = flags | if self.keeps_parts { FLAG_KEEPS_PARTS } else { 0 };
             fields.bytes(&HEADER_MAGIC).u8(self.kind.code()).u8(flags).u16(self.attributes_len);
             fields.u64(self.id.key.0).u32(self.id.alt.0).u32(units);
             fields.u64(self.cookie.0).u64(self.version).u64(self.modified_ns);
@@ -121,7 +130,8 @@ impl NeedleHeader {
 
 /// Decodes the header at `offset` of the file `incarnation`. Returns `None` when it is not valid there.
 /// The second header of a needle is in its second unit: the number returned is the distance back to the
-/// start of the needle (bytes).
+/// start of the needle (bytes). `bytes` should go on up to the end of the unit: otherwise the time at which
+/// the needle expires is not known.
 #[must_use]
 pub fn decode_header(bytes: &[u8], incarnation: u64, offset: u64) -> Option<(NeedleHeader, u64)> {
     if bytes.len() < HEADER_LEN || bytes[..4] != HEADER_MAGIC {
@@ -158,6 +168,10 @@ pub fn decode_header(bytes: &[u8], incarnation: u64, offset: u64) -> Option<(Nee
         batch_count,
         parts_units,
         data_checksum,
+        expires_ns: expiry_of(
+            &bytes[HEADER_LEN..bytes.len().min(HEADER_LEN + usize::from(attributes_len))],
+        ),
+        keeps_parts: kind == Kind::Manifest && flags & FLAG_KEEPS_PARTS != 0,
     };
     if !header.fits(units) {
         return None;

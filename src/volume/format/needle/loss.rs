@@ -61,6 +61,8 @@ impl Loss {
             batch_count: 0,
             parts_units: 0,
             data_checksum: data_checksum(&[]),
+            expires_ns: None,
+            keeps_parts: false,
         }
     }
 }

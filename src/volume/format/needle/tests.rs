@@ -25,6 +25,8 @@ fn header(data: &[u8], attributes_len: usize) -> NeedleHeader {
         batch_count: 0,
         parts_units: 0,
         data_checksum: data_checksum(data),
+        expires_ns: None,
+        keeps_parts: false,
     }
 }
 

@@ -1,10 +1,17 @@
 //! State of a recovery, and what the witnesses say.
 
+use std::collections::HashMap;
+
 use super::input::RecoveryInput;
 use super::recovered::Recovered;
 use crate::volume::format::CommitRecord;
+use crate::volume::log::expiry_sums::Expiring;
 use crate::volume::log::log_end::LogEnd;
 use crate::volume::log::scan::{FoundNeedle, Scanner};
+
+/// Maximum number of objects that expire which a recovery remembers (some 20 MiB), to know what is
+/// superseded. Of more, the bytes of superseded ones stay counted until the next compaction.
+pub(super) const EXPIRING_MAX: usize = 1 << 18;
 
 /// A commit that was read but not yet applied: what follows may show that it was torn.
 pub(super) struct Staged {
@@ -28,6 +35,8 @@ pub(super) struct Recovery<'a> {
     pub(super) epoch: u64,
     /// Reached position of the checkpoint.
     pub(super) reached: Option<LogEnd>,
+    /// Objects that expire among the needles read so far, by their offsets. At most [`EXPIRING_MAX`].
+    pub(super) expiring: HashMap<u64, Expiring>,
     pub(super) result: Recovered,
 }
 

@@ -1,12 +1,13 @@
 //! Applying what was read to the index.
 
-use super::recovery::{Recovery, Staged};
+use super::recovery::{EXPIRING_MAX, Recovery, Staged};
 use crate::base::limits::UNIT;
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::NeedleId;
 use crate::volume::format::{EarlierRange, Footer, HashPrefix, Kind, NeedleHeader, Seal};
 use crate::volume::index::{IdHash, Location, PREFETCHED};
 use crate::volume::log::damaged_range::DamagedRange;
+use crate::volume::log::expiry_sums::Expiring;
 use crate::volume::log::scan::{FoundNeedle, ScanFilter};
 
 impl Recovery<'_> {
@@ -66,6 +67,7 @@ impl Recovery<'_> {
             FoundNeedle::Whole(header, _) => {
                 self.end.version = self.end.version.max(header.version);
                 self.result.contents.properties_mut().note(header);
+                self.note_expiring(header, location);
                 self.take_over_header(header, location).await;
             }
             FoundNeedle::Damaged(footer) => {
@@ -73,6 +75,17 @@ impl Recovery<'_> {
                 self.result.contents.properties_mut().note_damaged(footer, self.end.version);
                 self.take_over_footer(footer, location).await;
             }
+        }
+    }
+
+    /// Keeps the sums of the bytes that expire: what is superseded counts no longer.
+    fn note_expiring(&mut self, header: &NeedleHeader, at: Location) {
+        let superseded = self.expiring.remove(&header.previous);
+        self.result.contents.properties_mut().forget_expiring(superseded);
+        if let Some(object) = Expiring::of(header)
+            && self.expiring.len() < EXPIRING_MAX
+        {
+            self.expiring.insert(at.offset, object);
         }
     }
 

@@ -1,5 +1,7 @@
 //! A recovery from beginning to end.
 
+use std::collections::HashMap;
+
 use super::ending::Ending;
 use super::input::RecoveryInput;
 use super::recovered::Recovered;
@@ -32,6 +34,7 @@ pub async fn recover(log: &RecoveryInput<'_>, saved: Option<Saved>) -> Recovered
         chained: true,
         epoch: saved.epoch,
         reached,
+        expiring: HashMap::new(),
         result: Recovered {
             contents: saved.contents,
             end: start,

@@ -260,6 +260,7 @@ fn status_has_the_documented_fields() {
         "live",
         "dead",
         "oldest_dead",
+        "expired",
         "needles",
         "extents",
         "index_bytes",

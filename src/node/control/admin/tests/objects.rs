@@ -26,6 +26,7 @@ fn object(key: u64) -> ListedObject {
         id: NeedleId::new(key, 0),
         version: key + 1,
         modified_ns: Some(0),
+        expires_ns: None,
         size: Some(1),
         content_type: None,
         is_large: false,

@@ -41,6 +41,24 @@ fn policy_compacts_volumes_with_much_garbage_the_coldest_first() {
 }
 
 #[test]
+fn expired_photos_count_as_garbage_while_the_clock_is_plausible() {
+    with_manager(&[1], async |bench| {
+        let board = bench.board(1);
+        fill(&board, 50 * MIB, MIB);
+        board.newest_found_ns.set(START.wall_ns);
+        bench.look_for(2).await;
+        assert_eq!(bench.texts(), [""; 0]);
+        let before = board.drop_expired_before_ns.get();
+        assert!(before > 0 && before < START.wall_ns, "{before}");
+        // As its shard counts them.
+        board.droppable_bytes.set(30 * MIB);
+        bench.look_for(1).await;
+        assert_eq!(bench.texts(), ["compact 1"]);
+        assert!(bench.compactions.take()[0].drop_expired_before_ns > before);
+    });
+}
+
+#[test]
 fn garbage_that_a_compaction_keeps_does_not_begin_another_one_at_once() {
     with_manager(&[1], async |bench| {
         fill(&bench.board(1), 10 * MIB, 40 * MIB);

@@ -20,6 +20,8 @@ fn compaction_is_ordered_with_the_settings_and_its_end_taken_over() {
         let taken = bench.compactions.take();
         let request = CompactionRequest {
             tombstone_keep_ns: 7200 * 1_000_000_000,
+            drop_expired_before_ns: crate::node::daemon::bench::START.wall_ns
+                - 24 * 3600 * 1_000_000_000,
             index_memory_max: taken[0].index_memory_max,
             ..CompactionRequest::default()
         };
