@@ -10,13 +10,14 @@ use std::rc::Rc;
 use common::{COOKIE, Process, bytes, pool};
 use compaction_support::{OLD, compact_as, expected_of, id, order, reopened, started};
 use hayloft::base::limits::UNIT;
+use hayloft::base::stream_position::{ExchangeState, StreamPosition};
 use hayloft::base::types::{Cookie, NeedleId};
 use hayloft::runtime::buffer::Pool;
 use hayloft::runtime::sim::disk::Image;
 use hayloft::volume::format::{HEADER_LEN, Kind, decode_header};
 use hayloft::volume::{
-    CompactionOrder, Draft, DraftAttributes, Existing, GetError, NewNeedle, Refusal, Slot, Stored,
-    Superblock,
+    CompactionOrder, Draft, DraftAttributes, Existing, GetError, NewNeedle, PieceLimits, Refusal,
+    Slot, Stored, Superblock,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -571,4 +572,27 @@ fn expiry_that_is_changed_while_a_volume_is_compacted_is_kept() {
         check(&mut process, &slot);
         assert_eq!(slot.volume().figures().live, live);
     }
+}
+
+#[test]
+fn expired_photo_is_in_no_list_and_no_export() {
+    let (mut process, slot) = begun();
+    process.put_until(&slot, (id(1), COOKIE), b"ends tomorrow", START + DAY).unwrap();
+    process.put(&slot, id(2), b"stays").unwrap();
+    let listed = |process: &mut Process| {
+        let slot = Rc::clone(&slot);
+        process.run(async move {
+            let (from, limits) = (StreamPosition::START, PieceLimits::default());
+            let list = slot.read_records(from, false, limits).await.unwrap();
+            let export = slot.read_exchange(ExchangeState::after(0), false).await.unwrap();
+            let has = |text: &[u8]| export.bytes.windows(text.len()).any(|part| part == text);
+            let found = [has(b"ends tomorrow"), has(b"stays")];
+            let records = list.records.iter().map(|it| (it.id.key.0, it.expires_ns));
+            (records.collect::<Vec<_>>(), found)
+        })
+    };
+    let both = vec![(1, Some(START + DAY)), (2, None)];
+    assert_eq!(listed(&mut process), (both, [true, true]));
+    process.set_wall(START + DAY);
+    assert_eq!(listed(&mut process), (vec![(2, None)], [false, true]));
 }

@@ -38,12 +38,18 @@ fn fill(daemon: &Daemon) {
         let len = usize::try_from(key * 3001 % 90_000).unwrap();
         let time = format!("{}", 1_000_000_000 + key * 7);
         let mut headers = vec![("X-Hayloft-Modified", &time[..])];
+        if key % 4 == 1 {
+            headers.push(("X-Hayloft-Expires", "4000000000.000000007"));
+        }
         headers.extend(kinds[usize::try_from(key).unwrap() % 3].map(|kind| ("Content-Type", kind)));
         let url = format!("/1/{}/{}/{:016x}", key / 2, key % 2, u64::MAX - key);
         let body = bytes(key, len);
         assert_eq!(client.request("PUT", &url, &headers, Some(&body)).unwrap().status, 201);
     }
     assert_eq!(client.put(&path(900), &bytes(900, 5_000_000)).unwrap().status, 201);
+    let expires = [("X-Hayloft-Expires", "4100000000")];
+    let large = client.request("PUT", &path(903), &expires, Some(&bytes(903, 2_000_000)));
+    assert_eq!(large.unwrap().status, 201);
     assert_eq!(client.put(&path(901), &bytes(901, 1_200_000)).unwrap().status, 201);
     assert_eq!(client.put(&path(902), &bytes(902, 100)).unwrap().status, 201);
     assert_eq!(client.request("DELETE", &path(902), &[], None).unwrap().status, 204);
@@ -77,14 +83,14 @@ fn running_and_stopped_daemon_export_the_same_and_imports_keep_every_attribute()
     fill(&daemon);
     let tars = ["online", "offline", "again"].map(|name| dir.path().join(name));
     let said = export(&daemon, &tars[0], &[]);
-    assert!(said.contains("42 photos") && said.contains("0 left out"), "{said}");
+    assert!(said.contains("43 photos") && said.contains("0 left out"), "{said}");
     assert!(daemon.stop().success());
     let data = dir.path().join("data").display().to_string();
     let offline = tars[1].display().to_string();
     let (code, said) = hayloft(&["export", "--data", &data, "-o", &offline]);
     assert_eq!(code, 0, "{said}");
     let expected = entries(&tars[1]);
-    assert_eq!(expected.len(), 42);
+    assert_eq!(expected.len(), 43);
     assert!(entries(&tars[0]) == expected, "the running daemon exports the same");
 
     let other = data_dir();
@@ -147,7 +153,7 @@ fn admin_token_is_checked_wherever_it_is_presented() {
     let tar = dir.path().join("tar");
     let token = token.display().to_string();
     export(&daemon, &tar, &["--token-file", &token]);
-    assert_eq!(entries(&tar).len(), 42);
+    assert_eq!(entries(&tar).len(), 43);
     let wrong = dir.path().join("wrong");
     std::fs::write(&wrong, "another token").unwrap();
     let (admin, wrong) = (daemon.admin.to_string(), wrong.display().to_string());

@@ -29,7 +29,8 @@ pub mod name {
     /// Writes the log.
     pub const LOG: &str = "log";
 
-    /// The name of the thread that writes the health of the volumes in a data directory, given as its position.
+    /// The name of the thread that writes the health of the volumes in a data directory, given as its
+    /// position.
     #[must_use]
     pub fn health(disk: usize) -> String {
         format!("health-{disk}")

@@ -277,14 +277,18 @@ pub const FORBIDDEN: &[Forbidden] = &[
         // Numbers of errors only.
         allowed: &[
             "nix::libc",
+            "nix::libc::EAGAIN",
             "nix::libc::EBADF",
             "nix::libc::ECANCELED",
             "nix::libc::ECONNRESET",
             "nix::libc::EEXIST",
+            "nix::libc::EFAULT",
+            "nix::libc::EINTR",
             "nix::libc::EINVAL",
             "nix::libc::EIO",
             "nix::libc::ENOBUFS",
             "nix::libc::ENOENT",
+            "nix::libc::ENOMEM",
             "nix::libc::ENOSPC",
             "nix::libc::EOVERFLOW",
             "nix::libc::EPIPE",

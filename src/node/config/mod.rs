@@ -7,7 +7,8 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `settings` | [`Config`]: all settings and their defaults |
-//! | `limits`, `access_trace`, `background`, `health`, `compaction`, `auto_create` | the sections of the file |
+//! | `limits`, `access_trace`, `background`, `health` | sections of the file |
+//! | `compaction`, `auto_create` | sections of the file |
 //! | `listen`, `ports`, `cores`, `prealloc` | settings with a syntax of their own |
 //! | `share`, `time_span`, `or_word` | types that several settings have |
 //! | `log` | the log filter |

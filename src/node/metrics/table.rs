@@ -105,7 +105,7 @@ pub(super) static TABLE: &[MetricRow] = &[
     row("disk_free", MetricType::Gauge, MetricSource::Disk(|d| d.free_bytes.get()),
         "Bytes of it that are free for new volumes.").bytes(),
     row("disk_read_p99", MetricType::Gauge, MetricSource::DiskSeconds(|d| d.read_p99_ns.get()),
-        "Time that 99 of 100 reads of it have taken at most, over five minutes; 0 after few reads.").seconds(),
+        "Time that 99 of 100 reads of it took at most, over five minutes; 0 after few reads.").seconds(),
     row("disk_slow", MetricType::Gauge, MetricSource::Disk(|d| d.slow.get()),
         "1 if reads of it take too long, or one does not end."),
 
@@ -303,7 +303,7 @@ pub(super) static TABLE: &[MetricRow] = &[
     volume("volume_found_damage", |v| v.board.scrub.damage.get(),
         "Places of the volume that scrubs have found damaged; hayloft volume damage lists them."),
     volume("volume_suspect", |v| v.board.health.suspect.get(),
-        "1 if the volume takes no writes because reads of it or of its disk failed; see hayloft volume clear."),
+        "1 if the volume takes no writes because reads of its disk failed; see hayloft volume clear."),
     row("volume_hard_errors", MetricType::Counter, MetricSource::Volume(|v| v.board.health.hard_errors.get()),
         "New places of the volume at which a read failed, and failed again."),
     row("volume_soft_errors", MetricType::Counter, MetricSource::Volume(|v| v.board.health.soft_errors.get()),

@@ -10,7 +10,6 @@ use super::volume_summary::VolumeSummary;
 use super::volumes::Volumes;
 use crate::base::limits::SUSPECT_HARD;
 use crate::base::types::VolumeId;
-use crate::node::board::HealthBoard;
 use crate::node::metrics::VolumeMetrics;
 use crate::volume::{ProbePlan, Slot};
 
@@ -94,17 +93,4 @@ impl Volumes {
         let volume = self.slot_to_change(id)?.volume();
         Ok(ErrorPlaces { incarnation: volume.incarnation(), places: volume.error_places() })
     }
-}
-
-/// Shows the health of a volume on the board.
-pub(super) fn show(slot: &Slot, board: &HealthBoard) {
-    let volume = slot.volume();
-    let stats = volume.stats();
-    board.hard_errors.set(stats.hard_errors.get());
-    board.soft_errors.set(stats.soft_errors.get());
-    let [hard, soft] = &stats.device_errors;
-    board.hard_device_errors.set(hard.get());
-    board.soft_device_errors.set(soft.get());
-    board.probes.set(stats.probes.get());
-    board.suspect.set(u64::from(volume.is_suspect()));
 }

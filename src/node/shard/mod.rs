@@ -38,6 +38,7 @@ mod download;
 mod exchange;
 mod file_monitor;
 mod health;
+mod health_figures;
 mod inbox;
 mod listen;
 mod listener;

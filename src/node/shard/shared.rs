@@ -86,8 +86,8 @@ impl Shared {
         self.volumes_beyond.store(volumes, Ordering::Relaxed);
     }
 
-    /// Returns the 99th percentile of the time that requests wait for reads of a disk at present (nanoseconds),
-    /// given as the position of its data directory; `None` if there are none. `now`: CLOCK_MONOTONIC
+    /// Returns the 99th percentile of the time that requests wait for reads at present (nanoseconds), of the
+    /// disk with this position; `None` if there are none. `now`: CLOCK_MONOTONIC
     /// (nanoseconds).
     #[must_use]
     pub fn read_p99_ns(&self, disk: usize, now: u64) -> Option<u64> {

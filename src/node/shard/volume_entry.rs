@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::compaction_progress::show;
-use super::health;
+use super::health_figures;
 use super::rising_total::RisingTotal;
 use super::scrub_progress;
 use crate::base::limits::TRAILER;
@@ -62,7 +62,7 @@ impl VolumeEntry {
         if let EntryState::Open(slot) = &self.state {
             show(slot.compaction_progress(), &board.compaction);
             scrub_progress::show(slot, &board.scrub);
-            health::show(slot, &board.health);
+            health_figures::show(slot, &board.health);
         }
         let figures = volume.figures();
         board.size_bytes.set(figures.size);

@@ -32,8 +32,8 @@ pub struct ReadErrors {
 }
 
 impl ReadErrors {
-    /// Records an error in a range (bytes). Returns whether it counts: it does not if an error at least as bad
-    /// is known within [`PLACE_DISTANCE`]. A photo that is damaged and popular counts once.
+    /// Records an error in a range (bytes). Returns whether it counts: not if an error at least as bad is
+    /// known within [`PLACE_DISTANCE`]. A photo that is damaged and popular counts once.
     pub fn note(&mut self, range: &Range<u64>, severity: Severity) -> bool {
         let is_known = is_near(&self.hard, range)
             || (severity == Severity::Soft && is_near(&self.soft, range));

@@ -72,7 +72,8 @@ impl Volume {
         self.log.fail_waiting(IoError::Errno(nix::libc::ENOENT));
     }
 
-    /// Makes the volume suspect: it admits no more writes, until [`Self::clear`]. What was admitted is written.
+    /// Makes the volume suspect: it admits no more writes, until [`Self::clear`]. What was admitted is
+    /// written.
     pub fn suspect(&self) {
         if !chosen(Sabotage::WriteToSuspect) {
             self.write_state.update(WriteState::suspect);

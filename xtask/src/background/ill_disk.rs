@@ -106,12 +106,12 @@ fn failed(error: faultdisk::Error) -> Failed {
 /// When volumes are not taken out, or those of the other disk are.
 pub fn fenced(scene: &Scene) -> Result<Outcome, Failed> {
     let mut outcome = Outcome::measured(format!(
-        "A daemon with two data directories: one on a disk whose reads can be made to fail, with 2 volumes, and \
-         a sound one with 1; {PHOTOS} photos of 10,000 to 70,000 bytes in each. From some time on 1 % of the \
-         sectors of 4 KiB of the volume files fail with EIO for good, or 1 % of the reads at random. Under load \
-         4 connections read random photos of all volumes; idle means that photos are read one after the other \
-         until one error was seen, and none after that. Measured is the time from the first error on a metric to \
-         the last of the two volumes that is suspect."
+        "A daemon with two data directories: one on a disk whose reads can be made to fail, with 2 volumes, \
+         and a sound one with 1; {PHOTOS} photos of 10,000 to 70,000 bytes in each. From some time on 1 % of \
+         the sectors of 4 KiB of the volume files fail with EIO for good, or 1 % of the reads at random. \
+         Under load 4 connections read random photos of all volumes; idle means that photos are read one after \
+         the other until one error was seen, and none after that. Measured is the time from the first error on a \
+         metric until both volumes are suspect."
     ));
     let sectors = ReadFaultKind::Sectors(ONE_PERCENT);
     let random = ReadFaultKind::Random(ONE_PERCENT);
@@ -160,7 +160,7 @@ fn is_suspect(node: &Node, volume: u32) -> Result<bool, Failed> {
     Ok(!state(node, volume)?["suspect"].is_null())
 }
 
-/// Runs one case. Returns the time from the first error until both volumes of the disk were suspect (seconds).
+/// Runs one case. Returns the time from the first error until both volumes were suspect (seconds).
 fn case(scene: &Scene, kind: ReadFaultKind, is_loaded: bool) -> Result<f64, Failed> {
     let ill = IllDisk::make(&scene.work)?;
     let node = node(scene, &ill)?;

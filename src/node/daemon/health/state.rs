@@ -3,9 +3,10 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::disk_speed::DiskSpeed;
 use super::errors::{Errors, RecentErrors};
 use super::records::Records;
-use super::slow::DiskSpeed;
+
 use crate::base::types::{ShardId, VolumeId};
 
 /// The state of the health of volumes and disks.
