@@ -109,9 +109,9 @@ pub fn fenced(scene: &Scene) -> Result<Outcome, Failed> {
         "A daemon with two data directories: one on a disk whose reads can be made to fail, with 2 volumes, \
          and a sound one with 1; {PHOTOS} photos of 10,000 to 70,000 bytes in each. From some time on 1 % of \
          the sectors of 4 KiB of the volume files fail with EIO for good, or 1 % of the reads at random. \
-         Under load 4 connections read random photos of all volumes; idle means that photos are read one after \
-         the other until one error was seen, and none after that. Measured is the time from the first error on a \
-         metric until both volumes are suspect."
+         Under load 4 connections read random photos of all volumes. Idle means that photos are read one \
+         after the other until one error was seen, and none after that. Measured is the time from the first \
+         error on a metric until both volumes are suspect."
     ));
     let sectors = ReadFaultKind::Sectors(ONE_PERCENT);
     let random = ReadFaultKind::Random(ONE_PERCENT);
