@@ -200,6 +200,7 @@ impl Machine {
             let replacement = replacement.replace('~', self.dir.path().to_str().unwrap());
             line = substitute(&line, word, &replacement);
         }
+        line = line.replace("127.0.0.1:8081", &self.admin.to_string());
         Command::new("bash")
             .args(["-c", &format!("{MACHINE}\n{line}")])
             .env("BINARY", BINARY)
@@ -306,6 +307,19 @@ fn lost_disk_is_restored_from_tars() {
 }
 
 #[test]
+fn volume_is_restored_from_exports_of_the_running_daemon() {
+    let machine = Machine::new();
+    machine.assert_never_404(|| machine.run_procedure("Exporting from a running daemon"));
+    machine.run("hayloft volume delete 1 --yes");
+    machine.run("hayloft volume create 1");
+    for tar in ["volume1.tar", "volume1.1.tar"] {
+        let Machine { data, admin, .. } = &machine;
+        machine.run(&format!("hayloft import --server {data} --admin {admin} /backup/{tar}"));
+    }
+    machine.assert_photos(&[]);
+}
+
+#[test]
 fn lost_disk_is_restored_from_files_except_photos_never_imported() {
     let machine = Machine::new();
     machine.run("systemctl stop hayloft");
@@ -400,7 +414,7 @@ fn every_procedure_of_the_section_is_run() {
     let section = &section[..section.find("\n## ").unwrap()];
     let headings: Vec<&str> =
         section.lines().filter_map(|line| line.strip_prefix("### ")).collect();
-    assert_eq!(headings.len(), 11, "{headings:?}");
+    assert_eq!(headings.len(), 12, "{headings:?}");
     let source = include_str!("operations_procedures.rs");
     for heading in headings {
         let called = ["run_procedure(\"", "commands(\""].map(|call| format!("{call}{heading}\")"));

@@ -39,8 +39,8 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
         "node::daemon::compaction::clock_guard::tests::clock_that_is_ahead_of_the_newest_write_drops_nothing",
     ),
     ("nothing-is-expired", "expiry", "bytes_that_expire_are_counted_by_the_day"),
-    ("renewal-loses-parts", "expiry", "time_of_expiry_is_changed_without_the_data"),
     ("forget-expiry-sums", "expiry", "bytes_that_expire_are_counted_by_the_day"),
+    ("renewal-loses-parts", "expiry", "time_of_expiry_is_changed_without_the_data"),
     ("ignore-cookie", "engine", "wrong_cookie_reveals_and_changes_nothing"),
     (
         "truncate-on-damage",
@@ -402,6 +402,7 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
         "lib",
         "volume::scrub::tests::needles_that_the_index_lacks_are_found_and_read_from_the_log_after_a_restart",
     ),
+    ("skip-neighbourhood", "scrub", "neighbourhood_of_an_error_is_read_at_once"),
     (
         "stream-old-place",
         "record_stream",
@@ -418,7 +419,6 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
         "record_stream",
         "stream_has_every_live_object_once_and_deletions_on_request",
     ),
-    ("skip-neighbourhood", "scrub", "neighbourhood_of_an_error_is_read_at_once"),
     ("scrub-while-compacting", "scrub", "compaction_interrupts_a_scrub_which_is_made_afterwards"),
     (
         "record-damaged-scrub",
