@@ -8,7 +8,7 @@ use super::outcome::Outcome;
 use super::part::Part;
 use super::report::{Result as PartResult, record};
 use super::scene::Scene;
-use super::{amounts, erased, found, idle, ill_disk, index, reads, refill, swaps};
+use super::{amounts, erased, found, idle, ill_disk, index, reads, refill, streams, swaps};
 use crate::packages::require;
 use crate::process::{Failed, run};
 use crate::project::{cargo, is_root};
@@ -78,5 +78,6 @@ fn measure(part: Part, scene: &Scene, options: &Options) -> Result<Outcome, Fail
         Part::Found => found::found(scene),
         Part::Scrubs => reads::scrubs(scene),
         Part::Fenced => ill_disk::fenced(scene),
+        Part::Streams => streams::streams(scene),
     }
 }

@@ -24,6 +24,7 @@ mod refill;
 mod report;
 mod scene;
 mod steady;
+mod streams;
 mod swaps;
 mod work;
 

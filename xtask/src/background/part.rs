@@ -27,6 +27,8 @@ pub enum Part {
     Scrubs,
     /// A disk whose reads fail.
     Fenced,
+    /// Lists and record streams.
+    Streams,
 }
 
 impl Part {
@@ -44,7 +46,7 @@ impl Part {
                 Self::Index,
                 Self::Refill,
             ],
-            Measurement::Health => &[Self::Found, Self::Scrubs, Self::Fenced],
+            Measurement::Health => &[Self::Found, Self::Scrubs, Self::Fenced, Self::Streams],
         }
     }
 
@@ -63,6 +65,7 @@ impl Part {
             Self::Found => "found",
             Self::Scrubs => "scrubs",
             Self::Fenced => "fenced",
+            Self::Streams => "streams",
         }
     }
 
