@@ -1,7 +1,7 @@
 //! A daemon of the release build under measurement, with its own data directory.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -67,6 +67,13 @@ fn tail(log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
+}
+
+/// Resident memory of a process (bytes; `VmRSS` in proc_pid_status(5)); `None` if it has ended.
+pub fn resident(pid: u32) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok()? * 1024.0)
 }
 
 /// A free address on loopback.
@@ -150,11 +157,7 @@ impl Node {
     /// # Errors
     /// When the daemon has ended.
     pub fn resident(&self) -> Result<f64, Failed> {
-        let path = PathBuf::from(format!("/proc/{}/status", self.child.id()));
-        let status = std::fs::read_to_string(&path).map_err(cannot("read", &path))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok());
-        kib.map(|kib| kib * 1024.0).ok_or_else(|| Failed("the daemon has ended".to_owned()))
+        resident(self.child.id()).ok_or_else(|| Failed("the daemon has ended".to_owned()))
     }
 
     /// Stops it with SIGTERM and waits.

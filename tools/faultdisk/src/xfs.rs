@@ -1,5 +1,6 @@
 //! Loop devices and XFS mounts, released on drop.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -35,6 +36,22 @@ pub fn make_image(path: &Path, len: u64) -> Result<(), Error> {
     let image = std::fs::File::create(path).map_err(file("create", path))?;
     image.set_len(len).map_err(file("set the length of", path))?;
     command("mkfs.xfs", "xfsprogs", |c| c.args(["-q", "-f", "-K"]).arg(path)).map(drop)
+}
+
+/// Returns where a file is on the device (bytes).
+///
+/// # Errors
+/// When `xfs_io` is missing or fails, as for a file that is absent.
+pub fn extents(file: &Path) -> Result<Vec<Range<u64>>, Error> {
+    let list = command("xfs_io", "xfsprogs", |c| c.args(["-r", "-c", "bmap"]).arg(file))?;
+    Ok(list.lines().filter_map(extent).collect())
+}
+
+/// Parses a line such as `0: [0..131071]: 96..131167` (in sectors of 512 bytes) to a range of bytes.
+fn extent(line: &str) -> Option<Range<u64>> {
+    let (first, last) = line.rsplit_once(": ")?.1.split_once("..")?;
+    let (first, last): (u64, u64) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+    Some(first * 512..(last + 1) * 512)
 }
 
 /// An attached loop device; detached on drop.
@@ -130,5 +147,17 @@ impl Drop for Mount {
         if self.device.is_some() {
             let _ = self.try_unmount();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extents_are_parsed_from_the_output_of_xfs_io() {
+        assert_eq!(extent("\t0: [0..131071]: 96..131167"), Some(49_152..67_158_016));
+        assert_eq!(extent("\t1: [131072..131079]: hole"), None);
+        assert_eq!(extent("x/1.0.vol:"), None);
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use faultdisk::log::{Entry, Kind};
 use faultdisk::random::split_mix;
-use faultdisk::xfs::command;
+use faultdisk::xfs::extents;
 use faultdisk::{Fault, FaultTarget, RequestLog};
 
 use crate::cuts::cut;
@@ -172,29 +172,9 @@ type VolumeExtents = (u32, Vec<Range<u64>>);
 fn volume_extents(bed: &TestBed, setup: &Setup) -> Result<Vec<VolumeExtents>, Error> {
     let of = |volume: u32| {
         let file = bed.mount.path().join(format!("data/{volume}.0.vol"));
-        let text = command("xfs_io", "xfsprogs", |c| c.args(["-r", "-c", "bmap"]).arg(file))?;
-        let extents: Vec<_> = text.lines().filter_map(extent).collect();
-        assert!(!extents.is_empty(), "no extents of volume {volume} in: {text}");
+        let extents = extents(&file)?;
+        assert!(!extents.is_empty(), "no extents of volume {volume}");
         Ok((volume, extents))
     };
     setup.volumes().into_iter().map(of).collect()
-}
-
-/// Parses a line such as `0: [0..131071]: 96..131167` (in sectors of 512 bytes) to a range of bytes.
-fn extent(line: &str) -> Option<Range<u64>> {
-    let (first, last) = line.rsplit_once(": ")?.1.split_once("..")?;
-    let (first, last): (u64, u64) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-    Some(first * 512..(last + 1) * 512)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn extents_are_parsed_from_the_output_of_xfs_io() {
-        assert_eq!(extent("\t0: [0..131071]: 96..131167"), Some(49_152..67_158_016));
-        assert_eq!(extent("\t1: [131072..131079]: hole"), None);
-        assert_eq!(extent("x/1.0.vol:"), None);
-    }
 }

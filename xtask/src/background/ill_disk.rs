@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use faultdisk::xfs::{Loop, Mount, command, make_image};
+use faultdisk::xfs::{Loop, Mount, extents, make_image};
 use faultdisk::{FaultDisk, ReadFault, ReadFaultKind};
 use serde_json::{Value, json};
 
@@ -70,8 +70,7 @@ impl IllDisk {
         let mut all = Vec::new();
         for volume in ILL {
             let file = self.data().join(format!("{volume}.0.vol"));
-            let list = command("xfs_io", "xfsprogs", |c| c.args(["-r", "-c", "bmap"]).arg(file));
-            all.extend(list.map_err(failed)?.lines().filter_map(extent));
+            all.extend(extents(&file).map_err(failed)?);
         }
         Ok(all)
     }
@@ -87,13 +86,6 @@ impl IllDisk {
         drop((mount, disk));
         fs::remove_dir_all(&dir).map_err(cannot("remove", &dir))
     }
-}
-
-/// Parses a line such as `0: [0..131071]: 96..131167` (in sectors of 512 bytes) to a range of bytes.
-fn extent(line: &str) -> Option<Range<u64>> {
-    let (first, last) = line.rsplit_once(": ")?.1.split_once("..")?;
-    let (first, last): (u64, u64) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-    Some(first * 512..(last + 1) * 512)
 }
 
 fn failed(error: faultdisk::Error) -> Failed {

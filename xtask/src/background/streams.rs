@@ -12,7 +12,7 @@ use serde_json::json;
 use super::outcome::{Figure, Outcome, Verdict};
 use super::scene::Scene;
 use crate::http::Client;
-use crate::node::{Node, number};
+use crate::node::{Node, number, resident};
 use crate::photos::Batches;
 use crate::process::Failed;
 
@@ -154,7 +154,7 @@ fn list(scene: &Scene, listed: u64, outcome: &mut Outcome) -> Result<(), Failed>
         first.get_or_insert_with(|| began.elapsed().as_secs_f64());
         count += 1;
         if count.is_multiple_of(50_000) {
-            client = client.max(resident(child.id()));
+            client = client.max(resident(child.id()).unwrap_or(0.0));
         }
     }
     let seconds = began.elapsed().as_secs_f64();
@@ -176,12 +176,4 @@ fn list(scene: &Scene, listed: u64, outcome: &mut Outcome) -> Result<(), Failed>
         return Err(Failed(format!("GET: {}", reply.status)));
     }
     node.stop()
-}
-
-/// Resident memory of a process (bytes); 0 if it has ended.
-fn resident(pid: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok());
-    kib.unwrap_or(0.0) * 1024.0
 }
