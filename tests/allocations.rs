@@ -76,6 +76,7 @@ fn superblock(id: u32) -> Superblock {
         revision: 1,
         history_from: 0,
         verified_ns: 0,
+        replica: None,
     }
 }
 

@@ -51,6 +51,14 @@ sabotages! {
     DropWithoutGrace = "drop-without-grace",
     /// A compaction leaves out what has expired although the clock is far ahead of the newest commit.
     TrustAnyClock = "trust-any-clock",
+    /// A volume that is a copy takes writes of clients.
+    WriteToReplica = "write-to-replica",
+    /// A pulled record counts as stored before its commit is durable.
+    PullBeforeSettled = "pull-before-settled",
+    /// A copy that was made without deletions counts as complete.
+    PullForgetsSurplus = "pull-forgets-surplus",
+    /// A compaction turns a copy into an ordinary volume.
+    CompactionForgetsReplica = "compaction-forgets-replica",
     /// Bytes that have expired do not count as garbage.
     NothingIsExpired = "nothing-is-expired",
     /// A checkpoint does not restore the sums of bytes that expire.

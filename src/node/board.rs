@@ -24,11 +24,13 @@ use super::label::label_enum;
 mod cell;
 mod compaction;
 mod health;
+mod replica;
 mod scrub;
 
 pub use cell::{Level, StateCell};
 pub use compaction::{CompactionBoard, CompactionEnd, CompactionOutcome, ShownCompaction};
 pub use health::HealthBoard;
+pub use replica::ReplicaBoard;
 pub use scrub::ScrubBoard;
 
 label_enum! {
@@ -245,6 +247,8 @@ pub struct VolumeBoard {
     pub scrub: ScrubBoard,
     /// Its errors.
     pub health: HealthBoard,
+    /// Whose copy it is.
+    pub replica: ReplicaBoard,
     /// Dead bytes that the last compaction could not remove, such as tombstones that are kept. Written by the
     /// main thread.
     pub kept_bytes: Level,
@@ -280,6 +284,7 @@ impl VolumeBoard {
             compaction: CompactionBoard::default(),
             scrub: ScrubBoard::default(),
             health: HealthBoard::default(),
+            replica: ReplicaBoard::default(),
             kept_bytes: Level::default(),
             drop_expired_before_ns: Level::default(),
             erase_overdue: Level::default(),

@@ -12,6 +12,7 @@
 //!   open, state, remove.
 //! - `compaction`: copying what lives to the next generation, and the exchange of the two.
 //! - `health`: where reads failed, and reads of random needles that find out whether the disk works.
+//! - `pull`: a volume that is a copy of one of another store, and takes its records.
 //! - `scrub`: reading and verifying everything while the volume serves.
 //! - `stream`: its records in the order of the log, piece by piece.
 //! - `slot`: a volume across its generations ([`Slot`]): PUT, DELETE, multi-deletes, GET, uploads.
@@ -30,6 +31,7 @@ mod io;
 mod log;
 mod names;
 mod object;
+mod pull;
 mod scrub;
 mod slot;
 mod stream;
@@ -38,7 +40,7 @@ mod sync_dir;
 pub use checkpoint::{CheckpointFigures, Checkpointing, NotWritten, checkpoint_queue};
 pub use compaction::{Carried, Compacted, CompactionOrder, NotCompacted, OnSwap};
 pub use error::{BodyError, Damage, GetError, IoError, OpenError, Refusal, StateError, Undecided};
-pub use format::{Superblock, SuperblockState};
+pub use format::{Replica, Superblock, SuperblockState};
 pub use generation::{
     Choice, Examined, Expected, FenceReason, Figures, GenerationFile, NotRemoved, OpenContext,
     OpenReport, OtherFiles, Preallocation, ReadOnlyReason, SuperblockCopy, Volume, WriteState,
@@ -53,6 +55,7 @@ pub use object::{
     Body, Check, DamagedNeedle, Draft, DraftAttributes, Existing, LiveNeedle, Needle, NewNeedle,
     Stored, Walk,
 };
+pub use pull::{NotPulled, Pulled};
 pub use scrub::{Finding, Flaw, ScrubPlan, Scrubbed};
 pub use slot::{CompactionPhase, CompactionProgress, FoundDamage, ScrubProgress, Slot, Upload};
 pub use stream::{ExchangePiece, NotStreamed, Piece, PieceLimits, RecordKind, StreamRecord};

@@ -43,6 +43,7 @@ pub fn superblock(size: u64) -> Superblock {
         revision: 1,
         history_from: 0,
         verified_ns: 0,
+        replica: None,
     }
 }
 

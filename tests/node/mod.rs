@@ -173,6 +173,7 @@ fn superblock(id: VolumeId, size: u64, number: u64) -> Superblock {
         revision: 1,
         history_from: 0,
         verified_ns: 0,
+        replica: None,
     }
 }
 

@@ -86,6 +86,7 @@ fn disk(pool: &Pool) -> Image {
         revision: 1,
         history_from: 0,
         verified_ns: 0,
+        replica: None,
     };
     let world = World::new(1, &Image::default());
     let mut driver = world.driver();

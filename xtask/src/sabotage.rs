@@ -32,6 +32,7 @@ const TESTS: [&str; 32] = [
     "expiry",
     "scrub",
     "health",
+    "pull",
     "record_stream",
     "read_only",
     "losses",

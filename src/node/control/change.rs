@@ -17,6 +17,9 @@ pub struct NewVolume {
     pub size: Option<ByteSize>,
     /// Position of the data directory; absent: the one with the most free space.
     pub disk: Option<u32>,
+    /// Whether it is to be a copy of a volume of another store, and takes no other writes.
+    #[serde(default)]
+    pub replica: bool,
 }
 
 /// The body of `POST /volumes/{id}/compact`: how a volume is to be compacted.
@@ -61,6 +64,8 @@ pub enum VolumeChange {
     Scrub(VolumeId),
     /// End the suspicion of a volume.
     Clear(VolumeId),
+    /// Make a volume a copy of another one.
+    MakeReplica(VolumeId),
 }
 
 /// Result of a change: the id of the volume.

@@ -8,7 +8,7 @@
 //! | `handle` | [`ControlHandle`]: stop of a running control plane |
 //! | `stop_signal` | [`StopSignal`]: stops its services |
 //! | `control_request` | [`ControlRequest`]: what is sent to the main thread |
-//! | `change`, `pause`, `damage`, `list`, `exchange` | its kinds: changes, pauses, lists, streams |
+//! | `change`, `pause`, `damage`, `list`, `exchange`, `pull` | its kinds: changes, pauses, lists, streams, copies |
 //! | `creation`, `compactions` | volumes that are being created, or compacted |
 //! | `refused` | why a change was refused |
 //! | `admin/` | a service: health, readiness, metrics, status and volumes over HTTP |
@@ -27,6 +27,7 @@ mod handle;
 mod list;
 mod pause;
 mod plane;
+mod pull;
 mod refused;
 mod stop_signal;
 
@@ -40,5 +41,6 @@ pub use handle::ControlHandle;
 pub use list::{ListAnswer, ListRequest, ListedObject, ListedPiece, ListedState};
 pub use pause::PauseRequest;
 pub use plane::ControlPlane;
+pub use pull::{PullAnswer, PullReply, PullRequest, PulledFigures, PulledStep};
 pub use refused::Refused;
 pub use stop_signal::StopSignal;

@@ -28,7 +28,7 @@ use crate::node::shard::{
     SetRoute, Shared,
 };
 use crate::runtime::Handle;
-use crate::volume::{IoError, NotStreamed, StateError};
+use crate::volume::{IoError, NotPulled, NotStreamed, Refusal, Replica, StateError, Superblock};
 
 /// State shared by the tasks of the manager.
 pub struct ManagerState {
@@ -73,6 +73,7 @@ pub(super) struct Plan {
     changing: Changing,
     size: u64,
     store: usize,
+    is_replica: bool,
 }
 
 impl Plan {
@@ -110,6 +111,10 @@ impl ManagerState {
             }
             VolumeChange::Clear(id) => {
                 let result = self.clear(id).await;
+                request.answer(result.map(|()| id));
+            }
+            VolumeChange::MakeReplica(id) => {
+                let result = self.make_replica(id).await;
                 request.answer(result.map(|()| id));
             }
             VolumeChange::CancelCompaction(id) => {
@@ -155,7 +160,7 @@ impl ManagerState {
         let changing = self.begin(id)?;
         let disk = u32::try_from(store).expect("at most 256 data directories: checked in config");
         self.creations.begin(id, disk, size.bytes());
-        Ok(Plan { changing, size: size.bytes(), store })
+        Ok(Plan { changing, size: size.bytes(), store, is_replica: new.replica })
     }
 
     /// Checks that no volume and no file has the number of a volume to be created.
@@ -262,7 +267,8 @@ impl ManagerState {
     pub(super) async fn create(self: &Rc<Self>, plan: Plan) {
         let (id, store) = (plan.changing.id, &self.stores[plan.store]);
         let dir = store.dir.as_ref().expect("plan() refuses while a data directory is missing");
-        let superblock = volume_files::superblock(dir, id, plan.size);
+        let new = volume_files::superblock(dir, id, plan.size);
+        let superblock = Superblock { replica: plan.is_replica.then(Replica::default), ..new };
         let preallocation = volume_files::preallocation(&self.config);
         let progress = |done| self.creations.progress(id, done);
         let path = store.path.clone();
@@ -395,8 +401,40 @@ pub(super) fn refused(id: VolumeId, what: &str, error: OrderError) -> Refused {
         OrderError::NotStreamed(NotStreamed::NoBuffer | NotStreamed::Closing) => {
             Refused::Unavailable(sentence)
         }
+        OrderError::NotPulled(why) => not_pulled(why, sentence),
         OrderError::State(StateError::NoBuffer) => Refused::Busy,
         OrderError::State(StateError::Failed(_)) | OrderError::NotRemoved(..) => {
+            Refused::Failed(sentence)
+        }
+    }
+}
+
+fn not_pulled(why: NotPulled, sentence: String) -> Refused {
+    match why {
+        NotPulled::NotReplica
+        | NotPulled::Itself
+        | NotPulled::OtherSource
+        | NotPulled::Position(_)
+        | NotPulled::Superseded
+        | NotPulled::State(StateError::Sealed | StateError::Poisoned | StateError::Suspect)
+        | NotPulled::Refused(
+            Refusal::Conflict
+            | Refusal::Precondition
+            | Refusal::NotFound
+            | Refusal::ReadOnly
+            | Refusal::Poisoned
+            | Refusal::Suspect,
+        ) => Refused::Conflict(sentence),
+        NotPulled::Bad(_) => Refused::Invalid(sentence),
+        NotPulled::Refused(Refusal::Full) => Refused::NoSpace(sentence),
+        NotPulled::NoBuffer
+        | NotPulled::Closing
+        | NotPulled::State(StateError::NoBuffer)
+        | NotPulled::Refused(Refusal::Closing | Refusal::NoBuffer) => {
+            Refused::Unavailable(sentence)
+        }
+        NotPulled::State(StateError::Failed(_))
+        | NotPulled::Refused(Refusal::Failed(_) | Refusal::Unreadable(_)) => {
             Refused::Failed(sentence)
         }
     }

@@ -30,7 +30,7 @@
 //! | `compaction` | compactions: requests, the queue, the policy; volumes created ahead of need |
 //! | `health` | which volumes and disks are suspect, and what is remembered of that |
 //! | `scrubs` | scrubs, and lists of damage, that operators ask for |
-//! | `lists`, `exchanges` | pieces of lists of objects, and of streams of records |
+//! | `lists`, `exchanges`, `pulls` | pieces of lists of objects and of streams of records, and copies of these |
 //! | `disks`, `watched_files` | monitoring of the data directories and volume files |
 //! | `admin_token` | the admin token in its file |
 //! | `access` | the access trace's file and writer thread |
@@ -61,6 +61,7 @@ mod manager;
 mod medium;
 mod placement;
 mod private;
+mod pulls;
 mod random;
 mod readiness;
 mod running;

@@ -100,6 +100,7 @@ pub fn superblock(dir: &DataDir, id: VolumeId, size: u64) -> Superblock {
         revision: 1,
         history_from: 0,
         verified_ns: 0,
+        replica: None,
     }
 }
 

@@ -56,6 +56,7 @@ mod photo_description;
 mod pick_volume;
 mod plain_reply;
 mod preconditions;
+mod pulls;
 mod reactor;
 mod receive;
 mod remote;
@@ -92,7 +93,8 @@ pub use listener::Listener;
 pub use order::{
     BurstVolume, CancelCompaction, ClearVolume, CompactVolume, CompactionRequest, DeleteVolume,
     FenceVolume, LimitDevice, ListDamage, ListErrors, OpenVolume, OrderError, PauseBackground,
-    ReadExchange, ReadRecords, ScrubVolume, SetReadOnly, SetRoute, SuspectVolume, TargetDir,
+    Pull, PullOutcome, PullStep, ReadExchange, ReadRecords, ScrubVolume, SetReadOnly, SetRoute,
+    SuspectVolume, TargetDir,
 };
 pub use reactor::{Reactor, run};
 #[cfg(test)]

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::assignment::Assignment;
 use crate::base::stream_position::{ExchangeState, StreamPosition};
 use crate::base::types::{ShardId, VolumeId};
-use crate::volume::{NotRemoved, NotStreamed, PieceLimits, StateError};
+use crate::volume::{NotPulled, NotRemoved, NotStreamed, PieceLimits, Pulled, StateError};
 
 /// Opens a volume, which the shard owns from then on. Its outcome is a summary of the volume.
 pub struct OpenVolume(pub Assignment);
@@ -161,6 +161,51 @@ pub struct ReadExchange {
     pub deletions: bool,
 }
 
+/// A step of a pull into a volume of the shard.
+pub struct Pull {
+    /// Volume id.
+    pub volume: VolumeId,
+    /// The step.
+    pub step: PullStep,
+}
+
+/// A step of a pull: records of another volume are stored in one that is its copy.
+pub enum PullStep {
+    /// The volume becomes a copy of another one.
+    Become,
+    /// Begin.
+    Begin {
+        /// Whether nothing but what the source has is here at the end.
+        is_complete: bool,
+    },
+    /// Store the records that are complete with these bytes of the stream.
+    Bytes {
+        /// Number of the pull.
+        pull: u64,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// End: everything has arrived.
+    Finish {
+        /// Number of the pull.
+        pull: u64,
+    },
+    /// End: nothing more arrives.
+    Abandon {
+        /// Number of the pull.
+        pull: u64,
+    },
+}
+
+/// What a step of a pull has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PullOutcome {
+    /// Number of the pull.
+    pub pull: u64,
+    /// What was stored.
+    pub pulled: Pulled,
+}
+
 /// Pauses or resumes the compactions and scrubs of the shard. Checkpoints go on. Cannot fail.
 pub struct PauseBackground {
     /// True to pause, false to resume.
@@ -211,6 +256,9 @@ pub enum OrderError {
     /// No piece of the records was read.
     #[error("{0}")]
     NotStreamed(NotStreamed),
+    /// Records of another volume were not stored.
+    #[error("{0}")]
+    NotPulled(NotPulled),
     /// The volume's file could not be removed.
     #[error("{0}; check the kernel log and the disk")]
     NotRemoved(NotRemoved),

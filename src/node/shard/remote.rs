@@ -4,8 +4,8 @@
 use super::assignment::ErrorPlaces;
 use super::order::{
     BurstVolume, CancelCompaction, ClearVolume, CompactVolume, DeleteVolume, FenceVolume,
-    LimitDevice, ListDamage, ListErrors, OpenVolume, OrderError, PauseBackground, ReadExchange,
-    ReadRecords, ScrubVolume, SetReadOnly, SetRoute, SuspectVolume,
+    LimitDevice, ListDamage, ListErrors, OpenVolume, OrderError, PauseBackground, Pull,
+    PullOutcome, ReadExchange, ReadRecords, ScrubVolume, SetReadOnly, SetRoute, SuspectVolume,
 };
 use super::request::{
     CheckPut, DeleteNeedle, FoundNeedle, PostNeedle, PutNeedle, ReadNeedle, RequestError,
@@ -149,6 +149,8 @@ request_kinds! {
     ReadRecords(ReadRecords) -> Result<Piece, OrderError>, in read_records;
     /// Read a piece of the records of a volume in the exchange format.
     ReadExchange(ReadExchange) -> Result<ExchangePiece, OrderError>, in read_exchange;
+    /// Make a step of a pull.
+    Pull(Pull) -> Result<PullOutcome, OrderError>, in pull;
     /// Pause or resume compactions and scrubs.
     PauseBackground(PauseBackground) -> (), in pause_background;
     /// Set the owner of a volume.
@@ -212,11 +214,12 @@ mod tests {
             list_errors,
             read_records,
             read_exchange,
+            pull,
             pause_background,
             set_route,
             limit_device,
         } = &awaited;
-        let expect: [&dyn Fn() -> usize; 23] = [
+        let expect: [&dyn Fn() -> usize; 24] = [
             &|| read.expect(),
             &|| put.expect(),
             &|| post.expect(),
@@ -237,6 +240,7 @@ mod tests {
             &|| list_errors.expect(),
             &|| read_records.expect(),
             &|| read_exchange.expect(),
+            &|| pull.expect(),
             &|| pause_background.expect(),
             &|| set_route.expect(),
             &|| limit_device.expect(),

@@ -183,6 +183,7 @@ mod tests {
             revision: 1,
             history_from: 0,
             verified_ns: 0,
+            replica: None,
         }
     }
 

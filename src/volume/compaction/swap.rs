@@ -13,7 +13,9 @@ use crate::runtime::buffer::Buf;
 use crate::runtime::op::{DirId, Op};
 use crate::runtime::{ClosedGate, within};
 use crate::volume::error::IoError;
-use crate::volume::format::{INCOMPAT_LOSSES, RISING_MAX, SuperblockState, superblock_offsets};
+use crate::volume::format::{
+    INCOMPAT_LOSSES, RISING_MAX, Replica, SuperblockState, superblock_offsets,
+};
 use crate::volume::generation::remove::remove;
 use crate::volume::io::outcome;
 use crate::volume::log::reservation::Reservation;
@@ -235,6 +237,7 @@ impl<'a> Swap<'a> {
         if self.copier.has_losses() {
             new.incompat.set(new.incompat.get() | INCOMPAT_LOSSES);
         }
+        new.replica.set(self.replica_now());
         new.history_from.set(old.history_from.get().max(self.copier.history_from()));
         let superblock = new.current_superblock();
         let [first, others @ ..] = superblock_offsets(superblock.size);
@@ -257,6 +260,11 @@ impl<'a> Swap<'a> {
     fn state_now(&self) -> SuperblockState {
         let is_old = chosen(Sabotage::StateOfTheBegin);
         if is_old { SuperblockState::Live } else { self.old.superblock_state.get() }
+    }
+
+    /// Whose copy the volume is: more may have been copied meanwhile.
+    fn replica_now(&self) -> Option<Replica> {
+        if chosen(Sabotage::CompactionForgetsReplica) { None } else { self.old.replica.get() }
     }
 
     /// Ends the writes to the volume, since it is not known which generation a start will find.

@@ -51,6 +51,7 @@ pub async fn create_target(
         ro_compat: 0,
         history_from: 0,
         verified_ns: 0,
+        replica: None,
         ..old.superblock.clone()
     };
     let created = create_file(handle, order.target, &superblock, order.preallocation, |_| ()).await;
@@ -144,6 +145,7 @@ async fn open_target(
         incompat: Cell::new(superblock.incompat),
         history_from: Cell::new(superblock.history_from),
         verified_ns: Cell::new(superblock.verified_ns),
+        replica: Cell::new(superblock.replica),
         was_full: Cell::new(false),
         write_state: Cell::new(WriteState::Building),
         hasher: old.hasher,

@@ -4,7 +4,7 @@
 //! Pure functions over slices: nothing here reads a file, a clock or a random source. Decoding never
 //! panics, whatever the bytes are.
 //!
-//! - `superblock`, `hint`: the blocks before the log. `commit`, `needle`: the log. `manifest`: the data of
+//! - `superblock`, `hint`: the blocks before the log; `replica`: whose copy the volume is. `commit`, `needle`: the log. `manifest`: the data of
 //!   a needle that names the parts of a multipart object.
 //! - `checkpoint`: the file beside a volume file.
 //! - `exchange`: the records of a volume as a stream of bytes, for copies.
@@ -21,6 +21,7 @@ mod field;
 mod hint;
 mod manifest;
 mod needle;
+mod replica;
 mod rising;
 mod superblock;
 
@@ -47,6 +48,7 @@ pub use needle::{
     encode_data_needle, encode_loss, encode_tombstone, expiry_of, footer_at, put_chunk_table,
     reseal, verify_data, verify_meta, verify_range, with_expiry, with_expiry_len_max,
 };
+pub use replica::Replica;
 pub use rising::RISING_MAX;
 pub use superblock::{
     FORMAT_VERSION, INCOMPAT_LOSSES, PARTIAL, Superblock, SuperblockError, SuperblockState,

@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use super::checksum::{checksum, seed};
 use super::field::{Decoder, Encoder};
+use super::replica::Replica;
 use super::rising::RISING_MAX;
 use crate::base::limits::{BLOCK, CHUNK, LOG_START, TRAILER, UNIT, VOLUME_SIZE_MAX};
 use crate::base::types::VolumeId;
@@ -18,11 +19,14 @@ pub const PARTIAL: u32 = 1;
 /// Ro-compat feature *moving*: the next generation of the volume is, or was, being written into another data
 /// directory, and may count instead of this file although this file does not show it.
 const MOVING: u32 = 1 << 1;
+/// Ro-compat feature *replica*: the volume is a copy of another one, and takes no writes but those of its
+/// source. Held as [`Superblock::replica`].
+const REPLICA: u32 = 1 << 2;
 /// Incompat feature: the log holds records of losses or of damaged ranges.
 pub const INCOMPAT_LOSSES: u32 = 1;
 /// Incompat features of this build.
 const INCOMPAT_KNOWN: u32 = INCOMPAT_LOSSES;
-/// Ro-compat features of this build.
+/// Ro-compat features of this build, without the one that has a field.
 const RO_COMPAT_KNOWN: u32 = PARTIAL | MOVING;
 
 const MAGIC: [u8; 8] = *b"HAYLSUPR";
@@ -31,6 +35,7 @@ const CHECKSUM_AT: usize = LEN - 8;
 /// Checksum id of XXH3-64.
 const CHECKSUM_XXH3: u32 = 1;
 const COPIES_SEED: u64 = 0x4841_594c_4f46_5400;
+const LINEAGE_SEED: u64 = 0x4841_594c_4c49_4e45;
 
 /// Offsets of the superblock copies in a file of `size` bytes.
 #[must_use]
@@ -110,6 +115,8 @@ pub struct Superblock {
     pub history_from: u64,
     /// Begin of the last scrub that found nothing wrong in this file (nanoseconds since 1970); 0 for none.
     pub verified_ns: u64,
+    /// Whose copy the volume is; `None` if it is no copy.
+    pub replica: Option<Replica>,
 }
 
 /// Reason why a superblock cannot be used.
@@ -152,12 +159,14 @@ impl Superblock {
         let sum = {
             let mut out = Encoder::new(&mut block[..CHECKSUM_AT]);
             out.bytes(&MAGIC).u32(FORMAT_VERSION);
-            out.u32(self.compat).u32(self.ro_compat).u32(self.incompat);
+            let ro_compat = self.ro_compat | self.replica.map_or(0, |_| REPLICA);
+            out.u32(self.compat).u32(ro_compat).u32(self.incompat);
             out.u32(self.volume.0).u32(self.unit).u32(self.chunk).u32(CHECKSUM_XXH3);
             out.u64(self.incarnation).u64(self.parent).u64(self.generation).u64(self.size);
             out.u64(self.hash_seed).u32(self.state.code()).u32(0);
             out.bytes(&self.store).u64(self.created_ns).u64(self.revision).u64(self.history_from);
             out.u64(self.verified_ns);
+            self.replica.unwrap_or_default().put(&mut out);
             out.zeros_to(CHECKSUM_AT);
             checksum(out.written(), COPIES_SEED)
         };
@@ -182,7 +191,8 @@ impl Superblock {
         if version != FORMAT_VERSION {
             return Err(SuperblockError::Version(version));
         }
-        let (compat, ro_compat, incompat) = (input.u32(), input.u32(), input.u32());
+        let (compat, features, incompat) = (input.u32(), input.u32(), input.u32());
+        let ro_compat = features & !REPLICA;
         check_features(incompat, ro_compat)?;
         let volume = VolumeId(input.u32());
         let (unit, chunk, checksum_id) = (input.u32(), input.u32(), input.u32());
@@ -209,6 +219,7 @@ impl Superblock {
             revision: input.u64(),
             history_from: input.u64(),
             verified_ns: input.u64(),
+            replica: Some(Replica::take(&mut input)).filter(|_| features & REPLICA != 0),
         };
         superblock.check(checksum_id)?;
         Ok(superblock)
@@ -232,6 +243,8 @@ impl Superblock {
             "an impossible revision"
         } else if self.history_from >= RISING_MAX {
             "a history from an impossible version"
+        } else if !self.replica.unwrap_or_default().fits() {
+            "a copy up to an impossible version"
         } else {
             return Ok(());
         };
@@ -249,6 +262,15 @@ impl Superblock {
     pub fn with_moving(self, is_moving: bool) -> Self {
         let other = self.ro_compat & !MOVING;
         Self { ro_compat: if is_moving { other | MOVING } else { other }, ..self }
+    }
+
+    /// Returns a number that all generations of this volume have, and practically no other volume.
+    #[must_use]
+    pub fn lineage(&self) -> u64 {
+        let mut bytes = [0; 12];
+        Encoder::new(&mut bytes).u64(self.hash_seed).u32(self.volume.0);
+        // 0 is none.
+        checksum(&bytes, LINEAGE_SEED).max(1)
     }
 
     /// Returns the checksum seed of a structure at `offset` of this file.
@@ -276,7 +298,8 @@ mod tests {
         fn superblock_is_encoded_exactly_if_it_would_be_decoded(
             (size, revision, created_ns, verified_ns) in (number(), number(), number(), number()),
             (compat, ro_compat, incompat) in (any::<u32>(), 0u32..8, 0u32..4),
-            history_from in number(),
+            (history_from, position) in (number(), number()),
+            (is_replica, has_surplus) in (any::<bool>(), any::<bool>()),
             (unit, chunk, state) in (0u32..2, 0u32..2, 0u32..4),
         ) {
             let superblock = Superblock {
@@ -297,6 +320,7 @@ mod tests {
                 revision,
                 history_from,
                 verified_ns,
+                replica: is_replica.then_some(Replica { source: 7, position, has_surplus }),
             };
             let mut block = [0xee; BLOCK as usize];
             superblock.put(&mut block);

@@ -15,12 +15,13 @@ impl Volume {
             ro_compat: self.ro_compat.get(),
             history_from: self.history_from.get(),
             verified_ns: self.verified_ns.get(),
+            replica: self.replica.get(),
             revision: self.revision.get(),
             ..self.superblock.clone()
         }
     }
 
-    /// Changes the state or the ro-compat features in the superblock. When this returns, the change is on
+    /// Changes the superblock. When this returns, the change is on
     /// stable media, in all copies. Changes are made one after the other, each of what the one before it has
     /// left.
     ///
@@ -60,6 +61,7 @@ impl Volume {
         self.superblock_state.set(superblock.state);
         self.ro_compat.set(superblock.ro_compat);
         self.verified_ns.set(superblock.verified_ns);
+        self.replica.set(superblock.replica);
         Ok(())
     }
 

@@ -217,6 +217,7 @@ async fn open_file(
         incompat: Cell::new(superblock.incompat),
         history_from: Cell::new(superblock.history_from),
         verified_ns: Cell::new(superblock.verified_ns),
+        replica: Cell::new(superblock.replica),
         was_full: Cell::new(false),
         write_state: Cell::new(write_state),
         superblock,

@@ -8,7 +8,8 @@ use crate::volume::{Volume, WriteState};
 impl Volume {
     /// Makes the volume read-only or writable. When this returns, the new state is on stable media. When
     /// the volume was made read-only, everything written before is on stable media, too, and nothing is
-    /// appended to its log any more. A tail hint, which records where the log ends, may still be written.
+    /// appended to its log any more. A tail hint, which records where the log ends, may still be written. A
+    /// copy of another volume that is made writable is one no more.
     ///
     /// The caller must not run two changes at the same time.
     ///
@@ -28,6 +29,9 @@ impl Volume {
             (SuperblockState::Building | SuperblockState::Sealed, false) => Err(StateError::Sealed),
             (SuperblockState::Live, true) => self.close_to_writes().await,
             (SuperblockState::ReadOnly, false) => self.open_to_writes().await,
+            (SuperblockState::Live, false) if self.replica.get().is_some() => {
+                self.change_superblock(|superblock| superblock.replica = None).await
+            }
             _ => Ok(()),
         }
     }
@@ -68,7 +72,13 @@ impl Volume {
     }
 
     async fn write_superblock_state(&self, state: SuperblockState) -> Result<(), StateError> {
-        self.change_superblock(|superblock| superblock.state = state).await
+        self.change_superblock(|superblock| {
+            superblock.state = state;
+            if state == SuperblockState::Live {
+                superblock.replica = None;
+            }
+        })
+        .await
     }
 }
 
@@ -104,6 +114,7 @@ mod tests {
             revision: 1,
             history_from: 0,
             verified_ns: 0,
+            replica: None,
         }
     }
 

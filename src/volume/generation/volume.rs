@@ -11,10 +11,10 @@ use crate::runtime::op::DirId;
 use crate::runtime::{Handle, KeyLocks};
 use crate::volume::blocks::block_steps::BlockSteps;
 use crate::volume::checkpoint::checkpoints::Checkpoints;
-use crate::volume::format::{EarlierRange, NeedleLayout, Superblock, SuperblockState};
+use crate::volume::format::{EarlierRange, NeedleLayout, Replica, Superblock, SuperblockState};
 use crate::volume::generation::figures::Figures;
 use crate::volume::generation::open_report::OpenReport;
-use crate::volume::generation::write_state::WriteState;
+use crate::volume::generation::write_state::{ReadOnlyReason, WriteState};
 use crate::volume::index::Hasher;
 use crate::volume::io::{Stats, VolumeFile};
 use crate::volume::log::append_log::AppendLog;
@@ -49,6 +49,8 @@ pub struct Volume {
     /// Begin of the last scrub that found nothing wrong, as stored in the superblock (nanoseconds since
     /// 1970).
     pub(in crate::volume) verified_ns: Cell<u64>,
+    /// Whose copy the volume is, as stored in the superblock.
+    pub(in crate::volume) replica: Cell<Option<Replica>>,
     /// Whether the volume was full when that was looked at last, in this generation or the one before.
     pub(in crate::volume) was_full: Cell<bool>,
     /// Whether the volume may be written; never [`WriteState::Full`], which is derived.
@@ -86,6 +88,12 @@ impl Volume {
     #[must_use]
     pub fn incarnation(&self) -> u64 {
         self.superblock.incarnation
+    }
+
+    /// Returns a number that all generations of the volume have, and practically no other volume.
+    #[must_use]
+    pub fn lineage(&self) -> u64 {
+        self.superblock.lineage()
     }
 
     /// Returns the directory of the open file.
@@ -144,14 +152,25 @@ impl Volume {
     /// Returns whether the volume may be written, and if not, why.
     #[must_use]
     pub fn write_state(&self) -> WriteState {
-        self.write_state.get().shown(|| self.is_full())
+        match self.write_state.get().shown(|| self.is_full()) {
+            WriteState::Writable | WriteState::Full if self.replica.get().is_some() => {
+                WriteState::ReadOnly(ReadOnlyReason::Replica)
+            }
+            state => state,
+        }
+    }
+
+    /// Returns whose copy the volume is; `None` if it is no copy.
+    #[must_use]
+    pub fn replica(&self) -> Option<Replica> {
+        self.replica.get()
     }
 
     /// Returns whether the volume admits writes. A volume that was writable does so while it is being
     /// closed: what comes too late is refused when it is to join a commit.
     #[must_use]
     pub fn writable(&self) -> bool {
-        self.write_state.get().admit(self.superblock_state.get()).is_ok()
+        self.admit().is_ok()
     }
 
     /// Returns whether the append side ended for the life of the process: a write failed, or the volume

@@ -10,7 +10,8 @@ use crate::volume::format::SuperblockState;
 /// | --- | --- | --- | --- | --- | --- |
 /// | [`Writable`](Self::Writable) | yes | yes | yes | yes | yes |
 /// | [`Full`](Self::Full) | if it fits | yes | yes | yes | yes |
-/// | [`ReadOnly`](Self::ReadOnly), except for the next row | no | no | yes | yes | yes |
+/// | [`ReadOnly`](Self::ReadOnly), except for the next rows | no | no | yes | yes | yes |
+/// | `ReadOnly` because it is a [`Replica`](ReadOnlyReason::Replica) | of its source | of its source | yes | yes | yes |
 /// | `ReadOnly` because of [`Inspection`](ReadOnlyReason::Inspection) | no | no | no | no | no |
 /// | [`Fenced`](Self::Fenced), except for the next row | no | no | no | no | no |
 /// | `Fenced` because it is [`Suspect`](FenceReason::Suspect) | no | no | yes | yes | yes |
@@ -67,6 +68,9 @@ pub enum ReadOnlyReason {
     Sealed,
     /// It was opened to be inspected: its file is not changed.
     Inspection,
+    /// It is a copy of another volume, and takes writes of that one only. Derived when it is asked for
+    /// ([`Volume::write_state`](crate::volume::Volume::write_state)), never held.
+    Replica,
 }
 
 /// Reason why a volume is fenced.
@@ -479,7 +483,7 @@ impl ReadOnlyReason {
     /// checkpoints.
     pub(in crate::volume) fn may_write_file(self) -> bool {
         match self {
-            Self::Operator | Self::Changing | Self::Sealed => true,
+            Self::Operator | Self::Changing | Self::Sealed | Self::Replica => true,
             Self::Inspection => false,
         }
     }

@@ -20,7 +20,8 @@ impl Volume {
         let state = self.write_state.get();
         let deletes = needles.iter().all(Pending::is_tombstone);
         let permitted = match if deletes { state.takes_deletes() } else { state.takes_puts() } {
-            true => Ok(()),
+            true if self.takes(&needles) => Ok(()),
+            true => Err(Refusal::ReadOnly),
             false => Err(state.refusal(self.superblock_state.get())),
         };
         let of_upload = needles.iter().filter(|needle| needle.header.kind.is_of_upload());
@@ -32,6 +33,14 @@ impl Volume {
         let mut contents = self.contents.borrow_mut();
         uploaded.into_iter().for_each(|id| contents.properties_mut().hold_parts(id));
         Ok(joined)
+    }
+
+    /// Whether needles come from where this volume takes them: a copy takes those of its source, and only a
+    /// copy does.
+    fn takes(&self, needles: &[Pending]) -> bool {
+        let is_replica = self.replica.get().is_some();
+        needles.iter().all(|needle| needle.is_copy == is_replica)
+            || chosen(Sabotage::WriteToReplica)
     }
 
     /// Adds needles as [`Self::append`] does. If the blocks of the file are reserved in steps, waits until

@@ -26,7 +26,14 @@ impl Pending {
         let is_known = header.kind == Kind::Loss;
         assert!(is_known || previous == 0, "what has no id supersedes nothing");
         // Of a record without an id, the hash is in the header.
-        Self { buf, hash: hasher.hash(header.id), header, superseded: None, reserved: 0 }
+        Self {
+            buf,
+            hash: hasher.hash(header.id),
+            header,
+            superseded: None,
+            reserved: 0,
+            is_copy: false,
+        }
     }
 }
 

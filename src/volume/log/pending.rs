@@ -18,6 +18,8 @@ pub struct Pending {
     pub superseded: Option<Expiring>,
     /// Bytes taken out of a [`Reservation`](super::reservation::Reservation) for this needle.
     pub reserved: u64,
+    /// Whether it is a copy of a needle of another volume: a volume that is a copy takes nothing else.
+    pub is_copy: bool,
 }
 
 impl Pending {

@@ -4,7 +4,7 @@ use crate::base::limits::{CONTENT_TYPE_MAX, NEEDLE_DATA_MAX};
 use crate::runtime::buffer::{Buf, PAGE, Pool};
 use crate::volume::format::{
     Attribute, EXPIRY_LEN, ExpiryValue, HEADER_LEN, NeedleLayout, attribute_bytes,
-    encode_chunk_table, put_chunk_table,
+    encode_chunk_table, expiry_of, put_chunk_table,
 };
 use crate::volume::object::upload_key::UploadKey;
 
@@ -18,6 +18,9 @@ pub struct Draft {
     pub(in crate::volume) expires_ns: Option<u64>,
     /// In a manifest: the body that it represents.
     pub(in crate::volume) multipart: Option<MultipartBody>,
+    /// Whether it is a copy of a needle of another volume: its time of modification counts also if it is in
+    /// the future.
+    pub(in crate::volume) is_copy: bool,
 }
 
 /// What is stored in the attributes of a needle.
@@ -81,6 +84,36 @@ impl Draft {
         Some(Self { multipart: Some(body), ..draft })
     }
 
+    /// Creates a draft of a copy with these attributes, as they are stored, as [`Self::new`] does.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    #[must_use]
+    pub fn copied(pool: &Pool, attributes: &[u8], data_len: u64) -> Option<Self> {
+        assert!(data_len <= NEEDLE_DATA_MAX);
+        let data_len = usize::try_from(data_len).expect("1 MiB");
+        Self::copy(pool, attributes, NeedleLayout::data(attributes.len(), data_len))
+    }
+
+    /// Creates a draft of a copy for a manifest with data of this length (bytes), as [`Self::copied`] does.
+    pub(in crate::volume) fn copied_manifest(
+        pool: &Pool,
+        attributes: &[u8],
+        data_len: usize,
+        body: MultipartBody,
+    ) -> Option<Self> {
+        let draft =
+            Self::copy(pool, attributes, NeedleLayout::manifest(attributes.len(), data_len))?;
+        Some(Self { multipart: Some(body), ..draft })
+    }
+
+    fn copy(pool: &Pool, attributes: &[u8], layout: NeedleLayout) -> Option<Self> {
+        let mut buf = pool.alloc(layout.len)?;
+        buf[layout.attributes()].copy_from_slice(attributes);
+        let (buf, expires_ns) = (Some(buf), expiry_of(attributes));
+        Some(Self { buf, layout, modified_ns: None, expires_ns, multipart: None, is_copy: true })
+    }
+
     fn with_layout(
         pool: &Pool,
         attributes: DraftAttributes<'_>,
@@ -97,7 +130,8 @@ impl Draft {
         let mut buf = pool.alloc(layout.len)?;
         let len = attribute_bytes(expiry.as_slice(), &mut buf[HEADER_LEN..]);
         attribute_bytes(content_type.as_slice(), &mut buf[HEADER_LEN + len..]);
-        Some(Self { buf: Some(buf), layout, modified_ns: None, expires_ns, multipart: None })
+        let buf = Some(buf);
+        Some(Self { buf, layout, modified_ns: None, expires_ns, multipart: None, is_copy: false })
     }
 
     /// Sets the time of modification (nanoseconds since 1970). It counts unless it is in the future when

@@ -80,7 +80,7 @@ impl Volume {
             ..header
         };
         let (hash, superseded) = (self.hasher.hash(id), Expiring::of(&old));
-        Ok(Pending { buf, header, hash, superseded, reserved: 0 })
+        Ok(Pending { buf, header, hash, superseded, reserved: 0, is_copy: false })
     }
 
     /// Length of the parts that live on with the new manifest (units).

@@ -36,8 +36,13 @@ pub(in crate::volume) struct Superseded {
 }
 
 impl Superseded {
-    fn of(header: &NeedleHeader, at: Location, existed: bool) -> Self {
+    pub(in crate::volume) fn of(header: &NeedleHeader, at: Location, existed: bool) -> Self {
         Self { offset: at.offset, existed, expiring: Expiring::of(header) }
+    }
+
+    /// An object that cannot be read.
+    pub(in crate::volume) fn unreadable(at: Location) -> Self {
+        Self { offset: at.offset, existed: true, expiring: None }
     }
 }
 
@@ -103,9 +108,7 @@ impl Volume {
         Ok(match &present {
             Present::Yes(header, at) => Superseded::of(header, *at, true),
             Present::Expired(header, at) => Superseded::of(header, *at, false),
-            Present::Damaged(_, at) => {
-                Superseded { offset: at.offset, existed: true, expiring: None }
-            }
+            Present::Damaged(_, at) => Superseded::unreadable(*at),
             // Lookups begin with the newest candidate: this needle will be found before the unidentified
             // one.
             Present::No | Present::Unknown | Present::Lost => Superseded::default(),
@@ -122,10 +125,11 @@ impl Volume {
         reserved: u64,
     ) -> (Pending, Stored) {
         let NewNeedle { id, cookie, draft } = needle;
-        let (multipart, expires_ns) = (draft.multipart, draft.expires_ns);
+        let (multipart, expires_ns, is_copy) = (draft.multipart, draft.expires_ns, draft.is_copy);
         // RFC 9110 section 8.8.2.1: a time in the future is replaced by the current time.
         let now = self.handle.wall();
-        let modified_ns = draft.modified_ns.map_or(now, |modified_ns| modified_ns.min(now));
+        let latest = if is_copy { u64::MAX } else { now };
+        let modified_ns = draft.modified_ns.map_or(now, |modified_ns| modified_ns.min(latest));
         let (buf, layout, checksum) = draft.finished();
         let data_len = u32::try_from(layout.data_len).expect("1 MiB");
         let (kind, body_len, etag, parts_units) = match multipart {
@@ -149,7 +153,7 @@ impl Volume {
         };
         let stored = Stored { replaced: superseded.existed, etag, modified_ns };
         let (hash, superseded) = (self.hasher.hash(id), superseded.expiring);
-        (Pending { buf, header, hash, superseded, reserved }, stored)
+        (Pending { buf, header, hash, superseded, reserved, is_copy }, stored)
     }
 
     /// Returns what a delete of `id` removes, if the delete is permitted. The caller must hold the lock of
@@ -170,7 +174,7 @@ impl Volume {
                 if check.is_some() {
                     return Err(Refusal::Unreadable(id));
                 }
-                (None, Superseded { offset: at.offset, existed: true, expiring: None })
+                (None, Superseded::unreadable(at))
             }
             Present::Yes(..) | Present::Damaged(..) | Present::Expired(..) | Present::No => {
                 return Err(Refusal::NotFound);
@@ -203,12 +207,16 @@ impl Volume {
         };
         let buf = self.handle.pool().alloc(BLOCK as usize).ok_or(Refusal::NoBuffer)?;
         let (hash, superseded) = (self.hasher.hash(id), deleted.expiring);
-        Ok(Pending { buf, header, hash, superseded, reserved: 0 })
+        Ok(Pending { buf, header, hash, superseded, reserved: 0, is_copy: false })
     }
 
     /// Checks whether a write that arrives may go on.
     pub(in crate::volume) fn admit(&self) -> Result<(), Refusal> {
-        self.write_state.get().admit(self.superblock_state.get())
+        let is_replica = self.replica.get().is_some();
+        match self.write_state.get().admit(self.superblock_state.get()) {
+            Ok(()) if is_replica => Err(Refusal::ReadOnly),
+            admitted => admitted,
+        }
     }
 
     /// Checks that the index has memory for another id.

@@ -112,6 +112,7 @@ fn superblock() -> Superblock {
         revision: 1,
         history_from: 0,
         verified_ns: 0,
+        replica: None,
     }
 }
 

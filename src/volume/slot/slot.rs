@@ -10,6 +10,7 @@ use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::{NeedleId, VolumeId};
 use crate::runtime::background::{BackgroundTask, Backoff};
 use crate::runtime::{Gate, Handle, KeyLocks, Pass};
+use crate::volume::pull::turns::PullTurns;
 use crate::volume::stream::turns::StreamTurns;
 use crate::volume::{GenerationFile, Probing, Volume};
 
@@ -32,6 +33,8 @@ pub struct Slot {
     pub(in crate::volume) probing: Probing,
     /// The streams of its records.
     pub(in crate::volume) streams: StreamTurns,
+    /// The pull of records of another volume.
+    pub(in crate::volume) pull: PullTurns,
     /// Files of other generations that are there, or may be.
     other_files: RefCell<Vec<GenerationFile>>,
     /// Delay of each write (nanoseconds): a compaction needs it when writes arrive faster than they are
@@ -62,6 +65,7 @@ impl Slot {
             scrub: ScrubState::new(&handle),
             probing: Probing::new(&handle),
             streams: StreamTurns::new(&handle),
+            pull: PullTurns::new(&handle),
             other_files: RefCell::default(),
             slowed_ns: Cell::new(0),
             current: RefCell::new(volume),
@@ -146,7 +150,7 @@ impl Slot {
     }
 
     /// Enters the gate: waits while a generation is exchanged.
-    pub(super) async fn enter(&self) -> Entered<'_> {
+    pub(in crate::volume) async fn enter(&self) -> Entered<'_> {
         let delay = self.slowed_ns.get();
         if delay > 0 {
             self.handle.sleep_until(self.handle.now() + delay).await;

@@ -41,6 +41,7 @@ impl Slot {
         self.scrub.task.stop().await;
         self.probing.task.stop().await;
         self.streams.stop().await;
+        self.pull.stop().await;
         let _change = self.changes.lock(()).await;
         self.volume().close().await;
     }
@@ -51,6 +52,7 @@ impl Slot {
         self.scrub.task.begin_to_stop();
         self.probing.task.begin_to_stop();
         self.streams.begin_to_stop();
+        self.pull.begin_to_stop();
         self.volume().begin_to_close();
     }
 
@@ -60,6 +62,7 @@ impl Slot {
         self.scrub.task.stop().await;
         self.probing.task.stop().await;
         self.streams.stop().await;
+        self.pull.stop().await;
         self.volume().stop_checkpoints().await;
     }
 
@@ -68,6 +71,7 @@ impl Slot {
     pub fn resume_background(self: &Rc<Self>) {
         self.volume().resume_checkpoints();
         self.streams.resume();
+        self.pull.resume();
         self.restart_scrubs();
         self.restart_probes();
     }

@@ -26,6 +26,8 @@ const CHUNK_LEN: usize = CHUNK as usize;
 pub struct Upload {
     slot: Rc<Slot>,
     key: UploadKey,
+    /// Whether it comes from another volume.
+    is_copy: bool,
     body_len: u64,
     added: u64,
     /// Hash of the body.
@@ -60,9 +62,32 @@ impl Slot {
         cookie: Cookie,
         body_len: u64,
     ) -> Result<Upload, Refusal> {
+        self.volume().admit()?;
+        self.begin_upload(id, cookie, body_len, false)
+    }
+
+    /// Begins to receive a body of another volume, of which this one is a copy, as [`Self::upload`] does.
+    ///
+    /// # Errors
+    /// As [`Self::upload`].
+    pub(in crate::volume) fn upload_of_source(
+        self: &Rc<Self>,
+        id: NeedleId,
+        cookie: Cookie,
+        body_len: u64,
+    ) -> Result<Upload, Refusal> {
+        self.begin_upload(id, cookie, body_len, true)
+    }
+
+    fn begin_upload(
+        self: &Rc<Self>,
+        id: NeedleId,
+        cookie: Cookie,
+        body_len: u64,
+        is_copy: bool,
+    ) -> Result<Upload, Refusal> {
         assert!(body_len > 0, "an empty body has no parts");
         let volume = self.volume();
-        volume.admit()?;
         let reservation = Reservation::new(&volume, body_cost(body_len)).ok_or(Refusal::Full)?;
         volume.contents.borrow_mut().properties_mut().hold_parts(id);
         let (parts, sums) = (Vec::new(), Vec::new());
@@ -70,6 +95,7 @@ impl Slot {
         Ok(Upload {
             slot: Rc::clone(self),
             key,
+            is_copy,
             body_len,
             added: 0,
             hash: Box::default(),
@@ -139,8 +165,9 @@ impl Upload {
             let key = upload.reservation.key();
             let reserved = volume.log.take_reserved(key, part_cost(layout.data_len));
             let hash = volume.hasher.hash(upload.id);
-            let joined =
-                volume.append(vec![Pending { buf, header, hash, superseded: None, reserved }])?;
+            let superseded = None;
+            let part = Pending { buf, header, hash, superseded, reserved, is_copy: self.is_copy };
+            let joined = volume.append(vec![part])?;
             upload.parts.push(UploadedPart { place: PartPlace::Joined(joined), len: data_len });
             upload.sums.extend(sums);
             Ok(())
@@ -186,6 +213,28 @@ impl Upload {
         pool: &Pool,
         attributes: DraftAttributes<'_>,
     ) -> Result<Draft, Refusal> {
+        let (len, body) = self.finished().await?;
+        Draft::manifest(pool, attributes, len, body).ok_or(Refusal::NoBuffer)
+    }
+
+    /// Returns the manifest of a copy with these attributes, as they are stored, as [`Self::finish`] does.
+    ///
+    /// # Errors
+    /// As [`Self::finish`].
+    ///
+    /// # Panics
+    /// If parts are missing.
+    pub(in crate::volume) async fn finish_copy(
+        &self,
+        pool: &Pool,
+        attributes: &[u8],
+    ) -> Result<Draft, Refusal> {
+        let (len, body) = self.finished().await?;
+        Draft::copied_manifest(pool, attributes, len, body).ok_or(Refusal::NoBuffer)
+    }
+
+    /// Waits until all parts are durable. Returns the length of the data of the manifest (bytes), and the body.
+    async fn finished(&self) -> Result<(usize, MultipartBody), Refusal> {
         assert_eq!(self.added, self.body_len, "all parts have been added");
         self.settle().await?;
         let body = MultipartBody {
@@ -196,8 +245,7 @@ impl Upload {
         };
         let counts = |upload: &mut OpenUpload| (upload.parts.len(), upload.sums.len());
         let (parts, chunks) = self.slot.uploads.with(self.key, counts);
-        let len = manifest_len(parts, chunks);
-        Draft::manifest(pool, attributes, len, body).ok_or(Refusal::NoBuffer)
+        Ok((manifest_len(parts, chunks), body))
     }
 }
 

@@ -245,7 +245,10 @@ impl Slot {
     ///
     /// # Panics
     /// If an id is there twice: the write would wait for itself.
-    pub(super) async fn lock_ids(&self, mut ids: Vec<NeedleId>) -> Vec<Locked<NeedleId>> {
+    pub(in crate::volume) async fn lock_ids(
+        &self,
+        mut ids: Vec<NeedleId>,
+    ) -> Vec<Locked<NeedleId>> {
         ids.sort_unstable();
         assert!(ids.windows(2).all(|pair| pair[0] != pair[1]), "an id twice in one write");
         let mut held = Vec::with_capacity(ids.len());
@@ -263,7 +266,7 @@ impl Slot {
 
     /// Returns a needle as it joins a commit of `volume`, and what its writer is told. A manifest is encoded
     /// here and not earlier: it names offsets in the file of this generation.
-    fn pending(
+    pub(in crate::volume) fn pending(
         &self,
         volume: &Volume,
         mut needle: NewNeedle,

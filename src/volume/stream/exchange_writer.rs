@@ -38,6 +38,7 @@ impl ExchangeWriter {
                 stream,
                 incarnation: superblock.incarnation,
                 since: from.at.version,
+                lineage: superblock.lineage(),
                 deletions,
             };
             bytes.extend_from_slice(&start.encode());

@@ -21,7 +21,7 @@ impl StreamTurns {
     ///
     /// # Errors
     /// [`NotStreamed::Closing`].
-    pub(super) async fn take(&self) -> Result<impl Drop, NotStreamed> {
+    pub async fn take(&self) -> Result<impl Drop, NotStreamed> {
         let turn = self.turns.lock(()).await;
         if self.is_stopping() { Err(NotStreamed::Closing) } else { Ok(turn) }
     }

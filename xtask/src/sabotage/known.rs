@@ -38,6 +38,18 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
         "lib",
         "node::daemon::compaction::clock_guard::tests::clock_that_is_ahead_of_the_newest_write_drops_nothing",
     ),
+    ("write-to-replica", "pull", "upload_that_began_before_the_volume_became_a_copy_is_refused"),
+    (
+        "pull-before-settled",
+        "pull",
+        "acknowledged_records_survive_a_power_cut_and_a_position_is_never_ahead_of_them",
+    ),
+    (
+        "pull-forgets-surplus",
+        "pull",
+        "behind_the_horizon_a_copy_is_incomplete_until_it_is_said_to_be_complete",
+    ),
+    ("compaction-forgets-replica", "pull", "copy_takes_no_other_writes_until_it_is_made_writable"),
     ("nothing-is-expired", "expiry", "bytes_that_expire_are_counted_by_the_day"),
     ("forget-expiry-sums", "expiry", "bytes_that_expire_are_counted_by_the_day"),
     ("renewal-loses-parts", "expiry", "time_of_expiry_is_changed_without_the_data"),

@@ -46,6 +46,9 @@ pub enum ApiError {
     /// 503: as many lists are being sent as possible.
     #[error("Too many lists are being sent; try again when one has ended.")]
     TooManyStreams,
+    /// 400: the client has gone, or sent nothing for too long.
+    #[error("The body was cut short.")]
+    Cut,
     /// 503: the daemon is stopping.
     #[error("The daemon is stopping.")]
     Stopping,
@@ -65,7 +68,7 @@ impl ApiError {
             Self::NoSuchRoute(_) | Self::NoSuchVolume(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::WrongToken => StatusCode::UNAUTHORIZED,
-            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::BadRequest(_) | Self::Cut => StatusCode::BAD_REQUEST,
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
             Self::FromWebPage | Self::NotLocal => StatusCode::FORBIDDEN,
             Self::Refused(refused) => refused_status(refused),

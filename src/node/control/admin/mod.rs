@@ -17,6 +17,7 @@
 //! | `objects` | `/volumes/{id}/objects` |
 //! | `objects_query`, `listed_lines` | its query, and its lines |
 //! | `records`, `rights`, `token` | `/volumes/{id}/records`, and who may read them |
+//! | `pulls`, `received` | copies of volumes of other stores, and the bodies of their records |
 //! | `pieces`, `streamed_body` | answers that are made while they are sent |
 //! | `connection`, `lifetime` | the connection of a request, as its handler knows it |
 //! | `background` | `/background` |
@@ -37,6 +38,8 @@ mod listed_lines;
 mod objects;
 mod objects_query;
 mod pieces;
+mod pulls;
+mod received;
 mod records;
 mod rights;
 mod routes;
@@ -60,7 +63,7 @@ pub use server::spawn;
 pub use state::AdminState;
 pub use status::{DiskStatus, LimitsStatus, NodeStatus, ShardStatus};
 pub use token::AdminToken;
-pub use volume_status::VolumeStatus;
+pub use volume_status::{ReplicaStatus, VolumeStatus};
 
 #[cfg(test)]
 mod tests;

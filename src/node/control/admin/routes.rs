@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::error::ApiError;
 use super::state::AdminState;
-use super::{accept, background, damage, health, objects, records, status, volumes};
+use super::{accept, background, damage, health, objects, pulls, records, status, volumes};
 use crate::base::sys;
 use crate::http;
 
@@ -32,16 +32,20 @@ pub fn router(state: AdminState) -> Router {
         .route("/volumes/{id}/cancel-compaction", post(volumes::cancel_compaction))
         .route("/volumes/{id}/scrub", post(volumes::scrub))
         .route("/volumes/{id}/clear", post(volumes::clear))
+        .route("/volumes/{id}/replica", post(pulls::make_replica))
         .route("/volumes/{id}/damage", get(damage::list))
         .route("/volumes/{id}/objects", get(objects::list))
         .route("/volumes/{id}/records", get(records::read))
         .route("/background/pause", post(background::pause))
         .route("/background/resume", post(background::resume))
         .layer(DefaultBodyLimit::max(BODY_MAX));
+    let routes = timed(routes, &state)
+        // Takes as long as its body; the connection ends when nothing more arrives.
+        .route("/volumes/{id}/records", post(pulls::store));
     guarded(routes, state)
 }
 
-/// Adds the handling common to all requests: errors as JSON, a deadline, one request per connection.
+/// Adds the handling common to all requests: errors as JSON, one request per connection.
 pub(super) fn guarded(routes: Router<AdminState>, state: AdminState) -> Router {
     routes
         .fallback(async |uri: Uri| ApiError::NoSuchRoute(uri.path().to_owned()))
@@ -49,15 +53,24 @@ pub(super) fn guarded(routes: Router<AdminState>, state: AdminState) -> Router {
             ApiError::MethodNotAllowed(method.to_string())
         })
         // Added last, so that the layer applies to the fallbacks too.
-        .layer(middleware::from_fn_with_state(state.clone(), guard))
+        .layer(middleware::from_fn(guard))
         .with_state(state)
 }
 
-async fn guard(State(state): State<AdminState>, request: Request, next: Next) -> Response {
-    let mut response = match timeout(state.limits.answer_within, next.run(request)).await {
+/// Adds a deadline to requests.
+pub(super) fn timed(routes: Router<AdminState>, state: &AdminState) -> Router<AdminState> {
+    routes.layer(middleware::from_fn_with_state(state.clone(), answer_in_time))
+}
+
+async fn answer_in_time(State(state): State<AdminState>, request: Request, next: Next) -> Response {
+    match timeout(state.limits.answer_within, next.run(request)).await {
         Ok(response) => response,
         Err(_elapsed) => ApiError::TooSlow.into_response(),
-    };
+    }
+}
+
+async fn guard(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
     // One request per connection: the deadline of the connection is that of the request, and no idle client
     // occupies one of the few connections. A scrape every few seconds can afford a connection.
     let headers = response.headers_mut();

@@ -11,7 +11,7 @@ use super::scrub_status::{LastScrub, ScrubStatus};
 use super::state::AdminState;
 use crate::base::sys;
 use crate::base::types::{ShardId, VolumeId};
-use crate::node::board::{HealthBoard, ShownWriteState};
+use crate::node::board::{HealthBoard, ReplicaBoard, ShownWriteState};
 use crate::node::control::Creation;
 use crate::node::label::Label;
 use crate::node::metrics::{ReadMetric, VolumeMetrics};
@@ -77,6 +77,8 @@ pub struct VolumeStatus {
     pub found_damage: u64,
     /// Since when it takes no writes because of errors (seconds since 1970); null if it is not suspect.
     pub suspect: Option<u64>,
+    /// Whose copy it is; null if it is no copy.
+    pub replica: Option<ReplicaStatus>,
     /// Number of places at which reads failed for good since the daemon started.
     pub hard_errors: u64,
     /// Number of places at which reads failed for a time since the daemon started.
@@ -153,6 +155,7 @@ impl VolumeStatus {
             verified: 0,
             found_damage: 0,
             suspect: None,
+            replica: None,
             hard_errors: 0,
             soft_errors: 0,
             probes: 0,
@@ -210,6 +213,7 @@ impl VolumeStatus {
             verified: v.board.scrub.verified_ns.get() / 1_000_000_000,
             found_damage: v.board.scrub.damage.get(),
             suspect: suspect_since(&v.board.health),
+            replica: ReplicaStatus::of(&v.board.replica),
             hard_errors: v.board.health.hard_errors.get(),
             soft_errors: v.board.health.soft_errors.get(),
             probes: v.board.health.probes.get(),
@@ -232,6 +236,29 @@ impl VolumeStatus {
             checkpoint_failures: v.checkpoint_failures.get(),
             checkpoints_discarded: v.checkpoint_discards.get(),
         }
+    }
+}
+
+/// Whose copy a volume is.
+#[derive(Debug, Serialize)]
+pub struct ReplicaStatus {
+    /// Number of the source, 16 hexadecimal digits; null as long as nothing was copied.
+    pub source: Option<String>,
+    /// Position of the source up to which everything is here. It is text because it has more digits than some
+    /// readers of JSON keep of a number.
+    pub position: String,
+    /// False if photos may be here that the source has no more.
+    pub complete: bool,
+}
+
+impl ReplicaStatus {
+    fn of(board: &ReplicaBoard) -> Option<Self> {
+        let source = Some(board.source.get()).filter(|source| *source > 0);
+        (board.is_replica.get() != 0).then(|| Self {
+            source: source.map(|source| format!("{source:016x}")),
+            position: board.position.get().to_string(),
+            complete: board.has_surplus.get() == 0,
+        })
     }
 }
 

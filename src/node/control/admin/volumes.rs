@@ -38,7 +38,7 @@ pub(super) fn parse_id(text: &str) -> Result<VolumeId, ApiError> {
 ///
 /// # Errors
 /// [`ApiError::NoSuchVolume`].
-fn known(state: &AdminState, id: VolumeId) -> Result<VolumeStatus, ApiError> {
+pub(super) fn known(state: &AdminState, id: VolumeId) -> Result<VolumeStatus, ApiError> {
     volume_status(state, id).ok_or(ApiError::NoSuchVolume(id.to_string()))
 }
 
@@ -46,7 +46,7 @@ fn known(state: &AdminState, id: VolumeId) -> Result<VolumeStatus, ApiError> {
 ///
 /// # Errors
 /// The refusal of the main thread, or [`ApiError::Stopping`].
-async fn change(state: &AdminState, change: VolumeChange) -> Result<VolumeId, ApiError> {
+pub(super) async fn change(state: &AdminState, change: VolumeChange) -> Result<VolumeId, ApiError> {
     let (request, answer) = ChangeRequest::new(change);
     state.requests.send(ControlRequest::Change(request)).map_err(|_| ApiError::Stopping)?;
     Ok(answer.await.map_err(|_| ApiError::Stopping)??)
@@ -90,7 +90,8 @@ pub(super) async fn create(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
     refuse_web_pages(&headers)?;
-    let new: NewVolume = parse_body(body, r#"{"id": 2, "size": "100GiB", "disk": 0}"#)?;
+    let new: NewVolume =
+        parse_body(body, r#"{"id": 2, "size": "100GiB", "disk": 0, "replica": false}"#)?;
     let id = change(&state, VolumeChange::Create(new)).await?;
     let until = Instant::now() + CREATE_WITHIN;
     let status = loop {

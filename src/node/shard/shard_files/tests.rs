@@ -118,6 +118,7 @@ impl Bench {
             revision: 1,
             history_from: 0,
             verified_ns: 0,
+            replica: None,
         };
         let how = Preallocation::Reserve;
         volume::create(&self.handle, DirId(disk), &superblock, how, |_| ()).await.unwrap();

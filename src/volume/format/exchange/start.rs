@@ -26,6 +26,8 @@ pub struct ExchangeStart {
     pub incarnation: u64,
     /// Position after which the stream begins: a version; 0 for the start of the log.
     pub since: u64,
+    /// [Lineage](crate::volume::format::Superblock::lineage) of the volume: its positions mean nothing to others.
+    pub lineage: u64,
     /// Whether it has deletions.
     pub deletions: bool,
 }
@@ -43,7 +45,8 @@ impl ExchangeStart {
         let sum = {
             let mut out = Encoder::new(&mut bytes[..CHECKSUM_AT]);
             out.bytes(&MAGIC).u32(VERSION).u32(flags).u32(self.volume.0).u32(0);
-            out.u64(self.stream).u64(self.incarnation).u64(self.since).zeros_to(CHECKSUM_AT);
+            out.u64(self.stream).u64(self.incarnation).u64(self.since).u64(self.lineage);
+            out.zeros_to(CHECKSUM_AT);
             checksum(out.written(), SEED)
         };
         Encoder::new(&mut bytes[CHECKSUM_AT..]).u64(sum);
@@ -70,12 +73,12 @@ impl ExchangeStart {
         let volume = VolumeId(input.u32());
         let reserved = input.u32();
         let (stream, incarnation, since) = (input.u64(), input.u64(), input.u64());
-        let rest = input.u64();
-        if flags & !FLAG_DELETIONS != 0 || reserved != 0 || rest != 0 || since >= RISING_MAX {
+        let lineage = input.u64();
+        if flags & !FLAG_DELETIONS != 0 || reserved != 0 || since >= RISING_MAX {
             return Err(BadExchange::Impossible);
         }
         let deletions = flags == FLAG_DELETIONS;
-        Ok(Self { volume, stream, incarnation, since, deletions })
+        Ok(Self { volume, stream, incarnation, since, lineage, deletions })
     }
 }
 
@@ -90,6 +93,7 @@ mod tests {
             stream: 99,
             incarnation: 1 << 60,
             since: 41,
+            lineage: 5,
             deletions: true,
         };
         let bytes = start.encode();

@@ -28,6 +28,7 @@ const SUPERBLOCK: Superblock = Superblock {
     revision: 1,
     history_from: 0,
     verified_ns: 0,
+    replica: None,
 };
 
 const EXPECTED: Expected = Expected {

@@ -35,6 +35,7 @@ fn search_for_a_free_id_ends_when_a_needle_is_unreadable() {
         revision: 1,
         history_from: 0,
         verified_ns: 0,
+        replica: None,
     };
     let expected = Expected {
         volume: VolumeId(1),

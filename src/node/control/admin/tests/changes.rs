@@ -57,7 +57,8 @@ fn valid_changes_reach_the_main_thread_and_invalid_ones_do_not() {
     });
     drop(node.state);
 
-    let reply = post(addr, "/volumes", "", r#"{"id": 3, "size": "100GiB", "disk": 1}"#);
+    let reply =
+        post(addr, "/volumes", "", r#"{"id": 3, "size": "100GiB", "disk": 1, "replica": true}"#);
     assert_eq!((reply.status, reply.header("location")), (201, Some("/volumes/3")));
     assert_eq!(reply.json()["id"], json!(3));
     assert_eq!(post(addr, "/volumes", "", r#"{"size": 1048576}"#).status, 201);
@@ -68,6 +69,7 @@ fn valid_changes_reach_the_main_thread_and_invalid_ones_do_not() {
     let reply = post(addr, "/volumes/3/scrub", "", "");
     assert_eq!((reply.status, reply.header("location")), (202, Some("/volumes/3")));
     assert_eq!(post(addr, "/volumes/3/clear", "", "").status, 200);
+    assert_eq!(post(addr, "/volumes/3/replica", "", "").status, 200);
     let reply = request(addr, "DELETE", "/volumes/3");
     assert_eq!((reply.status, reply.body.as_str()), (204, ""));
     // None of the following requests reaches the main thread.
@@ -78,7 +80,7 @@ fn valid_changes_reach_the_main_thread_and_invalid_ones_do_not() {
     }
     let reply = post(addr, "/volumes", "", &"x".repeat(5000));
     assert_eq!((reply.status, reply.error().is_empty()), (413, false));
-    for target in ["", "/3/read-only", "/3/writable", "/3/scrub", "/3/clear"] {
+    for target in ["", "/3/read-only", "/3/writable", "/3/scrub", "/3/clear", "/3/replica"] {
         let target = &format!("/volumes{target}");
         let reply = post(addr, target, "Origin: http://evil.example\r\n", "");
         assert_eq!(reply.status, 403, "{target}");
@@ -87,7 +89,9 @@ fn valid_changes_reach_the_main_thread_and_invalid_ones_do_not() {
     assert_eq!(request(addr, "DELETE", "/volumes/03").status, 404);
 
     admin.shutdown().expect("stops");
-    let new = |id, size, disk| VolumeChange::Create(NewVolume { id, size, disk });
+    let new = |id, size, disk| {
+        VolumeChange::Create(NewVolume { id, size, disk, replica: id == Some(VolumeId(3)) })
+    };
     let expected = [
         new(Some(VolumeId(3)), Some(ByteSize::gib(100)), Some(1)),
         new(None, Some(ByteSize::mib(1)), None),
@@ -96,6 +100,7 @@ fn valid_changes_reach_the_main_thread_and_invalid_ones_do_not() {
         VolumeChange::SetReadOnly { id: VolumeId(3), read_only: false },
         VolumeChange::Scrub(VolumeId(3)),
         VolumeChange::Clear(VolumeId(3)),
+        VolumeChange::MakeReplica(VolumeId(3)),
         VolumeChange::Delete(VolumeId(3)),
     ];
     assert_eq!(main.join().expect("ends"), expected);

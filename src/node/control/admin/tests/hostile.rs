@@ -10,7 +10,7 @@ use axum::routing::get as on_get;
 use super::client::{connect, get, raw};
 use super::{TestNode, fake_clock, start};
 use crate::node::control::ControlHandle;
-use crate::node::control::admin::routes::guarded;
+use crate::node::control::admin::routes::{guarded, timed};
 use crate::node::control::admin::{AdminLimits, AdminState, health};
 
 fake_clock!(still);
@@ -55,7 +55,8 @@ fn serve_slow_routes(limits: AdminLimits) -> (ControlHandle, SocketAddr) {
                 "late"
             }),
         );
-    start(guarded(routes, node(limits).state), limits)
+    let state = node(limits).state;
+    start(guarded(timed(routes, &state), state), limits)
 }
 
 #[test]
