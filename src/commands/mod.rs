@@ -5,4 +5,5 @@ pub mod client;
 pub mod export;
 pub mod nginx;
 pub mod offline;
+pub mod replica;
 pub mod transfer;

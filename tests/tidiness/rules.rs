@@ -163,6 +163,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("commands::nginx", &["base::size", "base::types", "node::config"]),
+    ("commands::replica", &["base::types", "http", "commands::client"]),
     (
         "commands::cli",
         &[
@@ -179,6 +180,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "commands::export",
             "commands::offline",
             "commands::nginx",
+            "commands::replica",
         ],
     ),
     ("lib", &[]),
