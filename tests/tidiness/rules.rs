@@ -163,7 +163,19 @@ pub const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("commands::nginx", &["base::size", "base::types", "node::config"]),
-    ("commands::replica", &["base::types", "http", "commands::client"]),
+    (
+        "commands::replica",
+        &[
+            "base::limits",
+            "base::size",
+            "base::types",
+            "http",
+            "volume",
+            "commands::client",
+            "commands::export",
+            "commands::transfer",
+        ],
+    ),
     (
         "commands::cli",
         &[

@@ -35,6 +35,7 @@ mod offline;
 mod output;
 mod photo_url;
 mod progress;
+mod pull;
 mod put;
 mod scrub;
 mod serve;

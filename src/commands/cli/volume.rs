@@ -11,6 +11,7 @@ use super::admin::{ask, done, exit_code, get};
 use super::compact::{self, Wanted};
 use super::listed_volume::ListedVolume;
 use super::output::{announce, deliver, deliver_json, error_text, note};
+use super::pull::{PullArgs, pull};
 use super::scrub;
 use super::volume_id::volume_id;
 use crate::base::size::{ByteSize, rounded};
@@ -34,6 +35,8 @@ Examples:
       to the second data directory, while it serves
   hayloft volume scrub 3 --wait
       every photo in it is read and verified, while it serves
+  hayloft volume pull --from 10.0.0.7:8081 --volume 3
+      a copy of the volume of another daemon, or what has changed there since
 
 Exit codes: 0 done; 1 the daemon refused, a compaction that was waited for failed or was \
 cancelled, a scrub that was waited for ended with damage known, or it is done but standard \
@@ -154,6 +157,8 @@ pub enum Action {
         #[arg(value_name = "N", required = true, value_parser = volume_id())]
         ids: Vec<VolumeId>,
     },
+    /// Make a volume a copy of one of another daemon, or bring such a copy up to date
+    Pull(PullArgs),
     /// Refuse new photos and deletions; kept across restarts
     ReadOnly {
         /// Number of the volume; repeatable
@@ -170,8 +175,9 @@ pub enum Action {
 
 impl VolumeArgs {
     pub(super) fn run(self) -> ExitCode {
-        let client = Client::new(self.admin, "--admin");
+        let client = Client::new(self.admin.clone(), "--admin");
         let result = match self.action {
+            Action::Pull(args) => return pull(self.admin, args),
             Action::List { json } => list(&client, json),
             Action::Create { id, size, disk, no_wait } => {
                 let size = size.map(|size| size.to_string());

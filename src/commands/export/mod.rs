@@ -12,6 +12,7 @@ mod photo_entry;
 mod record_reader;
 
 pub use export_volume::{Exported, LeftOut, export_volume};
+pub use large_body::LargeBody;
 pub use not_exported::NotExported;
 pub use photo_entry::PhotoEntry;
 pub use record_reader::{NotRead, Record, RecordReader};

@@ -1,5 +1,6 @@
 //! What the control plane asks the daemon's main thread for.
 
+use super::absence::AbsenceRequest;
 use super::change::ChangeRequest;
 use super::damage::DamageRequest;
 use super::exchange::ExchangeRequest;
@@ -20,6 +21,8 @@ pub enum ControlRequest {
     List(ListRequest),
     /// Read a piece of the records of a volume.
     Exchange(ExchangeRequest),
+    /// Say which objects are absent.
+    Absence(AbsenceRequest),
     /// Make a step of a pull.
     Pull(PullRequest),
 }

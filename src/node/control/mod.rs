@@ -8,7 +8,7 @@
 //! | `handle` | [`ControlHandle`]: stop of a running control plane |
 //! | `stop_signal` | [`StopSignal`]: stops its services |
 //! | `control_request` | [`ControlRequest`]: what is sent to the main thread |
-//! | `change`, `pause`, `damage`, `list`, `exchange`, `pull` | its kinds: changes, pauses, lists, streams, copies |
+//! | `change`, `pause`, `damage`, `list`, `exchange`, `pull`, `absence` | its kinds: changes, pauses, lists, streams, copies, what is absent |
 //! | `creation`, `compactions` | volumes that are being created, or compacted |
 //! | `refused` | why a change was refused |
 //! | `admin/` | a service: health, readiness, metrics, status and volumes over HTTP |
@@ -16,6 +16,7 @@
 //! A service is a function that spawns its server on the runtime and returns the task, such as
 //! [`admin::spawn`].
 
+mod absence;
 pub mod admin;
 mod change;
 mod compactions;
@@ -31,6 +32,7 @@ mod pull;
 mod refused;
 mod stop_signal;
 
+pub use absence::{AbsenceAnswer, AbsenceRequest};
 pub use change::{ChangeRequest, NewVolume, VolumeChange, WantedCompaction};
 pub use compactions::{CompactionJob, CompactionOrigin, Compactions, NotBegun};
 pub use control_request::ControlRequest;

@@ -1,11 +1,11 @@
-//! Steps of pulls, for the admin API.
+//! Steps of pulls, and what their clients ask for, for the admin API.
 
 use std::rc::Rc;
 
 use super::manager::{ManagerState, refused};
 use crate::base::types::VolumeId;
-use crate::node::control::{PullRequest, PulledFigures, PulledStep, Refused};
-use crate::node::shard::{Pull, PullOutcome, PullStep};
+use crate::node::control::{AbsenceRequest, PullRequest, PulledFigures, PulledStep, Refused};
+use crate::node::shard::{FindAbsent, Pull, PullOutcome, PullStep};
 use crate::volume::Pulled;
 
 impl ManagerState {
@@ -20,6 +20,19 @@ impl ManagerState {
         };
         let outcome = self.pull_step(id, step, "written").await;
         reply.answer(outcome.map(figures));
+    }
+
+    /// Answers which objects are absent.
+    pub(super) async fn absent(self: Rc<Self>, mut request: AbsenceRequest) {
+        let (id, ids) = (request.id, std::mem::take(&mut request.ids));
+        let absent = match self.shard_of(id) {
+            None => Err(Refused::NoSuchVolume(id)),
+            Some(shard) => {
+                let absent = self.ask(shard, FindAbsent { volume: id, ids }).await;
+                absent.map_err(|error| refused(id, "read", error))
+            }
+        };
+        request.answer(absent);
     }
 
     /// Makes a volume a copy of another one.

@@ -58,6 +58,7 @@ impl Manager {
                 Ok(ControlRequest::Exchange(request)) => {
                     self.spawn(|state| state.exchange(request));
                 }
+                Ok(ControlRequest::Absence(request)) => self.spawn(|state| state.absent(request)),
                 Ok(ControlRequest::Pull(request)) => self.spawn(|state| state.pull(request)),
                 Err(RecvTimeoutError::Timeout) => {}
                 // The admin thread has ended: `Running::watch` notices that.

@@ -92,9 +92,9 @@ pub use file_monitor::FileMonitor;
 pub use listener::Listener;
 pub use order::{
     BurstVolume, CancelCompaction, ClearVolume, CompactVolume, CompactionRequest, DeleteVolume,
-    FenceVolume, LimitDevice, ListDamage, ListErrors, OpenVolume, OrderError, PauseBackground,
-    Pull, PullOutcome, PullStep, ReadExchange, ReadRecords, ScrubVolume, SetReadOnly, SetRoute,
-    SuspectVolume, TargetDir,
+    FenceVolume, FindAbsent, LimitDevice, ListDamage, ListErrors, OpenVolume, OrderError,
+    PauseBackground, Pull, PullOutcome, PullStep, ReadExchange, ReadRecords, ScrubVolume,
+    SetReadOnly, SetRoute, SuspectVolume, TargetDir,
 };
 pub use reactor::{Reactor, run};
 #[cfg(test)]

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::assignment::Assignment;
 use crate::base::stream_position::{ExchangeState, StreamPosition};
-use crate::base::types::{ShardId, VolumeId};
+use crate::base::types::{NeedleId, ShardId, VolumeId};
 use crate::volume::{NotPulled, NotRemoved, NotStreamed, PieceLimits, Pulled, StateError};
 
 /// Opens a volume, which the shard owns from then on. Its outcome is a summary of the volume.
@@ -159,6 +159,14 @@ pub struct ReadExchange {
     pub from: ExchangeState,
     /// Whether deletions are read.
     pub deletions: bool,
+}
+
+/// Asks which objects are certainly not in a volume of the shard.
+pub struct FindAbsent {
+    /// Volume id.
+    pub volume: VolumeId,
+    /// Ids of objects.
+    pub ids: Vec<NeedleId>,
 }
 
 /// A step of a pull into a volume of the shard.

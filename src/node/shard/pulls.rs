@@ -1,11 +1,22 @@
 //! Pulls of the records of other volumes into those of a shard.
 
-use super::order::{OrderError, Pull, PullOutcome, PullStep};
+use super::order::{FindAbsent, OrderError, Pull, PullOutcome, PullStep};
 use super::volumes::Volumes;
+use crate::base::types::NeedleId;
 use crate::node::board::ReplicaBoard;
 use crate::volume::{NotPulled, Slot};
 
 impl Volumes {
+    /// Returns which objects are certainly not in a volume.
+    ///
+    /// # Errors
+    /// See [`OrderError`].
+    pub async fn absent(&self, order: FindAbsent) -> Result<Vec<NeedleId>, OrderError> {
+        let slot = self.slot_to_change(order.volume)?;
+        let absent = slot.absent(&order.ids).await;
+        absent.map_err(|refusal| OrderError::NotPulled(NotPulled::Refused(refusal)))
+    }
+
     /// Makes a step of a pull.
     ///
     /// # Errors

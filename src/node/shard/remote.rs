@@ -4,7 +4,7 @@
 use super::assignment::ErrorPlaces;
 use super::order::{
     BurstVolume, CancelCompaction, ClearVolume, CompactVolume, DeleteVolume, FenceVolume,
-    LimitDevice, ListDamage, ListErrors, OpenVolume, OrderError, PauseBackground, Pull,
+    FindAbsent, LimitDevice, ListDamage, ListErrors, OpenVolume, OrderError, PauseBackground, Pull,
     PullOutcome, ReadExchange, ReadRecords, ScrubVolume, SetReadOnly, SetRoute, SuspectVolume,
 };
 use super::request::{
@@ -12,7 +12,7 @@ use super::request::{
     SetExpiry, StoredNeedle,
 };
 use super::volume_summary::VolumeSummary;
-use crate::base::types::{ShardId, VolumeId};
+use crate::base::types::{NeedleId, ShardId, VolumeId};
 use crate::http::conditional::WriteConditions;
 use crate::runtime::buffer::Buf;
 use crate::runtime::{Handle, Replies};
@@ -149,6 +149,8 @@ request_kinds! {
     ReadRecords(ReadRecords) -> Result<Piece, OrderError>, in read_records;
     /// Read a piece of the records of a volume in the exchange format.
     ReadExchange(ReadExchange) -> Result<ExchangePiece, OrderError>, in read_exchange;
+    /// Say which objects are absent.
+    FindAbsent(FindAbsent) -> Result<Vec<NeedleId>, OrderError>, in find_absent;
     /// Make a step of a pull.
     Pull(Pull) -> Result<PullOutcome, OrderError>, in pull;
     /// Pause or resume compactions and scrubs.
@@ -214,12 +216,13 @@ mod tests {
             list_errors,
             read_records,
             read_exchange,
+            find_absent,
             pull,
             pause_background,
             set_route,
             limit_device,
         } = &awaited;
-        let expect: [&dyn Fn() -> usize; 24] = [
+        let expect: [&dyn Fn() -> usize; 25] = [
             &|| read.expect(),
             &|| put.expect(),
             &|| post.expect(),
@@ -240,6 +243,7 @@ mod tests {
             &|| list_errors.expect(),
             &|| read_records.expect(),
             &|| read_exchange.expect(),
+            &|| find_absent.expect(),
             &|| pull.expect(),
             &|| pause_background.expect(),
             &|| set_route.expect(),

@@ -89,6 +89,9 @@ impl Shard {
             AnyRequest::ReadExchange(order) => {
                 AnyOutcome::ReadExchange(Box::pin(volumes.read_exchange(order)).await)
             }
+            AnyRequest::FindAbsent(order) => {
+                AnyOutcome::FindAbsent(Box::pin(volumes.absent(order)).await)
+            }
             AnyRequest::Pull(order) => AnyOutcome::Pull(Box::pin(volumes.pull(order)).await),
             AnyRequest::PauseBackground(PauseBackground { paused }) => {
                 volumes.paces().set_paused(paused);
@@ -113,7 +116,7 @@ mod tests {
 
     use super::super::message::Message;
     use super::super::order::{
-        CompactionRequest, OrderError, Pull, PullStep, ReadExchange, ReadRecords,
+        CompactionRequest, FindAbsent, OrderError, Pull, PullStep, ReadExchange, ReadRecords,
     };
     use super::super::remote::{RemoteKind, RequestOrigin};
     use super::super::start::Start;
@@ -161,6 +164,7 @@ mod tests {
             ReadExchange { volume: VolumeId(5), from: ExchangeState::after(0), deletions: false }
                 .into_any(),
             Pull { volume: VolumeId(5), step: PullStep::Become }.into_any(),
+            FindAbsent { volume: VolumeId(5), ids: Vec::new() }.into_any(),
         ];
         for (number, request) in (10..).zip(orders) {
             let request = RemoteRequest { from: RequestOrigin::Main, number, request };
@@ -194,6 +198,7 @@ mod tests {
                 (24, AnyOutcome::ReadRecords(Err(OrderError::NoVolume))),
                 (25, AnyOutcome::ReadExchange(Err(OrderError::NoVolume))),
                 (26, AnyOutcome::Pull(Err(OrderError::NoVolume))),
+                (27, AnyOutcome::FindAbsent(Err(OrderError::NoVolume))),
             ]
         ));
         assert_eq!(shard.board().background_paused.get(), 1);

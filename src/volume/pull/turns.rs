@@ -55,6 +55,11 @@ impl PullTurns {
         open.ok().filter(|open| open.number == number).ok_or(NotPulled::Superseded)
     }
 
+    /// Returns whether a pull is in progress.
+    pub fn is_open(&self) -> bool {
+        self.open.borrow().is_some()
+    }
+
     /// Ends a pull, if it is in progress.
     pub(super) fn end(&self, number: u64) {
         let is_open = self.get(number).is_ok();

@@ -7,8 +7,10 @@
 //! - `uploads`: the uploads in progress. `upload`: one of them, as its receiver sees it.
 //! - `write`: PUT, DELETE and batch puts. `multi_delete`: the delete of many needles.
 //!   `expiry`: changing when an object expires. `read`: GET and HEAD.
+//!   `absent`: which ids are not there.
 //! - `state`: changes and the end of the volume.
 
+mod absent;
 pub(in crate::volume) mod compaction_progress;
 mod damage_list;
 mod expiry;

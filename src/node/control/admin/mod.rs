@@ -18,12 +18,14 @@
 //! | `objects_query`, `listed_lines` | its query, and its lines |
 //! | `records`, `rights`, `token` | `/volumes/{id}/records`, and who may read them |
 //! | `pulls`, `received` | copies of volumes of other stores, and the bodies of their records |
+//! | `absence` | `/volumes/{id}/absent` |
 //! | `pieces`, `streamed_body` | answers that are made while they are sent |
 //! | `connection`, `lifetime` | the connection of a request, as its handler knows it |
 //! | `background` | `/background` |
 //! | `web_page` | refusal of requests from web pages |
 //! | `error` | errors as JSON |
 
+mod absence;
 mod accept;
 mod background;
 mod bounded;

@@ -67,8 +67,23 @@ pub(super) async fn store(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<StoredRecords>, ApiError> {
-    expect_rights(&connection, &headers, state.token.as_ref())?;
-    let id = parse_id(&id)?;
+    let silence = state.limits.stream_silence;
+    let mut body = ReceivedBody::new((&headers, body), connection.clone(), silence);
+    let stored = store_if_permitted(&state, (&connection, &headers), (&id, query), &mut body).await;
+    if stored.is_err() {
+        body.ignore().await;
+    }
+    stored.map(Json)
+}
+
+async fn store_if_permitted(
+    state: &AdminState,
+    (connection, headers): (&Connection, &HeaderMap),
+    (id, query): (&str, Option<String>),
+    body: &mut ReceivedBody,
+) -> Result<StoredRecords, ApiError> {
+    expect_rights(connection, headers, state.token.as_ref())?;
+    let id = parse_id(id)?;
     let is_complete = match query.as_deref() {
         None | Some("") => false,
         Some("complete") => true,
@@ -79,14 +94,9 @@ pub(super) async fn store(
     };
     let turn = Arc::clone(&state.streams).try_acquire_owned();
     let _turn = turn.map_err(|_| ApiError::TooManyStreams)?;
-    let mut body = ReceivedBody::new(body, connection, state.limits.stream_silence);
-    let stored = store_all(&state, id, is_complete, &mut body).await;
-    if stored.is_err() {
-        body.ignore().await;
-    }
-    let mut stored = stored?;
-    stored.replica = known(&state, id)?.replica;
-    Ok(Json(stored))
+    let mut stored = store_all(state, id, is_complete, body).await?;
+    stored.replica = known(state, id)?.replica;
+    Ok(stored)
 }
 
 async fn store_all(

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
+use axum::http::{HeaderMap, header};
 use tokio::time::timeout;
 
 use super::connection::Connection;
@@ -22,13 +23,21 @@ pub(super) struct ReceivedBody {
     connection: Connection,
     /// Longest time without a byte of it.
     silence: Duration,
+    /// Whether the client waits for a sign before it sends the body.
+    is_announced: bool,
+    has_begun: bool,
     has_ended: bool,
 }
 
 impl ReceivedBody {
     /// Begins to receive a body.
-    pub(super) fn new(body: Body, connection: Connection, silence: Duration) -> Self {
-        Self { body, connection, silence, has_ended: false }
+    pub(super) fn new(
+        (headers, body): (&HeaderMap, Body),
+        connection: Connection,
+        silence: Duration,
+    ) -> Self {
+        let is_announced = headers.contains_key(header::EXPECT);
+        Self { body, connection, silence, is_announced, has_begun: false, has_ended: false }
     }
 
     /// Receives the next piece; `None` at the end of the body.
@@ -36,6 +45,7 @@ impl ReceivedBody {
     /// # Errors
     /// [`ApiError::Cut`] if the client has gone, or sends nothing more.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, ApiError> {
+        self.has_begun = true;
         let mut piece = Vec::with_capacity(PIECE);
         while piece.len() < PIECE && !self.has_ended {
             self.connection.keep(self.silence);
@@ -53,7 +63,10 @@ impl ReceivedBody {
     }
 
     /// Receives the rest and ignores it: a client that still sends would not see the answer.
-    pub(super) async fn ignore(mut self) {
+    pub(super) async fn ignore(&mut self) {
+        if self.is_announced && !self.has_begun {
+            return;
+        }
         let mut left = IGNORED_MAX;
         while left > 0
             && let Ok(Some(piece)) = self.next().await

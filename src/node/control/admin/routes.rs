@@ -10,7 +10,9 @@ use tokio::time::timeout;
 
 use super::error::ApiError;
 use super::state::AdminState;
-use super::{accept, background, damage, health, objects, pulls, records, status, volumes};
+use super::{
+    absence, accept, background, damage, health, objects, pulls, records, status, volumes,
+};
 use crate::base::sys;
 use crate::http;
 
@@ -34,6 +36,10 @@ pub fn router(state: AdminState) -> Router {
         .route("/volumes/{id}/clear", post(volumes::clear))
         .route("/volumes/{id}/replica", post(pulls::make_replica))
         .route("/volumes/{id}/damage", get(damage::list))
+        .route(
+            "/volumes/{id}/absent",
+            post(absence::list).layer(DefaultBodyLimit::max(absence::BODY_MAX)),
+        )
         .route("/volumes/{id}/objects", get(objects::list))
         .route("/volumes/{id}/records", get(records::read))
         .route("/background/pause", post(background::pause))

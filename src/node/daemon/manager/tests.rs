@@ -77,8 +77,11 @@ fn invalid_creation_is_refused_with_its_reason() {
         assert!(bench.state.changing.borrow().is_empty(), "nothing is being changed");
         assert_eq!(bench.state.creations.all(), []);
         let disk = Some(0);
-        let plan =
-            bench.state.plan(NewVolume { id: Some(VolumeId(9)), size: None, disk }).ok().unwrap();
+        let plan = bench
+            .state
+            .plan(NewVolume { id: Some(VolumeId(9)), size: None, disk, replica: false })
+            .ok()
+            .unwrap();
         assert_eq!((plan.changing.id, plan.store), (VolumeId(9), 0));
     });
 }

@@ -53,7 +53,8 @@ fn valid_changes_reach_the_main_thread_and_invalid_ones_do_not() {
         | VolumeChange::Compact { id, .. }
         | VolumeChange::CancelCompaction(id)
         | VolumeChange::Scrub(id)
-        | VolumeChange::Clear(id) => Ok(id),
+        | VolumeChange::Clear(id)
+        | VolumeChange::MakeReplica(id) => Ok(id),
     });
     drop(node.state);
 
