@@ -7,6 +7,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("base::limits", &[]),
     ("base::types", &["base::limits"]),
     ("base::stream_position", &["base::types"]),
+    ("base::buckets", &["base::types"]),
     ("base::access_trace", &[]),
     ("base::pool_shares", &["base::limits"]),
     ("base::size", &[]),
@@ -75,6 +76,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     (
         "node::control",
         &[
+            "base::buckets",
             "base::stream_position",
             "base::limits",
             "base::size",
@@ -163,7 +165,10 @@ pub const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("commands::nginx", &["base::size", "base::types", "node::config"]),
-    ("commands::replica", &["base::types", "http", "commands::client"]),
+    (
+        "commands::replica",
+        &["base::buckets", "base::types", "http", "commands::client", "commands::transfer"],
+    ),
     (
         "commands::cli",
         &[
