@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::error::ApiError;
 use super::state::AdminState;
-use super::{accept, background, damage, health, objects, records, status, volumes};
+use super::{accept, background, damage, digest, health, objects, records, status, volumes};
 use crate::base::sys;
 use crate::http;
 
@@ -33,6 +33,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/volumes/{id}/scrub", post(volumes::scrub))
         .route("/volumes/{id}/clear", post(volumes::clear))
         .route("/volumes/{id}/damage", get(damage::list))
+        .route("/volumes/{id}/digest", get(digest::digest))
         .route("/volumes/{id}/objects", get(objects::list))
         .route("/volumes/{id}/records", get(records::read))
         .route("/background/pause", post(background::pause))
