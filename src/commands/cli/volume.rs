@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::admin::{ask, done, exit_code, get};
 use super::compact::{self, Wanted};
+use super::diff::DiffArgs;
 use super::listed_volume::ListedVolume;
 use super::output::{announce, deliver, deliver_json, error_text, note};
 use super::scrub;
@@ -34,10 +35,13 @@ Examples:
       to the second data directory, while it serves
   hayloft volume scrub 3 --wait
       every photo in it is read and verified, while it serves
+  hayloft volume diff --volume 3 --with http://store2:8081
+      what differs between two copies of it
 
 Exit codes: 0 done; 1 the daemon refused, a compaction that was waited for failed or was \
-cancelled, a scrub that was waited for ended with damage known, or it is done but standard \
-output could not be written; 2 the daemon could not be reached.";
+cancelled, a scrub that was waited for ended with damage known, two copies differ, or it is done \
+but standard output could not be written; 2 the daemon could not be reached, or two copies could \
+not be compared.";
 
 /// Flags of `hayloft volume`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
@@ -148,6 +152,8 @@ pub enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// Compare a volume with a copy of it in another store, while both serve
+    Diff(DiffArgs),
     /// End the suspicion of a volume that takes no writes because reads of its disk failed
     Clear {
         /// Number of the volume; repeatable
@@ -170,7 +176,7 @@ pub enum Action {
 
 impl VolumeArgs {
     pub(super) fn run(self) -> ExitCode {
-        let client = Client::new(self.admin, "--admin");
+        let client = Client::new(self.admin.clone(), "--admin");
         let result = match self.action {
             Action::List { json } => list(&client, json),
             Action::Create { id, size, disk, no_wait } => {
@@ -190,6 +196,7 @@ impl VolumeArgs {
             }
             Action::Scrub { id, wait } => scrub::scrub(&client, id, wait),
             Action::Damage { id, json } => scrub::damage(&client, id, json),
+            Action::Diff(args) => Ok(args.run(self.admin)),
             Action::Clear { ids } => set(&client, &ids, "clear"),
             Action::ReadOnly { ids } => set(&client, &ids, "read-only"),
             Action::Writable { ids } => set(&client, &ids, "writable"),
