@@ -61,8 +61,8 @@ impl FromStr for ObjectsQuery {
 
 fn refuse(part: &str) -> ApiError {
     ApiError::BadRequest(format!(
-        "The query is since=POSITION, limit=N (at least 1), deleted, digest, and buckets=N with bucket=I, and \
-         not {part}."
+        "The query is since=POSITION, limit=N (at least 1), deleted, digest, and buckets=N with bucket=I, \
+         and not {part}."
     ))
 }
 

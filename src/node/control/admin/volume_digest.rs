@@ -31,8 +31,8 @@ pub(super) struct VolumeDigest {
 /// The answer.
 #[derive(Debug, Serialize)]
 struct Answer<'a> {
-    /// Everything up to this version is in the digest. It is text because it has more digits than some readers
-    /// of JSON keep of a number.
+    /// Everything up to this version is in the digest. It is text because it has more digits than some
+    /// readers of JSON keep of a number.
     position: String,
     /// Number of objects.
     objects: u64,
