@@ -231,10 +231,11 @@ fn table(volumes: &[ListedVolume]) -> String {
         "RECLAIMABLE",
     ];
     let rows = volumes.iter().map(|v| {
+        let shown = v.shown_state();
         let state = match (v.progress.filter(|_| v.error.is_none()), &v.compaction) {
-            (Some(progress), _) => format!("{} {:.0}%", v.state, progress * 100.0),
-            (None, Some(compaction)) => format!("{}, {}", v.state, compaction.progress()),
-            (None, None) => v.state.clone(),
+            (Some(progress), _) => format!("{shown} {:.0}%", progress * 100.0),
+            (None, Some(compaction)) => format!("{shown}, {}", compaction.progress()),
+            (None, None) => shown.to_owned(),
         };
         let shard = v.shard.map_or_else(|| "-".to_owned(), |shard| shard.to_string());
         let bytes = [v.size, v.used, v.live, v.dead, v.reclaimable].map(rounded);
@@ -386,12 +387,15 @@ mod tests {
             compaction: compaction("waiting", 0),
             ..ListedVolume::example(3, "writable")
         };
-        let text = table(&[volume, compacting, waiting, making]);
+        let suspect =
+            ListedVolume { suspect: Some(1_700_000_000), ..ListedVolume::example(4, "read_only") };
+        let text = table(&[volume, compacting, waiting, suspect, making]);
         let expected = "\
 ID  STATE                   SHARD  DISK     SIZE      USED  LIVE  DEAD  NEEDLES  DAMAGE  RECLAIMABLE
  1  writable                    0     0  1.0 GiB  68.0 KiB   0 B   0 B       12       0      1.5 KiB
  2  read_only, copying 42%      0     0  1.0 GiB       0 B   0 B   0 B        0       0          0 B
  3  writable, waiting           0     0  1.0 GiB       0 B   0 B   0 B        0       0          0 B
+ 4  suspect                     0     0  1.0 GiB       0 B   0 B   0 B        0       0          0 B
 12  creating 50%                -     0  1.0 GiB       0 B   0 B   0 B        0       0          0 B
 ";
         assert_eq!(text, expected);
