@@ -61,6 +61,8 @@ fn damaged_disk_takes_its_volume_out_until_an_operator_says_so() {
     let info = shown(&daemon, 1);
     assert_eq!((&info["state"], &info["write_state"]), (&"read_only".into(), &"fenced".into()));
     assert!(info["hard_errors"].as_u64() >= Some(3), "{info}");
+    let (code, printed, _) = daemon.command(&["volume", "list"]);
+    assert!(code == 0 && printed.contains("\n 1  suspect "), "{printed}");
     assert_eq!(daemon.metric("hayloft_volume_suspect", "volume=\"1\""), 1.0);
     let mut client = daemon.client();
     let put = client.put(&path(100), b"x").unwrap();

@@ -352,7 +352,10 @@ fn imported_photos_are_restored_after_total_loss() {
 fn copy_in_another_store_is_identical() {
     let mut machine = Machine::new();
     let dir = data_dir();
-    let other = Daemon::start(dir.path(), &Options::default());
+    let token = "token-of-the-other-store";
+    std::fs::write(dir.path().join("token"), token).unwrap();
+    let config = format!("admin_token_file = \"{}\"\n", dir.path().join("token").display());
+    let other = Daemon::start(dir.path(), &Options { config, ..Options::default() });
     for command in commands("Copying to another store") {
         let command = command
             .replace("10.0.0.2:8080", &other.data.to_string())
@@ -360,8 +363,24 @@ fn copy_in_another_store_is_identical() {
         machine.run(&command);
     }
     machine.assert_photos(&[]);
-    machine.data = other.data;
+    let own = std::mem::replace(&mut machine.data, other.data);
     machine.assert_photos(&[]);
+
+    std::fs::write(machine.path("lib/store2.token"), token).unwrap();
+    let comparisons = commands("Comparing two copies of a volume");
+    assert_eq!(comparisons.len(), 2);
+    let compare = |command: &str| {
+        machine.try_run(&command.replace("10.0.0.2:8081", &other.admin.to_string()))
+    };
+    for command in &comparisons {
+        let output = compare(command);
+        assert!(output.status.success(), "{command}: {output:?}");
+    }
+    let url = format!("/1/1/0/{COOKIE}");
+    assert_eq!(Client::new(own).request("DELETE", &url, &[], None).unwrap().status, 204);
+    let output = compare(comparisons[0]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.code() == Some(1) && text.starts_with("+ 1/0: 700 bytes"), "{text}");
 }
 
 #[test]
@@ -414,7 +433,7 @@ fn every_procedure_of_the_section_is_run() {
     let section = &section[..section.find("\n## ").unwrap()];
     let headings: Vec<&str> =
         section.lines().filter_map(|line| line.strip_prefix("### ")).collect();
-    assert_eq!(headings.len(), 12, "{headings:?}");
+    assert_eq!(headings.len(), 13, "{headings:?}");
     let source = include_str!("operations_procedures.rs");
     for heading in headings {
         let called = ["run_procedure(\"", "commands(\""].map(|call| format!("{call}{heading}\")"));

@@ -14,7 +14,7 @@ use compaction_support::{
 };
 use hayloft::base::stream_position::StreamPosition;
 use hayloft::runtime::split_mix;
-use hayloft::volume::format::{Kind, decode_header};
+use hayloft::volume::format::{Kind, damaged_digest, decode_header};
 use hayloft::volume::{
     CompactionOrder, NotStreamed, Piece, PieceLimits, RecordKind, Slot, StreamRecord,
 };
@@ -75,7 +75,7 @@ fn expect_objects(records: &[StreamRecord], model: &Model) {
         assert_eq!(record.kind, RecordKind::Object);
         assert_eq!(record.content_type.as_deref(), Some(&b"image/jpeg"[..]));
         assert_eq!(record.is_large, record.body_len.unwrap() > 1 << 20);
-        assert!(record.modified_ns.unwrap() > 0);
+        assert!(record.modified_ns.unwrap() > 0 && record.digest.is_some());
     }
     assert!(records.is_sorted_by(|one, next| one.version < next.version), "versions rise");
 }
@@ -94,6 +94,7 @@ fn stream_has_every_live_object_once_and_deletions_on_request() {
     let (deletions, objects): (Vec<_>, Vec<_>) =
         all.records.into_iter().partition(|record| record.kind == RecordKind::Deletion);
     assert_eq!(keys(&deletions), [1, 7, 15, 22]);
+    assert!(deletions.iter().all(|deletion| deletion.digest.is_none()));
     expect_objects(&objects, &model);
     // Nothing is behind the end until something is written.
     let again = read(&mut process, &slot, all.next, true, SMALL).unwrap();
@@ -185,6 +186,22 @@ fn compaction_between_two_pieces_neither_repeats_nor_hides_an_object() {
         assert_eq!(slot.volume().generation(), 1);
         process.close(&slot);
     }
+}
+
+#[test]
+fn digests_are_the_same_after_a_compaction_and_differ_where_an_object_was_replaced() {
+    let (mut process, slot, mut model) = long_log();
+    let digests = |records: Vec<StreamRecord>| -> BTreeMap<u64, u64> {
+        records.iter().map(|it| (it.id.key.0, it.digest.unwrap())).collect()
+    };
+    let before = digests(read_all(&mut process, &slot, SMALL));
+    compact(&mut process, &slot).unwrap();
+    assert_eq!(digests(read_all(&mut process, &slot, SMALL)), before);
+    model.put(&mut process, &slot, 40, bytes(7, 100));
+    let after = digests(read_all(&mut process, &slot, SMALL));
+    let differ: Vec<_> = before.keys().filter(|key| before[key] != after[key]).collect();
+    assert_eq!((differ, before.len()), (vec![&40], after.len()));
+    process.close(&slot);
 }
 
 #[test]
@@ -356,6 +373,8 @@ fn damaged_objects_are_listed_as_such() {
     let seen: Vec<_> = damaged.iter().map(|it| (it.id.key.0, it.body_len.is_some())).collect();
     assert_eq!(seen, [(10, false), (20, true)], "the data is not read");
     assert_eq!(damaged[0].version, 0);
+    let digests: Vec<_> = damaged.iter().map(|it| it.digest).collect();
+    assert_eq!(digests, [10, 20].map(|key| Some(damaged_digest(id(key)))));
     process.close(&slot);
 }
 

@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod access_trace;
 pub mod account;
+pub mod buckets;
 pub mod calendar;
 pub mod limits;
 pub mod logging;

@@ -7,6 +7,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("base::limits", &[]),
     ("base::types", &["base::limits"]),
     ("base::stream_position", &["base::types"]),
+    ("base::buckets", &["base::types"]),
     ("base::access_trace", &[]),
     ("base::pool_shares", &["base::limits"]),
     ("base::size", &[]),
@@ -75,6 +76,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     (
         "node::control",
         &[
+            "base::buckets",
             "base::stream_position",
             "base::limits",
             "base::size",
@@ -166,6 +168,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     (
         "commands::replica",
         &[
+            "base::buckets",
             "base::limits",
             "base::size",
             "base::types",

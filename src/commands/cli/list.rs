@@ -132,7 +132,8 @@ impl ListArgs {
         volume: VolumeId,
         out: &mut impl Write,
     ) -> Result<bool, NotListed> {
-        let wanted = Wanted { since: self.since, limit: self.limit, deleted: self.deleted };
+        let (since, limit, deleted) = (self.since, self.limit, self.deleted);
+        let wanted = Wanted { since, limit, deleted, digests: None };
         let mut out = BufWriter::with_capacity(16 << 10, out);
         let mut damaged = 0u64;
         let ended = list_volume(client, volume, wanted, &mut |arrived| {
@@ -199,6 +200,7 @@ mod tests {
             expires: Some(1_700_000_060),
             version: Some(41),
             large: false,
+            digest: None,
         };
         let volume = VolumeId(3);
         assert_eq!(

@@ -13,6 +13,8 @@ pub(super) struct ListedVolume {
     pub(super) state: String,
     pub(super) progress: Option<f64>,
     pub(super) error: Option<String>,
+    /// Since when it takes no writes because of errors (seconds since 1970), if it is suspect.
+    pub(super) suspect: Option<u64>,
     pub(super) size: u64,
     pub(super) used: u64,
     pub(super) live: u64,
@@ -24,6 +26,14 @@ pub(super) struct ListedVolume {
     /// Number of compactions that have ended since the daemon started.
     pub(super) compactions: u64,
     pub(super) last_compaction: Option<EndedCompaction>,
+}
+
+impl ListedVolume {
+    /// Returns the state for people: a suspect volume is read-only for a reason of its own.
+    pub(super) fn shown_state(&self) -> &str {
+        let is_suspect = self.suspect.is_some() && self.state == "read_only";
+        if is_suspect { "suspect" } else { &self.state }
+    }
 }
 
 /// A compaction that waits or runs.
@@ -77,6 +87,7 @@ impl ListedVolume {
             state: state.to_owned(),
             progress: None,
             error: None,
+            suspect: None,
             size: 1 << 30,
             used: 0,
             live: 0,

@@ -1,7 +1,7 @@
 //! The command line: commands, their flags and their output. The work of a command is done in other modules.
 //!
-//! `command` is the table of the commands, which are in a file each; `compact` and `scrub` belong to
-//! `volume`. `admin`, `listed_volume`, `output`, `photo_url`, `progress`, `interrupt`, `offline` and
+//! `command` is the table of the commands, which are in a file each; `compact`, `diff` and `scrub` belong
+//! to `volume`. `admin`, `listed_volume`, `output`, `photo_url`, `progress`, `interrupt`, `offline` and
 //! `volume_id` are what they share.
 //!
 //! Exit codes: 0 success; 1 the command ran, and found a problem or left some work undone; 2 it could not
@@ -20,6 +20,7 @@ mod compact;
 mod completions;
 mod config;
 mod delete;
+mod diff;
 mod dump;
 mod export;
 mod export_online;
@@ -48,6 +49,7 @@ pub use command::{Cli, Command, main};
 pub use completions::CompletionsArgs;
 pub use config::ConfigArgs;
 pub use delete::DeleteArgs;
+pub use diff::DiffArgs;
 pub use dump::DumpArgs;
 pub use export::ExportArgs;
 pub use get::GetArgs;

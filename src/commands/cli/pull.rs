@@ -13,7 +13,7 @@ use super::volume_id::volume_id;
 use crate::base::size::{ByteSize, rounded};
 use crate::base::types::VolumeId;
 use crate::commands::client::{Client, ServerAddress};
-use crate::commands::replica::{NotPulled, PullReport, PullWanted, VolumeSide, pull_volume};
+use crate::commands::replica::{NotPulled, PullReport, PullWanted, VolumeCopy, pull_volume};
 
 /// Interval between lines of progress.
 const LINE: Duration = Duration::from_secs(10);
@@ -80,12 +80,12 @@ pub(super) fn pull(admin: ServerAddress, args: PullArgs) -> ExitCode {
         [Err(error), _] | [_, Err(error)] => return fail(&error),
     };
     let volume = args.volume;
-    let from = VolumeSide {
+    let from = VolumeCopy {
         client: Client::new(args.from, "--from"),
         volume: args.from_volume.unwrap_or(volume),
         token: from_token,
     };
-    let to = VolumeSide { client: Client::new(admin, "--admin"), volume, token };
+    let to = VolumeCopy { client: Client::new(admin, "--admin"), volume, token };
     let wanted = PullWanted { size: args.size, disk: args.disk, replace: args.replace };
     let mut last = Instant::now();
     let pulled = pull_volume(&from, &to, &wanted, &mut |report| {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::admin::{ask, done, exit_code, get};
 use super::compact::{self, Wanted};
+use super::diff::DiffArgs;
 use super::listed_volume::ListedVolume;
 use super::output::{announce, deliver, deliver_json, error_text, note};
 use super::pull::{PullArgs, pull};
@@ -37,10 +38,13 @@ Examples:
       every photo in it is read and verified, while it serves
   hayloft volume pull --from 10.0.0.7:8081 --volume 3
       a copy of the volume of another daemon, or what has changed there since
+  hayloft volume diff --volume 3 --with http://store2:8081
+      what differs between two copies of it
 
 Exit codes: 0 done; 1 the daemon refused, a compaction that was waited for failed or was \
-cancelled, a scrub that was waited for ended with damage known, or it is done but standard \
-output could not be written; 2 the daemon could not be reached.";
+cancelled, a scrub that was waited for ended with damage known, two copies differ, or it is done \
+but standard output could not be written; 2 the daemon could not be reached, or two copies could \
+not be compared.";
 
 /// Flags of `hayloft volume`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
@@ -151,6 +155,8 @@ pub enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// Compare a volume with a copy of it in another store, while both serve
+    Diff(DiffArgs),
     /// End the suspicion of a volume that takes no writes because reads of its disk failed
     Clear {
         /// Number of the volume; repeatable
@@ -196,6 +202,7 @@ impl VolumeArgs {
             }
             Action::Scrub { id, wait } => scrub::scrub(&client, id, wait),
             Action::Damage { id, json } => scrub::damage(&client, id, json),
+            Action::Diff(args) => Ok(args.run(self.admin)),
             Action::Clear { ids } => set(&client, &ids, "clear"),
             Action::ReadOnly { ids } => set(&client, &ids, "read-only"),
             Action::Writable { ids } => set(&client, &ids, "writable"),
@@ -230,10 +237,11 @@ fn table(volumes: &[ListedVolume]) -> String {
         "RECLAIMABLE",
     ];
     let rows = volumes.iter().map(|v| {
+        let shown = v.shown_state();
         let state = match (v.progress.filter(|_| v.error.is_none()), &v.compaction) {
-            (Some(progress), _) => format!("{} {:.0}%", v.state, progress * 100.0),
-            (None, Some(compaction)) => format!("{}, {}", v.state, compaction.progress()),
-            (None, None) => v.state.clone(),
+            (Some(progress), _) => format!("{shown} {:.0}%", progress * 100.0),
+            (None, Some(compaction)) => format!("{shown}, {}", compaction.progress()),
+            (None, None) => shown.to_owned(),
         };
         let shard = v.shard.map_or_else(|| "-".to_owned(), |shard| shard.to_string());
         let bytes = [v.size, v.used, v.live, v.dead, v.reclaimable].map(rounded);
@@ -385,12 +393,15 @@ mod tests {
             compaction: compaction("waiting", 0),
             ..ListedVolume::example(3, "writable")
         };
-        let text = table(&[volume, compacting, waiting, making]);
+        let suspect =
+            ListedVolume { suspect: Some(1_700_000_000), ..ListedVolume::example(4, "read_only") };
+        let text = table(&[volume, compacting, waiting, suspect, making]);
         let expected = "\
 ID  STATE                   SHARD  DISK     SIZE      USED  LIVE  DEAD  NEEDLES  DAMAGE  RECLAIMABLE
  1  writable                    0     0  1.0 GiB  68.0 KiB   0 B   0 B       12       0      1.5 KiB
  2  read_only, copying 42%      0     0  1.0 GiB       0 B   0 B   0 B        0       0          0 B
  3  writable, waiting           0     0  1.0 GiB       0 B   0 B   0 B        0       0          0 B
+ 4  suspect                     0     0  1.0 GiB       0 B   0 B   0 B        0       0          0 B
 12  creating 50%                -     0  1.0 GiB       0 B   0 B   0 B        0       0          0 B
 ";
         assert_eq!(text, expected);

@@ -20,4 +20,6 @@ pub struct Difference {
     pub alt: u32,
     /// Kind of the difference.
     pub kind: DifferenceKind,
+    /// What was noted of the object in the first and in the second list; 0 where it is not.
+    pub notes: [u64; 2],
 }

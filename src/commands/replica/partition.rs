@@ -6,10 +6,18 @@ use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use super::difference::{Difference, DifferenceKind};
 use super::listed_id::{ListedId, Side};
 
-/// Length of an entry in the file (bytes): key, alternate key, side and digest.
-const ENTRY_LEN: usize = 8 + 4 + 1 + 8;
+/// Length of an entry in the file (bytes): key, alternate key, side, digest and note.
+const ENTRY_LEN: usize = 8 + 4 + 1 + 8 + 8;
 /// Length of the buffer of a partition that is written (bytes).
 const WRITE_BUFFER: usize = 16 << 10;
+
+/// An entry in memory.
+struct Entry {
+    id: (u64, u32),
+    side: Side,
+    digest: u64,
+    note: u64,
+}
 
 /// A part of two lists, in the order in which the entries were added. The file has no name: it is gone when
 /// the process ends.
@@ -25,12 +33,13 @@ impl Partition {
         Ok(Self { file, entries: 0 })
     }
 
-    pub(super) fn add(&mut self, side: Side, object: ListedId) -> io::Result<()> {
+    pub(super) fn add(&mut self, side: Side, object: ListedId, note: u64) -> io::Result<()> {
         let mut entry = [0; ENTRY_LEN];
         entry[..8].copy_from_slice(&object.key.to_ne_bytes());
         entry[8..12].copy_from_slice(&object.alt.to_ne_bytes());
         entry[12] = u8::from(side == Side::Second);
-        entry[13..].copy_from_slice(&object.digest.to_ne_bytes());
+        entry[13..21].copy_from_slice(&object.digest.to_ne_bytes());
+        entry[21..].copy_from_slice(&note.to_ne_bytes());
         self.entries += 1;
         self.file.write_all(&entry)
     }
@@ -38,38 +47,44 @@ impl Partition {
     /// Compares the two lists. Returns their differences in the order of the ids.
     pub(super) fn compare(self) -> io::Result<Vec<Difference>> {
         let entries = self.read()?;
-        let of_one_object = entries.chunk_by(|one, other| one.0 == other.0);
+        let of_one_object = entries.chunk_by(|one, other| one.id == other.id);
         let differences = of_one_object.filter_map(|entries| {
-            let (key, alt) = entries[0].0;
-            let last = |side| entries.iter().rfind(|entry| entry.1 == side).map(|entry| entry.2);
-            let kind = match (last(Side::First), last(Side::Second)) {
+            let (key, alt) = entries[0].id;
+            let last = |side| entries.iter().rfind(|entry| entry.side == side);
+            let (first, second) = (last(Side::First), last(Side::Second));
+            let kind = match (first, second) {
                 (Some(_), None) => DifferenceKind::OnlyFirst,
                 (None, Some(_)) => DifferenceKind::OnlySecond,
-                (first, second) if first != second => DifferenceKind::Differs,
+                (Some(first), Some(second)) if first.digest != second.digest => {
+                    DifferenceKind::Differs
+                }
                 _ => return None,
             };
-            Some(Difference { key, alt, kind })
+            let notes = [first, second].map(|entry| entry.map_or(0, |entry| entry.note));
+            Some(Difference { key, alt, kind, notes })
         });
         Ok(differences.collect())
     }
 
-    /// Reads the entries: id, side and digest. Those of an object stand together, in their order.
-    fn read(self) -> io::Result<Vec<((u64, u32), Side, u64)>> {
+    /// Reads the entries. Those of an object stand together, in their order.
+    fn read(self) -> io::Result<Vec<Entry>> {
         let mut file = self.file.into_inner()?;
         file.seek(SeekFrom::Start(0))?;
         let mut file = BufReader::new(file);
         let mut entries = Vec::with_capacity(self.entries);
         for _ in 0..self.entries {
-            let (mut key, mut alt, mut side, mut digest) = ([0; 8], [0; 4], [0; 1], [0; 8]);
-            for field in [&mut key[..], &mut alt, &mut side, &mut digest] {
+            let (mut key, mut alt, mut side) = ([0; 8], [0; 4], [0; 1]);
+            let (mut digest, mut note) = ([0; 8], [0; 8]);
+            for field in [&mut key[..], &mut alt, &mut side, &mut digest, &mut note] {
                 file.read_exact(field)?;
             }
             let side = if side[0] == 0 { Side::First } else { Side::Second };
             let id = (u64::from_ne_bytes(key), u32::from_ne_bytes(alt));
-            entries.push((id, side, u64::from_ne_bytes(digest)));
+            let (digest, note) = (u64::from_ne_bytes(digest), u64::from_ne_bytes(note));
+            entries.push(Entry { id, side, digest, note });
         }
         // Stable: of several entries of an object the last one counts.
-        entries.sort_by_key(|entry| entry.0);
+        entries.sort_by_key(|entry| entry.id);
         Ok(entries)
     }
 }

@@ -7,10 +7,11 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::copy_status::CopyReplica;
 use super::large_segment::LargeSegment;
 use super::not_pulled::NotPulled;
 use super::segment::{Segment, SegmentStart};
-use super::side::{SideReplica, VolumeSide};
+use super::volume_copy::VolumeCopy;
 use crate::base::size::ByteSize;
 use crate::commands::client::{Body, Client, ClientError, Reply};
 use crate::commands::export::{LargeBody, NotRead, RecordReader};
@@ -75,8 +76,8 @@ struct StoredRecords {
 /// # Errors
 /// See [`NotPulled`].
 pub fn pull_volume(
-    from: &VolumeSide,
-    to: &VolumeSide,
+    from: &VolumeCopy,
+    to: &VolumeCopy,
     wanted: &PullWanted,
     progress: &mut dyn FnMut(&PullReport),
 ) -> Result<PullReport, NotPulled> {
@@ -100,7 +101,7 @@ pub fn pull_volume(
 }
 
 /// Creates the volume, or makes it a copy.
-fn prepare(from: &VolumeSide, to: &VolumeSide, wanted: &PullWanted) -> Result<(), NotPulled> {
+fn prepare(from: &VolumeCopy, to: &VolumeCopy, wanted: &PullWanted) -> Result<(), NotPulled> {
     let source = from.status()?.ok_or(NotPulled::NoSource(from.volume))?;
     let Some(status) = to.status()? else {
         let size =
@@ -121,7 +122,7 @@ fn prepare(from: &VolumeSide, to: &VolumeSide, wanted: &PullWanted) -> Result<()
     Ok(())
 }
 
-fn create(to: &VolumeSide, new: &Value) -> Result<(), NotPulled> {
+fn create(to: &VolumeCopy, new: &Value) -> Result<(), NotPulled> {
     let body = new.to_string();
     post(&to.client, "/volumes", body.as_bytes())?;
     loop {
@@ -143,8 +144,8 @@ fn post(client: &Client, path: &str, body: &[u8]) -> Result<Reply, ClientError> 
 
 /// A pull.
 pub(super) struct Pull<'a> {
-    pub(super) from: &'a VolumeSide,
-    pub(super) to: &'a VolumeSide,
+    pub(super) from: &'a VolumeCopy,
+    pub(super) to: &'a VolumeCopy,
     pub(super) report: PullReport,
     /// Position that the last request to store records followed.
     followed: u64,
@@ -182,7 +183,7 @@ impl Pull<'_> {
     }
 
     /// Returns how far the copy is.
-    pub(super) fn replica(&self) -> Result<SideReplica, NotPulled> {
+    pub(super) fn replica(&self) -> Result<CopyReplica, NotPulled> {
         let status = self.to.status()?;
         status.and_then(|status| status.replica).ok_or_else(|| {
             NotPulled::NotCreated(format!("volume {} is no copy any more", self.to.volume))
@@ -295,6 +296,6 @@ impl Pull<'_> {
 }
 
 /// The position as a number. What a daemon cannot have said is the start.
-pub(super) fn position_of(replica: &SideReplica) -> u64 {
+pub(super) fn position_of(replica: &CopyReplica) -> u64 {
     replica.position.parse().unwrap_or(0)
 }

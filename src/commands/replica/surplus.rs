@@ -8,7 +8,7 @@ use super::not_pulled::NotPulled;
 use super::object_lists::ObjectLists;
 use super::pull::{Pull, position_of};
 use super::segment::{Segment, SegmentStart};
-use super::side::VolumeSide;
+use super::volume_copy::VolumeCopy;
 use crate::base::types::NeedleId;
 use crate::commands::client::Body;
 use crate::commands::transfer::listing::{Arrived, NotListed, Wanted, list_volume};
@@ -84,7 +84,7 @@ impl Pull<'_> {
 }
 
 /// Adds all photos of a volume to a list.
-fn add_all(of: &VolumeSide, side: Side, lists: &mut ObjectLists) -> Result<(), NotListed> {
+fn add_all(of: &VolumeCopy, side: Side, lists: &mut ObjectLists) -> Result<(), NotListed> {
     let wanted = Wanted::default();
     list_volume(&of.client, of.volume, wanted, &mut |arrived| match arrived {
         Arrived::Object(photo) => {

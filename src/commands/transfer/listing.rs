@@ -38,6 +38,9 @@ pub struct ListedObject {
     pub version: Option<u64>,
     /// Whether the body is stored in parts.
     pub large: bool,
+    /// Digest, as 16 hexadecimal digits, if it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
 }
 
 /// The end of a list, or of a page of it.
@@ -49,15 +52,40 @@ pub struct ListEnd {
     pub end: bool,
 }
 
+/// Digests that are listed with the objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WantedDigests<'a> {
+    /// The admin token, if it is needed.
+    pub token: Option<&'a str>,
+    /// Number of buckets into which objects are divided.
+    pub buckets: u32,
+    /// Buckets of which objects are listed, at most 64; all if there is none.
+    pub named: &'a [u32],
+}
+
 /// What is listed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct Wanted<'a> {
     /// Position after which the list begins; 0 for the start.
     pub since: u64,
     /// Number of objects at most.
     pub limit: Option<u64>,
     /// Whether deletions are listed, too.
     pub deleted: bool,
+    /// Whether digests are listed, and of which objects.
+    pub digests: Option<WantedDigests<'a>>,
+}
+
+impl WantedDigests<'_> {
+    /// Returns their part of the query.
+    fn query(&self) -> String {
+        let named = self.named.iter().map(|bucket| format!("&bucket={bucket}"));
+        let buckets = match self.named.is_empty() {
+            true => String::new(),
+            false => format!("&buckets={}", self.buckets),
+        };
+        named.fold(format!("&digest{buckets}"), |query, bucket| query + &bucket)
+    }
 }
 
 /// Why a list has ended early.
@@ -116,16 +144,20 @@ pub enum Arrived {
 pub fn list_volume(
     client: &Client,
     volume: VolumeId,
-    wanted: Wanted,
+    wanted: Wanted<'_>,
     sink: &mut dyn FnMut(Arrived) -> io::Result<()>,
 ) -> Result<ListEnd, NotListed> {
     let (mut position, mut left) = (wanted.since.to_string(), wanted.limit);
     let mut attempts = RETRIES;
+    let digests = wanted.digests.map(|digests| digests.query()).unwrap_or_default();
+    let bearer =
+        wanted.digests.and_then(|digests| digests.token).map(|token| format!("Bearer {token}"));
+    let headers = bearer.as_deref().map(|bearer| ("Authorization", bearer));
     loop {
         let limit = left.map(|limit| format!("&limit={limit}")).unwrap_or_default();
         let deleted = if wanted.deleted { "&deleted" } else { "" };
-        let path = format!("/volumes/{volume}/objects?since={position}{limit}{deleted}");
-        let reply = client.request(Method::Get, &path, &[], Body::None)?;
+        let path = format!("/volumes/{volume}/objects?since={position}{limit}{deleted}{digests}");
+        let reply = client.request(Method::Get, &path, headers.as_slice(), Body::None)?;
         let mut lines = BufReader::new(reply.expect(&[200])?.into_reader());
         let before = position.clone();
         let error = match read_answer(&mut lines, &mut position, &mut left, sink)? {
@@ -181,6 +213,13 @@ fn read_answer(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn query_names_buckets_if_not_all_are_wanted() {
+        let query = |named: &[u32]| WantedDigests { token: None, buckets: 8, named }.query();
+        assert_eq!(query(&[]), "&digest");
+        assert_eq!(query(&[3, 7]), "&digest&buckets=8&bucket=3&bucket=7");
+    }
 
     const OBJECT: &str = concat!(
         r#"{"key":7,"alt":2,"state":"live","size":10,"content_type":null,"modified":5,"#,

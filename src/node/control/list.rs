@@ -17,7 +17,7 @@ pub enum ListedState {
     Deleted,
 }
 
-/// A listed object, without its cookie.
+/// A listed object, without its cookie. Its digest depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedObject {
     /// State of the object.
@@ -36,6 +36,8 @@ pub struct ListedObject {
     pub content_type: Option<Vec<u8>>,
     /// Whether the body is stored in parts.
     pub is_large: bool,
+    /// Digest of everything but the version and the place; `None` for a deletion.
+    pub digest: Option<u64>,
 }
 
 /// A piece of a list.

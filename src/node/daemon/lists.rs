@@ -49,5 +49,6 @@ fn object_of(record: StreamRecord) -> ListedObject {
         size: record.body_len,
         content_type: record.content_type,
         is_large: record.is_large,
+        digest: record.digest,
     }
 }

@@ -1,13 +1,14 @@
 //! Readiness, state and keep-alives, as notifications to a service manager: sd_notify(3). Without a service
 //! manager nothing is sent.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 
 use crate::base::sys;
 use crate::base::throttle::Throttle;
-use crate::node::board::{Board, ShardBoard, VolumeState};
+use crate::node::board::{Board, ShardBoard, VolumeBoard, VolumeState};
 
 /// A notification.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,16 +108,21 @@ impl Notifier {
 fn status(board: &Board) -> String {
     let volumes = board.volumes();
     let count = |wanted| volumes.iter().filter(|volume| volume.state.get() == wanted).count();
+    let is_suspect = |volume: &&Arc<VolumeBoard>| {
+        volume.state.get() == VolumeState::ReadOnly && volume.health.suspect.get() != 0
+    };
+    let suspect = volumes.iter().filter(is_suspect).count();
     let mut text = format!("{} volumes, {} writable", volumes.len(), count(VolumeState::Writable));
-    for (state, name) in [
-        (VolumeState::Recovering, "recovering"),
-        (VolumeState::ReadOnly, "read-only"),
-        (VolumeState::Poisoned, "with a failed write"),
-        (VolumeState::Lost, "whose file is gone"),
-        (VolumeState::Failed, "that could not be opened"),
+    for (count, name) in [
+        (count(VolumeState::Recovering), "recovering"),
+        (count(VolumeState::ReadOnly).saturating_sub(suspect), "read-only"),
+        (suspect, "suspect"),
+        (count(VolumeState::Poisoned), "with a failed write"),
+        (count(VolumeState::Lost), "whose file is gone"),
+        (count(VolumeState::Failed), "that could not be opened"),
     ] {
-        if count(state) > 0 {
-            text += &format!(", {} {name}", count(state));
+        if count > 0 {
+            text += &format!(", {count} {name}");
         }
     }
     text
@@ -124,8 +130,6 @@ fn status(board: &Board) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::base::types::{ShardId, VolumeId};
     use crate::node::board::{ShardInfo, VolumeInfo};
@@ -177,6 +181,9 @@ mod tests {
             "7 volumes, 2 writable, 1 recovering, 1 read-only, 1 with a failed write, 1 whose file is gone, \
              1 that could not be opened"
         );
+        board.volume(VolumeId(3)).unwrap().health.suspect.set(1);
+        let text = status(&board);
+        assert!(text.contains("1 recovering, 1 suspect, 1 with a failed write"), "{text}");
     }
 
     #[test]

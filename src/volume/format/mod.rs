@@ -36,8 +36,8 @@ pub use checkpoint::{
 pub use checksum::{checksum, data_checksum, seed};
 pub use commit::{COMMIT_RECORD_LEN, CommitRecord, KEPT_BYTES, Kept, Seal};
 pub use exchange::{
-    BadExchange, EXCHANGE_START_LEN, ExchangeKind, ExchangeSequence, ExchangeStart,
-    RECORD_HEAD_LEN, RecordHead,
+    BadExchange, DigestedObject, EXCHANGE_START_LEN, ExchangeKind, ExchangeSequence, ExchangeStart,
+    RECORD_HEAD_LEN, RecordHead, damaged_digest,
 };
 pub use hint::{HINT_OFFSETS, TailHint};
 pub use manifest::{Manifest, PartEntry, encode_manifest, manifest_len};

@@ -7,7 +7,9 @@ use super::record::{RecordKind, StreamRecord};
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::stream_position::StreamPosition;
 use crate::volume::Slot;
-use crate::volume::format::{Attribute, Kind, NeedleHeader, attributes};
+use crate::volume::format::{
+    Attribute, DigestedObject, Kind, NeedleHeader, attributes, damaged_digest,
+};
 use crate::volume::log::scan::FoundNeedle;
 use crate::volume::scrub::copies::Copied;
 use crate::volume::scrub::walk::{Depth, LogWalk};
@@ -100,6 +102,17 @@ impl List {
 /// Returns the record of a live object, with its attributes as they are stored if they are undamaged.
 fn object(header: &NeedleHeader, stored: Option<Copied>) -> StreamRecord {
     let stored = stored.and_then(Copied::into_bytes);
+    let digest = stored.as_deref().map(|attributes| {
+        let object = DigestedObject {
+            id: header.id,
+            cookie: header.cookie,
+            modified_ns: header.modified_ns,
+            body_len: header.body_len,
+            body_checksum: header.data_checksum,
+            attributes,
+        };
+        object.digest()
+    });
     let content_type = stored.as_deref().and_then(|stored| {
         let found = attributes(stored).find(|one| one.code == Attribute::CONTENT_TYPE);
         found.map(|found| found.value.to_vec())
@@ -113,5 +126,6 @@ fn object(header: &NeedleHeader, stored: Option<Copied>) -> StreamRecord {
         body_len: Some(header.body_len),
         content_type,
         is_large: header.kind == Kind::Manifest,
+        digest: Some(digest.unwrap_or_else(|| damaged_digest(header.id))),
     }
 }

@@ -1,6 +1,7 @@
 //! What a stream consists of.
 
 use crate::base::types::NeedleId;
+use crate::volume::format::damaged_digest;
 
 /// Kind of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +14,7 @@ pub enum RecordKind {
     Deletion,
 }
 
-/// A record of a stream: an object, or a deletion. It has no cookie.
+/// A record of a stream: an object, or a deletion. It has no cookie, but its digest depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamRecord {
     /// Kind of the record.
@@ -32,6 +33,8 @@ pub struct StreamRecord {
     pub content_type: Option<Vec<u8>>,
     /// Whether the body is stored in parts.
     pub is_large: bool,
+    /// Digest of everything but the version and the place; `None` for a deletion.
+    pub digest: Option<u64>,
 }
 
 impl StreamRecord {
@@ -46,6 +49,7 @@ impl StreamRecord {
             body_len: None,
             content_type: None,
             is_large: false,
+            digest: (kind == RecordKind::Damaged).then(|| damaged_digest(id)),
         }
     }
 }

@@ -36,8 +36,8 @@ pub enum ApiError {
     WrongToken,
     /// 403: the client is on another machine.
     #[error(
-        "Records have cookies and bodies: they are sent to clients on this machine (the loopback address), \
-         and to others with the admin token (admin_token_file)."
+        "Records have cookies and bodies, and digests are made of them: they are sent to clients on this \
+         machine (the loopback address), and to others with the admin token (admin_token_file)."
     )]
     NotLocal,
     /// 400, 409, 410, 500, 503 or 507: a change was refused.

@@ -28,6 +28,9 @@ struct ObjectLine {
     version: Option<u64>,
     /// Whether the body is stored in parts.
     large: bool,
+    /// Digest, as 16 hexadecimal digits; missing if it was not asked for, and for a deletion.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
 }
 
 impl ObjectLine {
@@ -47,6 +50,7 @@ impl ObjectLine {
             expires: object.expires_ns.map(|time| time / 1_000_000_000),
             version: Some(object.version).filter(|version| *version > 0),
             large: object.is_large,
+            digest: object.digest.map(|digest| format!("{digest:016x}")),
         }
     }
 }
@@ -100,7 +104,9 @@ mod tests {
             size: Some(1000),
             content_type: Some(b"image/\"x\xff".to_vec()),
             is_large: false,
+            digest: None,
         };
+        let digested = ListedObject { digest: Some(0x0abc), ..live.clone() };
         let damaged = ListedObject {
             state: ListedState::Damaged,
             version: 0,
@@ -118,7 +124,8 @@ mod tests {
             ..live.clone()
         };
         let next = StreamPosition { version: 1 << 60, place: None };
-        let piece = ListedPiece { objects: vec![live, damaged, deleted], next, is_end: true };
+        let piece =
+            ListedPiece { objects: vec![live, damaged, deleted, digested], next, is_end: true };
         let text = |is_last| String::from_utf8(Lines::of(&piece, is_last)).unwrap();
         let lines = concat!(
             r#"{"key":7,"alt":2,"state":"live","size":1000,"content_type":"image/\"x"#,
@@ -130,6 +137,10 @@ mod tests {
             "\n",
             r#"{"key":7,"alt":2,"state":"deleted","size":null,"content_type":null,"modified":5,"#,
             r#""expires":null,"version":41,"large":false}"#,
+            "\n",
+            r#"{"key":7,"alt":2,"state":"live","size":1000,"content_type":"image/\"x"#,
+            "\u{fffd}",
+            r#"","modified":5,"expires":9,"version":41,"large":false,"digest":"0000000000000abc"}"#,
             "\n",
         );
         let position = r#"{"position":"1152921504606846976""#;

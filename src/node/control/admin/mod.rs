@@ -16,9 +16,11 @@
 //! | `damage` | `/volumes/{id}/damage` |
 //! | `objects` | `/volumes/{id}/objects` |
 //! | `objects_query`, `listed_lines` | its query, and its lines |
-//! | `records`, `rights`, `token` | `/volumes/{id}/records`, and who may read them |
 //! | `pulls`, `received` | copies of volumes of other stores, and the bodies of their records |
 //! | `absence` | `/volumes/{id}/absent` |
+//! | `bucket_filter` | buckets of which objects are listed |
+//! | `digest`, `digest_query`, `volume_digest` | `/volumes/{id}/digest`, its query, and what it answers |
+//! | `records`, `rights`, `token` | `/volumes/{id}/records`, and who may read them, and digests |
 //! | `pieces`, `streamed_body` | answers that are made while they are sent |
 //! | `connection`, `lifetime` | the connection of a request, as its handler knows it |
 //! | `background` | `/background` |
@@ -29,9 +31,12 @@ mod absence;
 mod accept;
 mod background;
 mod bounded;
+mod bucket_filter;
 mod compaction_status;
 mod connection;
 mod damage;
+mod digest;
+mod digest_query;
 mod error;
 mod health;
 mod lifetime;
@@ -51,6 +56,7 @@ mod state;
 mod status;
 mod streamed_body;
 mod token;
+mod volume_digest;
 mod volume_status;
 mod volumes;
 mod web_page;

@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Path, RawQuery, State};
+use axum::http::HeaderMap;
 use axum::response::Response;
 
+use super::bucket_filter::BucketFilter;
 use super::connection::Connection;
 use super::error::ApiError;
 use super::listed_lines::{Lines, STREAMED};
 use super::objects_query::ObjectsQuery;
 use super::pieces::{Pieces, answer};
+use super::rights::expect_rights;
 use super::state::AdminState;
 use super::volumes::parse_id;
 use crate::base::stream_position::StreamPosition;
@@ -26,9 +29,13 @@ pub(super) async fn list(
     ConnectInfo(connection): ConnectInfo<Connection>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let id = parse_id(&id)?;
     let query: ObjectsQuery = query.as_deref().unwrap_or_default().parse()?;
+    if query.digest {
+        expect_rights(&connection, &headers, state.token.as_ref())?;
+    }
     let turn = Arc::clone(&state.streams).try_acquire_owned();
     let turn = turn.map_err(|_| ApiError::TooManyStreams)?;
     let limits = state.limits;
@@ -36,6 +43,8 @@ pub(super) async fn list(
         state,
         id,
         deletions: query.deleted,
+        digests: query.digest,
+        buckets: query.buckets,
         left: query.limit.unwrap_or(u64::MAX),
         at: StreamPosition::after(query.since),
     };
@@ -47,6 +56,10 @@ struct Listing {
     state: AdminState,
     id: VolumeId,
     deletions: bool,
+    /// Whether objects are listed with their digests.
+    digests: bool,
+    /// Buckets of which objects are listed; `None` for all.
+    buckets: Option<BucketFilter>,
     /// Number of objects that may still be listed.
     left: u64,
     at: StreamPosition,
@@ -57,8 +70,14 @@ impl Pieces for Listing {
         let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(PIECE_OBJECTS);
         let (request, answer) = ListRequest::new(self.id, self.at, self.deletions, most);
         self.state.requests.send(ControlRequest::List(request)).map_err(|_| ApiError::Stopping)?;
-        let piece = answer.await.map_err(|_| ApiError::Stopping)??;
+        let mut piece = answer.await.map_err(|_| ApiError::Stopping)??;
         self.at = piece.next;
+        if let Some(buckets) = &self.buckets {
+            piece.objects.retain(|object| buckets.has(object.id));
+        }
+        if !self.digests {
+            piece.objects.iter_mut().for_each(|object| object.digest = None);
+        }
         self.left = self.left.saturating_sub(piece.objects.len() as u64);
         let is_last = piece.is_end || self.left == 0;
         Ok((Lines::of(&piece, is_last).into(), is_last))

@@ -36,6 +36,11 @@ pub(super) async fn read(
         let sentence = "Records have no limit: end the connection when they are enough.";
         return Err(ApiError::BadRequest(sentence.to_owned()));
     }
+    if query.digest || query.buckets.is_some() {
+        let sentence =
+            "The query of records is since=POSITION and deleted: digests are those of objects.";
+        return Err(ApiError::BadRequest(sentence.to_owned()));
+    }
     let turn = Arc::clone(&state.streams).try_acquire_owned();
     let turn = turn.map_err(|_| ApiError::TooManyStreams)?;
     let limits = state.limits;

@@ -1,4 +1,4 @@
-//! Who may read cookies and bodies.
+//! Who may read cookies and bodies, and digests of them.
 
 use std::net::IpAddr;
 

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::error::ApiError;
 use super::state::AdminState;
 use super::{
-    absence, accept, background, damage, health, objects, pulls, records, status, volumes,
+    absence, accept, background, damage, digest, health, objects, pulls, records, status, volumes,
 };
 use crate::base::sys;
 use crate::http;
@@ -40,6 +40,7 @@ pub fn router(state: AdminState) -> Router {
             "/volumes/{id}/absent",
             post(absence::list).layer(DefaultBodyLimit::max(absence::BODY_MAX)),
         )
+        .route("/volumes/{id}/digest", get(digest::digest))
         .route("/volumes/{id}/objects", get(objects::list))
         .route("/volumes/{id}/records", get(records::read))
         .route("/background/pause", post(background::pause))

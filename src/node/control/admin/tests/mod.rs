@@ -3,6 +3,7 @@
 mod answers;
 mod changes;
 mod client;
+mod digest;
 mod hostile;
 mod objects;
 

@@ -30,17 +30,18 @@ fn object(key: u64) -> ListedObject {
         size: Some(1),
         content_type: None,
         is_large: false,
+        digest: Some(key + 16),
     }
 }
 
 /// A piece of `count` objects behind `version`.
-fn piece(version: u64, count: u64, is_end: bool) -> ListedPiece {
+pub(super) fn piece(version: u64, count: u64, is_end: bool) -> ListedPiece {
     let next = StreamPosition { version: version + count, place: None };
     ListedPiece { objects: (version..version + count).map(object).collect(), next, is_end }
 }
 
 /// Runs a main thread that answers each request with `answer`.
-fn main_thread(
+pub(super) fn main_thread(
     requests: Receiver<ControlRequest>,
     mut answer: impl FnMut(&ListRequest) -> ListAnswer + Send + 'static,
 ) -> JoinHandle<()> {
@@ -54,7 +55,7 @@ fn main_thread(
 }
 
 /// Returns the lines of a chunked body; `None` if it was cut short.
-fn lines(body: &str) -> Option<Vec<String>> {
+pub(super) fn lines(body: &str) -> Option<Vec<String>> {
     let (mut rest, mut text) = (body, String::new());
     loop {
         let (len, after) = rest.split_once("\r\n")?;
@@ -67,7 +68,7 @@ fn lines(body: &str) -> Option<Vec<String>> {
     }
 }
 
-fn list(addr: SocketAddr, target: &str) -> Option<Vec<String>> {
+pub(super) fn list(addr: SocketAddr, target: &str) -> Option<Vec<String>> {
     let reply = raw(addr, &format!("GET {target} HTTP/1.1\r\nHost: t\r\n\r\n"));
     assert_eq!(reply.status, 200, "{reply:?}");
     assert_eq!(reply.header("content-type"), Some("application/x-ndjson"));
