@@ -30,13 +30,13 @@ const SUBSTITUTIONS: [(&str, &str); 8] = [
     ("100GiB", "64MiB"),
 ];
 
-/// Shell functions that simulate the service manager, users and devices of the machine. `hayloft volume` gets
-/// the admin address of the test in place of the default one.
+/// Shell functions that simulate the service manager, users and devices of the machine. Commands that use the
+/// admin API get the address of the test in place of the default one.
 const MACHINE: &str = r#"
 set -euo pipefail
 hayloft() {
     case $1 in
-        volume) "$BINARY" "$@" --admin "$ADMIN" ;;
+        volume | undelete | background) "$BINARY" "$@" --admin "$ADMIN" ;;
         *) "$BINARY" "$@" ;;
     esac
 }
@@ -320,6 +320,22 @@ fn volume_is_restored_from_exports_of_the_running_daemon() {
 }
 
 #[test]
+fn deleted_photo_is_taken_back() {
+    let mut machine = Machine::new();
+    machine.run("systemctl stop hayloft");
+    let config = machine.path("hayloft.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text + "[compaction]\nundelete_within = \"7d\"\n").unwrap();
+    machine.run("systemctl start hayloft");
+    machine.run_procedure("Taking a deleted photo back");
+    let url = format!("/2/3/0/{COOKIE}");
+    let back = photo(&mut machine.client(), &url);
+    assert_eq!((back.0, &back.1), (200, &bytes(302, 700)));
+    machine.photos.insert(url, back);
+    machine.assert_photos(&[]);
+}
+
+#[test]
 fn lost_disk_is_restored_from_files_except_photos_never_imported() {
     let machine = Machine::new();
     machine.run("systemctl stop hayloft");
@@ -414,7 +430,7 @@ fn every_procedure_of_the_section_is_run() {
     let section = &section[..section.find("\n## ").unwrap()];
     let headings: Vec<&str> =
         section.lines().filter_map(|line| line.strip_prefix("### ")).collect();
-    assert_eq!(headings.len(), 12, "{headings:?}");
+    assert_eq!(headings.len(), 13, "{headings:?}");
     let source = include_str!("operations_procedures.rs");
     for heading in headings {
         let called = ["run_procedure(\"", "commands(\""].map(|call| format!("{call}{heading}\")"));

@@ -14,6 +14,7 @@
 //! - `health`: where reads failed, and reads of random needles that find out whether the disk works.
 //! - `scrub`: reading and verifying everything while the volume serves.
 //! - `stream`: its records in the order of the log, piece by piece.
+//! - `undelete`: taking deleted objects back.
 //! - `slot`: a volume across its generations ([`Slot`]): PUT, DELETE, multi-deletes, GET, uploads.
 //! - `io`: the policy for short and failed transfers. `names`, `sync_dir`: names of files, and making them
 //!   durable. `error`: everything that can go wrong.
@@ -34,6 +35,7 @@ mod scrub;
 mod slot;
 mod stream;
 mod sync_dir;
+mod undelete;
 
 pub use checkpoint::{CheckpointFigures, Checkpointing, NotWritten, checkpoint_queue};
 pub use compaction::{Carried, Compacted, CompactionOrder, NotCompacted, OnSwap};
@@ -54,5 +56,8 @@ pub use object::{
     Stored, Walk,
 };
 pub use scrub::{Finding, Flaw, ScrubPlan, Scrubbed};
-pub use slot::{CompactionPhase, CompactionProgress, FoundDamage, ScrubProgress, Slot, Upload};
+pub use slot::{
+    CompactionPhase, CompactionProgress, FoundDamage, ScrubProgress, Slot, UndeleteProgress, Upload,
+};
 pub use stream::{ExchangePiece, NotStreamed, Piece, PieceLimits, RecordKind, StreamRecord};
+pub use undelete::{NotUndeleted, UndeleteOrder};

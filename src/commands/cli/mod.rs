@@ -38,6 +38,7 @@ mod progress;
 mod put;
 mod scrub;
 mod serve;
+mod undelete;
 mod volume;
 mod volume_id;
 
@@ -58,4 +59,5 @@ pub use nginx_config::NginxArgs;
 pub use offline::OfflineArgs;
 pub use put::PutArgs;
 pub use serve::ServeArgs;
+pub use undelete::UndeleteArgs;
 pub use volume::VolumeArgs;

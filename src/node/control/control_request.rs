@@ -5,6 +5,7 @@ use super::damage::DamageRequest;
 use super::exchange::ExchangeRequest;
 use super::list::ListRequest;
 use super::pause::PauseRequest;
+use super::undelete::UndeleteRequest;
 
 /// A request of the control plane to the daemon's main thread.
 #[derive(Debug)]
@@ -19,4 +20,6 @@ pub enum ControlRequest {
     List(ListRequest),
     /// Read a piece of the records of a volume.
     Exchange(ExchangeRequest),
+    /// Take a deleted photo back.
+    Undelete(UndeleteRequest),
 }

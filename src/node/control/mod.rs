@@ -8,7 +8,7 @@
 //! | `handle` | [`ControlHandle`]: stop of a running control plane |
 //! | `stop_signal` | [`StopSignal`]: stops its services |
 //! | `control_request` | [`ControlRequest`]: what is sent to the main thread |
-//! | `change`, `pause`, `damage`, `list`, `exchange` | its kinds: changes, pauses, lists, streams |
+//! | `change`, `pause`, `damage`, `list`, `exchange`, `undelete` | its kinds |
 //! | `creation`, `compactions` | volumes that are being created, or compacted |
 //! | `refused` | why a change was refused |
 //! | `admin/` | a service: health, readiness, metrics, status and volumes over HTTP |
@@ -29,6 +29,7 @@ mod pause;
 mod plane;
 mod refused;
 mod stop_signal;
+mod undelete;
 
 pub use change::{ChangeRequest, NewVolume, VolumeChange, WantedCompaction};
 pub use compactions::{CompactionJob, CompactionOrigin, Compactions, NotBegun};
@@ -42,3 +43,4 @@ pub use pause::PauseRequest;
 pub use plane::ControlPlane;
 pub use refused::Refused;
 pub use stop_signal::StopSignal;
+pub use undelete::{UndeleteAnswer, UndeleteRequest, UndeleteResult, UndeleteStatus};

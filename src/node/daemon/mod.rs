@@ -30,6 +30,7 @@
 //! | `compaction` | compactions: requests, the queue, the policy; volumes created ahead of need |
 //! | `health` | which volumes and disks are suspect, and what is remembered of that |
 //! | `scrubs` | scrubs, and lists of damage, that operators ask for |
+//! | `undeletes` | deleted photos that are taken back |
 //! | `lists`, `exchanges` | pieces of lists of objects, and of streams of records |
 //! | `disks`, `watched_files` | monitoring of the data directories and volume files |
 //! | `admin_token` | the admin token in its file |
@@ -74,6 +75,7 @@ mod store;
 mod stores;
 #[cfg(test)]
 mod tests;
+mod undeletes;
 mod volume_files;
 mod watch;
 mod watched_files;

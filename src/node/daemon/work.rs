@@ -58,6 +58,9 @@ impl Manager {
                 Ok(ControlRequest::Exchange(request)) => {
                     self.spawn(|state| state.exchange(request));
                 }
+                Ok(ControlRequest::Undelete(request)) => {
+                    self.spawn(|state| state.undelete(request));
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 // The admin thread has ended: `Running::watch` notices that.
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(left.min(TURN)),

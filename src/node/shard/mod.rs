@@ -78,6 +78,7 @@ mod start;
 mod store;
 mod stored_photo;
 mod streams;
+mod undelete;
 mod upload;
 mod upload_parameters;
 mod volume_entry;
@@ -93,6 +94,7 @@ pub use order::{
     BurstVolume, CancelCompaction, ClearVolume, CompactVolume, CompactionRequest, DeleteVolume,
     FenceVolume, LimitDevice, ListDamage, ListErrors, OpenVolume, OrderError, PauseBackground,
     ReadExchange, ReadRecords, ScrubVolume, SetReadOnly, SetRoute, SuspectVolume, TargetDir,
+    UndeleteNeedle,
 };
 pub use reactor::{Reactor, run};
 #[cfg(test)]

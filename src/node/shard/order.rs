@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::assignment::Assignment;
 use crate::base::stream_position::{ExchangeState, StreamPosition};
 use crate::base::types::{ShardId, VolumeId};
-use crate::volume::{NotRemoved, NotStreamed, PieceLimits, StateError};
+use crate::volume::{NotRemoved, NotStreamed, PieceLimits, StateError, UndeleteOrder};
 
 /// Opens a volume, which the shard owns from then on. Its outcome is a summary of the volume.
 pub struct OpenVolume(pub Assignment);
@@ -159,6 +159,15 @@ pub struct ReadExchange {
     pub from: ExchangeState,
     /// Whether deletions are read.
     pub deletions: bool,
+}
+
+/// Begins to take a deleted photo of a volume of the shard back. Its outcome comes at once: how far the order is;
+/// `None` if another one is under way.
+pub struct UndeleteNeedle {
+    /// Volume id.
+    pub volume: VolumeId,
+    /// The photo; `None` only asks how far the last order is, and the outcome is `None` if there was none.
+    pub begin: Option<UndeleteOrder>,
 }
 
 /// Pauses or resumes the compactions and scrubs of the shard. Checkpoints go on. Cannot fail.

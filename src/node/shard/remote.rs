@@ -5,7 +5,7 @@ use super::assignment::ErrorPlaces;
 use super::order::{
     BurstVolume, CancelCompaction, ClearVolume, CompactVolume, DeleteVolume, FenceVolume,
     LimitDevice, ListDamage, ListErrors, OpenVolume, OrderError, PauseBackground, ReadExchange,
-    ReadRecords, ScrubVolume, SetReadOnly, SetRoute, SuspectVolume,
+    ReadRecords, ScrubVolume, SetReadOnly, SetRoute, SuspectVolume, UndeleteNeedle,
 };
 use super::request::{
     CheckPut, DeleteNeedle, FoundNeedle, PostNeedle, PutNeedle, ReadNeedle, RequestError,
@@ -16,7 +16,7 @@ use crate::base::types::{ShardId, VolumeId};
 use crate::http::conditional::WriteConditions;
 use crate::runtime::buffer::Buf;
 use crate::runtime::{Handle, Replies};
-use crate::volume::{ExchangePiece, FoundDamage, Piece};
+use crate::volume::{ExchangePiece, FoundDamage, Piece, UndeleteProgress};
 
 /// A thread that sends requests to shards and receives the answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +149,8 @@ request_kinds! {
     ReadRecords(ReadRecords) -> Result<Piece, OrderError>, in read_records;
     /// Read a piece of the records of a volume in the exchange format.
     ReadExchange(ReadExchange) -> Result<ExchangePiece, OrderError>, in read_exchange;
+    /// Take a deleted photo back.
+    Undelete(UndeleteNeedle) -> Result<Option<UndeleteProgress>, OrderError>, in undelete;
     /// Pause or resume compactions and scrubs.
     PauseBackground(PauseBackground) -> (), in pause_background;
     /// Set the owner of a volume.
@@ -212,11 +214,12 @@ mod tests {
             list_errors,
             read_records,
             read_exchange,
+            undelete,
             pause_background,
             set_route,
             limit_device,
         } = &awaited;
-        let expect: [&dyn Fn() -> usize; 23] = [
+        let expect: [&dyn Fn() -> usize; 24] = [
             &|| read.expect(),
             &|| put.expect(),
             &|| post.expect(),
@@ -237,6 +240,7 @@ mod tests {
             &|| list_errors.expect(),
             &|| read_records.expect(),
             &|| read_exchange.expect(),
+            &|| undelete.expect(),
             &|| pause_background.expect(),
             &|| set_route.expect(),
             &|| limit_device.expect(),

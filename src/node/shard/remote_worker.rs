@@ -89,6 +89,7 @@ impl Shard {
             AnyRequest::ReadExchange(order) => {
                 AnyOutcome::ReadExchange(Box::pin(volumes.read_exchange(order)).await)
             }
+            AnyRequest::Undelete(order) => AnyOutcome::Undelete(volumes.undelete(order)),
             AnyRequest::PauseBackground(PauseBackground { paused }) => {
                 volumes.paces().set_paused(paused);
                 self.board().background_paused.set(u64::from(paused));
@@ -111,7 +112,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::super::message::Message;
-    use super::super::order::{CompactionRequest, OrderError, ReadExchange, ReadRecords};
+    use super::super::order::{
+        CompactionRequest, OrderError, ReadExchange, ReadRecords, UndeleteNeedle,
+    };
     use super::super::remote::{RemoteKind, RequestOrigin};
     use super::super::start::Start;
     use super::*;
@@ -157,6 +160,7 @@ mod tests {
             .into_any(),
             ReadExchange { volume: VolumeId(5), from: ExchangeState::after(0), deletions: false }
                 .into_any(),
+            UndeleteNeedle { volume: VolumeId(5), begin: None }.into_any(),
         ];
         for (number, request) in (10..).zip(orders) {
             let request = RemoteRequest { from: RequestOrigin::Main, number, request };
@@ -189,6 +193,7 @@ mod tests {
                 (23, AnyOutcome::ListErrors(Err(OrderError::NoVolume))),
                 (24, AnyOutcome::ReadRecords(Err(OrderError::NoVolume))),
                 (25, AnyOutcome::ReadExchange(Err(OrderError::NoVolume))),
+                (26, AnyOutcome::Undelete(Err(OrderError::NoVolume))),
             ]
         ));
         assert_eq!(shard.board().background_paused.get(), 1);

@@ -36,7 +36,7 @@ pub(in crate::volume) struct Superseded {
 }
 
 impl Superseded {
-    fn of(header: &NeedleHeader, at: Location, existed: bool) -> Self {
+    pub(in crate::volume) fn of(header: &NeedleHeader, at: Location, existed: bool) -> Self {
         Self { offset: at.offset, existed, expiring: Expiring::of(header) }
     }
 }

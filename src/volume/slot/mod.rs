@@ -7,6 +7,7 @@
 //! - `uploads`: the uploads in progress. `upload`: one of them, as its receiver sees it.
 //! - `write`: PUT, DELETE and batch puts. `multi_delete`: the delete of many needles.
 //!   `expiry`: changing when an object expires. `read`: GET and HEAD.
+//!   `undelete`: the last step of taking a deleted photo back. `undelete_state`: how far that is.
 //! - `state`: changes and the end of the volume.
 
 pub(in crate::volume) mod compaction_progress;
@@ -18,6 +19,8 @@ pub(in crate::volume) mod scrub_state;
 #[expect(clippy::module_inception, reason = "the file of `Slot`")]
 mod slot;
 mod state;
+mod undelete;
+pub(in crate::volume) mod undelete_state;
 mod upload;
 pub(in crate::volume) mod uploads;
 mod write;
@@ -26,4 +29,5 @@ pub use compaction_progress::{CompactionPhase, CompactionProgress};
 pub use damage_list::FoundDamage;
 pub use scrub_state::ScrubProgress;
 pub use slot::Slot;
+pub use undelete_state::UndeleteProgress;
 pub use upload::Upload;

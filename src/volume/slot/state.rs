@@ -40,6 +40,7 @@ impl Slot {
         self.compaction_task().stop().await;
         self.scrub.task.stop().await;
         self.probing.task.stop().await;
+        self.undelete.stop().await;
         self.streams.stop().await;
         let _change = self.changes.lock(()).await;
         self.volume().close().await;
@@ -50,6 +51,7 @@ impl Slot {
         self.compaction_task().begin_to_stop();
         self.scrub.task.begin_to_stop();
         self.probing.task.begin_to_stop();
+        self.undelete.begin_to_stop();
         self.streams.begin_to_stop();
         self.volume().begin_to_close();
     }
@@ -59,6 +61,7 @@ impl Slot {
         self.compaction_task().stop().await;
         self.scrub.task.stop().await;
         self.probing.task.stop().await;
+        self.undelete.stop().await;
         self.streams.stop().await;
         self.volume().stop_checkpoints().await;
     }
@@ -68,6 +71,7 @@ impl Slot {
     pub fn resume_background(self: &Rc<Self>) {
         self.volume().resume_checkpoints();
         self.streams.resume();
+        self.undelete.resume();
         self.restart_scrubs();
         self.restart_probes();
     }

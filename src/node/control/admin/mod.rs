@@ -17,6 +17,7 @@
 //! | `objects` | `/volumes/{id}/objects` |
 //! | `objects_query`, `listed_lines` | its query, and its lines |
 //! | `records`, `rights`, `token` | `/volumes/{id}/records`, and who may read them |
+//! | `undelete` | `/volumes/{id}/undelete` |
 //! | `pieces`, `streamed_body` | answers that are made while they are sent |
 //! | `connection`, `lifetime` | the connection of a request, as its handler knows it |
 //! | `background` | `/background` |
@@ -46,6 +47,7 @@ mod state;
 mod status;
 mod streamed_body;
 mod token;
+mod undelete;
 mod volume_status;
 mod volumes;
 mod web_page;

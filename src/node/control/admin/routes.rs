@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::error::ApiError;
 use super::state::AdminState;
-use super::{accept, background, damage, health, objects, records, status, volumes};
+use super::{accept, background, damage, health, objects, records, status, undelete, volumes};
 use crate::base::sys;
 use crate::http;
 
@@ -35,6 +35,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/volumes/{id}/damage", get(damage::list))
         .route("/volumes/{id}/objects", get(objects::list))
         .route("/volumes/{id}/records", get(records::read))
+        .route("/volumes/{id}/undelete", get(undelete::show).post(undelete::begin))
         .route("/background/pause", post(background::pause))
         .route("/background/resume", post(background::resume))
         .layer(DefaultBodyLimit::max(BODY_MAX));
