@@ -55,8 +55,8 @@ pub struct CompactionConfig {
     /// Time after which the bytes of a deleted or replaced photo are no longer in any volume file. 1 h to
     /// 10 years.
     pub erase_within: OrWord<TimeSpan, Never>,
-    /// Time within which a deleted photo can be taken back, if no compaction has dropped its bytes. 0 for never,
-    /// at most `erase_within`.
+    /// Time within which a deleted photo can be taken back, if no compaction has dropped its bytes. 0 for
+    /// never, at most `erase_within`.
     pub undelete_within: TimeSpan,
     /// Space of each disk that is kept free for compactions when volumes are created.
     pub reserve: OrWord<ByteSize, Auto>,

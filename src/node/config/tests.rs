@@ -154,7 +154,7 @@ fn numbers_outside_their_range_are_rejected() {
 #[test]
 fn invalid_compaction_settings_are_rejected() {
     type Change = fn(&mut Config);
-    let cases: [(Change, &str, &str); 14] = [
+    let cases: [(Change, &str, &str); 16] = [
         (
             |c| c.compaction.garbage_share = Share::percent(4),
             "compaction.garbage_share: 0.04 is out of range",
@@ -265,7 +265,8 @@ fn compaction_settings_are_read_from_the_file() {
                 [background]\nrate_min = \"8MiB\"\nrate_max = 1073741824\nscrub_days = 10\n\
                 [compaction]\npolicy = \"off\"\ngarbage_share = 0.75\n\
                 garbage_share_when_full = 0.125\nhours = \"22:00-06:00\"\nerase_within = \"30d\"\n\
-                undelete_within = \"7d\"\nreserve = \"20GiB\"\ntombstone_keep = \"12h\"\nexpiry_grace = \"48h\"\nverify = false\n";
+                undelete_within = \"7d\"\n\
+                reserve = \"20GiB\"\ntombstone_keep = \"12h\"\nexpiry_grace = \"48h\"\nverify = false\n";
     let config = ConfigDraft::parse(Path::new("h.toml"), text).unwrap().config;
     config.validate_on(&[0]).unwrap();
     let compaction = &config.compaction;

@@ -161,8 +161,8 @@ pub struct ReadExchange {
     pub deletions: bool,
 }
 
-/// Begins to take a deleted photo of a volume of the shard back. Its outcome comes at once: how far the order is;
-/// `None` if another one is under way.
+/// Begins to take a deleted photo of a volume of the shard back. Its outcome comes at once: how far the order
+/// is; `None` if another one is under way.
 pub struct UndeleteNeedle {
     /// Volume id.
     pub volume: VolumeId,

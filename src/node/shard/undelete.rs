@@ -5,8 +5,8 @@ use super::volumes::Volumes;
 use crate::volume::UndeleteProgress;
 
 impl Volumes {
-    /// Begins to take a photo back, or only tells how far the last order is. Returns `None` if there was none,
-    /// or if it has not ended and another one was to begin.
+    /// Begins to take a photo back, or only tells how far the last order is. Returns `None` if there was
+    /// none, or if it has not ended and another one was to begin.
     ///
     /// # Errors
     /// See [`OrderError`].

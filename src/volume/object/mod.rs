@@ -3,8 +3,8 @@
 //! - `write`: the decisions of a write. `draft`: a needle that is being received. `precondition`, `look_up`:
 //!   what a write depends on.
 //! - `expiry`: when a needle counts as absent. `renew`: a needle with another time of
-//!   expiry. `restore`: a deleted needle that comes back. `upload_key`: the number of an upload. `cost`: space
-//!   that objects take.
+//!   expiry. `restore`: a deleted needle that comes back. `upload_key`: the number of an upload. `cost`:
+//!   space that objects take.
 //! - `read`: GET and HEAD. `body`: reading a multipart object. `walk`: all live needles.
 
 pub(in crate::volume) mod body;

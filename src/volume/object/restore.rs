@@ -33,8 +33,8 @@ impl Volume {
         }
     }
 
-    /// Reads the deleted needle of `id` at `at`, and returns it as it joins a commit: with the same data, times
-    /// and attributes. The parts of a multipart object stay where they are.
+    /// Reads the deleted needle of `id` at `at`, and returns it as it joins a commit: with the same data,
+    /// times and attributes. The parts of a multipart object stay where they are.
     ///
     /// # Errors
     /// [`NotUndeleted::Damaged`] if it does not verify, [`NotUndeleted::Expired`], or

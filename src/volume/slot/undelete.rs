@@ -1,4 +1,5 @@
-//! The last step of taking a photo back: its needle is appended anew, of a multipart object only the manifest.
+//! The last step of taking a photo back: its needle is appended anew, of a multipart object only the
+//! manifest.
 
 use std::rc::Rc;
 

@@ -15,8 +15,8 @@ use crate::volume::scrub::steps::Steps;
 
 const CHUNK_LEN: usize = CHUNK as usize;
 
-/// Reads the needle that was deleted last, and its parts. Returns where it is, if all of it can be taken back.
-/// `oldest` is the version of the oldest deletion that is undone.
+/// Reads the needle that was deleted last, and its parts. Returns where it is, if all of it can be taken
+/// back. `oldest` is the version of the oldest deletion that is undone.
 ///
 /// # Errors
 /// [`EndedEarly`].

@@ -106,13 +106,24 @@ impl Slot {
                 let newer = read_on(&mut examiner, &mut steps, &sought, &mut read_to).await?;
                 newest = newer.unwrap_or(newest);
             }
-            let at = verify_deleted(&mut examiner, &mut steps, &sought, &newest, oldest).await?;
+            let deleted = match &newest {
+                Newest::Object => None,
+                newest => {
+                    let at = verify_deleted(&mut examiner, &mut steps, &sought, newest, oldest);
+                    Some(at.await?)
+                }
+            };
             let held = self.undelete.task.unless_stopped(self.lock_id(order.id)).await?;
             // From here on nobody stores or deletes under this id. What was, is before the end of the log.
             if let Some(newer) = read_on(&mut examiner, &mut steps, &sought, &mut read_to).await? {
                 newest = newer;
                 continue;
             }
+            let Some(at) = deleted else {
+                // It is in use, or has expired.
+                volume.decide_undelete(order.id).await?;
+                return Err(NotUndeleted::NotFound.into());
+            };
             // Its buffer may be needed to read the needle.
             drop(examiner);
             let joined = self.join_undelete(volume, order.id, at).await?;
@@ -160,8 +171,6 @@ async fn read_on(
         return Ok(None);
     }
     examiner.to = end.tail;
-    // The window may have ended in blocks that were not written yet.
-    examiner.reader.clear();
     let section = read_section(examiner, steps, sought, (tail, sequence), end.tail).await?;
     Ok(section.newest)
 }

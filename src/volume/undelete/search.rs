@@ -67,8 +67,8 @@ async fn first_commit(
     Ok((at, before.unwrap_or(0)))
 }
 
-/// Reads the commits from the one at `at` on, with the sequence `before` before it, up to `end`. The record at
-/// `end`, if there is one, may say that the last of them was torn.
+/// Reads the commits from the one at `at` on, with the sequence `before` before it, up to `end`. The record
+/// at `end`, if there is one, may say that the last of them was torn.
 ///
 /// # Errors
 /// [`Interrupted`].
