@@ -418,6 +418,63 @@ fn compaction_and_undelete_do_not_disturb_each_other() {
     assert!(back > 0 && gone > 0, "{back} came back, {gone} were gone");
 }
 
+/// A volume with two deleted photos.
+fn before_exchange() -> (Process, Rc<Slot>) {
+    let (mut process, slot) = begun();
+    for key in 0..6 {
+        process.store(&slot, key, &bytes(key, 100_000));
+    }
+    for key in [1, 4] {
+        process.delete(&slot, id(key)).unwrap();
+    }
+    process.set_wall(START + HOUR);
+    (process, slot)
+}
+
+async fn compacted(slot: Rc<Slot>) {
+    let order = CompactionOrder { tombstone_keep_ns: u64::MAX, ..order() };
+    slot.compact(&order, &|_| true).await.unwrap();
+}
+
+/// Takes a photo back beside a compaction that has begun this time before (nanoseconds). Returns whether it is
+/// back; otherwise its bytes are gone.
+fn is_back_beside_a_compaction(delay: u64) -> bool {
+    let (mut process, slot) = before_exchange();
+    let (handle, undeleting) = (process.runtime.handle().clone(), Rc::clone(&slot));
+    handle.spawn(compacted(Rc::clone(&slot)));
+    let result = process.run(async move {
+        handle.sleep_until(handle.now() + delay).await;
+        let result = undeleted(&undeleting, id(1), COOKIE).await;
+        handle.sleep_until(handle.now() + 60 * SECOND).await;
+        result
+    });
+    assert_eq!(slot.volume().generation(), 1);
+    slot.expect_rest();
+    let got = process.get(&slot, id(1));
+    match result {
+        Ok(()) => assert_eq!(got, Ok(bytes(1, 100_000)), "after {delay} ns"),
+        Err(why) => {
+            assert_eq!(why, NotUndeleted::Compacted, "after {delay} ns");
+            assert_eq!(got, Err(GetError::NotFound));
+        }
+    }
+    result.is_ok()
+}
+
+/// What was found in the old file says nothing about the new one: it may be exchanged at any moment.
+#[test]
+fn undelete_that_waits_for_the_exchange_begins_anew() {
+    const COARSE: u64 = 100_000;
+    let mut delays = (0..10_000_000).step_by(usize::try_from(COARSE).unwrap());
+    let late = delays.find(|delay| !is_back_beside_a_compaction(*delay));
+    let late = late.expect("the compaction ends");
+    assert!(late > COARSE, "some come before it");
+    // The exchange comes between its search and its end.
+    for delay in (late - COARSE..late + COARSE).step_by(2000) {
+        is_back_beside_a_compaction(delay);
+    }
+}
+
 #[test]
 fn a_photo_that_came_back_survives_a_power_cut() {
     for len in [5000, 1_500_000] {

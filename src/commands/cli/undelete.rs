@@ -93,7 +93,13 @@ impl UndeleteArgs {
         let mut code = ExitCode::SUCCESS;
         for photo in photos {
             let outcome = match daemon.undelete(&photo) {
-                Ok(undelete) => outcome(&undelete),
+                Ok(undelete) => {
+                    let outcome = outcome(undelete.status);
+                    if outcome != RESTORED {
+                        note(undelete.message.as_deref().unwrap_or(UNKNOWN));
+                    }
+                    outcome
+                }
                 Err(ClientError::Refused { reason, .. }) => {
                     note(reason);
                     "failed"
@@ -112,23 +118,19 @@ impl UndeleteArgs {
 }
 
 const RESTORED: &str = "restored";
+/// Message about an order whose result is not known.
+const UNKNOWN: &str = "the daemon was restarted, or takes another photo back, and does not say how this ended; \
+                       run the command again";
 
-/// Returns the first words of the line about a photo. Reports why it is not restored.
-fn outcome(undelete: &Undelete) -> &'static str {
-    let outcome = match undelete.status {
-        Some(201) => return RESTORED,
+/// Returns the first words of the line about a photo.
+fn outcome(status: Option<u16>) -> &'static str {
+    match status {
+        Some(201) => RESTORED,
         Some(404) => "not found",
         Some(409) => "in use",
         Some(410) => "gone",
         _ => "failed",
-    };
-    match &undelete.message {
-        Some(message) => note(message),
-        None => note(
-            "the daemon was restarted, or takes another photo back, and says no more of this one",
-        ),
     }
-    outcome
 }
 
 impl Daemon {
@@ -188,9 +190,7 @@ mod tests {
             (Some(507), "failed"),
             (None, "failed"),
         ] {
-            let message = status.map(|status| format!("{status}"));
-            let undelete = Undelete { operation: String::new(), progress: 1.0, status, message };
-            assert_eq!(outcome(&undelete), word);
+            assert_eq!(outcome(status), word);
         }
     }
 

@@ -45,7 +45,7 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
     ("undelete-loses-parts", "undelete", "deleted_photo_comes_back_as_it_was"),
     ("undelete-over-object", "undelete", "nothing_comes_back_over_what_has_the_name"),
     ("undelete-without-catch-up", "undelete", "what_happens_to_the_name_during_the_search_counts"),
-    ("undelete-at-old-place", "undelete", "compaction_and_undelete_do_not_disturb_each_other"),
+    ("undelete-at-old-place", "undelete", "undelete_that_waits_for_the_exchange_begins_anew"),
     ("ignore-cookie", "engine", "wrong_cookie_reveals_and_changes_nothing"),
     (
         "truncate-on-damage",
