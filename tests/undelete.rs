@@ -12,8 +12,8 @@ use hayloft::base::types::{Cookie, NeedleId};
 use hayloft::runtime::sim::disk::Image;
 use hayloft::volume::format::{Kind, NeedleHeader, decode_header};
 use hayloft::volume::{
-    CompactionOrder, Draft, DraftAttributes, GetError, NewNeedle, NotUndeleted, Refusal, Slot,
-    Superblock, UndeleteOrder, UndeleteProgress,
+    CompactionOrder, CompactionPhase, Draft, DraftAttributes, GetError, NewNeedle, NotUndeleted,
+    Refusal, Slot, Superblock, UndeleteOrder, UndeleteProgress,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -418,61 +418,39 @@ fn compaction_and_undelete_do_not_disturb_each_other() {
     assert!(back > 0 && gone > 0, "{back} came back, {gone} were gone");
 }
 
-/// A volume with two deleted photos.
-fn before_exchange() -> (Process, Rc<Slot>) {
+/// What was found in the old file says nothing about the new one.
+#[test]
+fn undelete_that_waits_for_the_exchange_begins_anew() {
     let (mut process, slot) = begun();
     for key in 0..6 {
         process.store(&slot, key, &bytes(key, 100_000));
     }
-    for key in [1, 4] {
-        process.delete(&slot, id(key)).unwrap();
-    }
-    process.set_wall(START + HOUR);
-    (process, slot)
-}
-
-async fn compacted(slot: Rc<Slot>) {
-    let order = CompactionOrder { tombstone_keep_ns: u64::MAX, ..order() };
-    slot.compact(&order, &|_| true).await.unwrap();
-}
-
-/// Takes a photo back beside a compaction that has begun this time before (nanoseconds). Returns whether it is
-/// back; otherwise its bytes are gone.
-fn is_back_beside_a_compaction(delay: u64) -> bool {
-    let (mut process, slot) = before_exchange();
-    let (handle, undeleting) = (process.runtime.handle().clone(), Rc::clone(&slot));
-    handle.spawn(compacted(Rc::clone(&slot)));
+    process.delete(&slot, id(1)).unwrap();
+    let (handle, compacting, writing, undeleting) =
+        (process.runtime.handle().clone(), Rc::clone(&slot), Rc::clone(&slot), Rc::clone(&slot));
+    handle.spawn(async move {
+        let order = CompactionOrder { tombstone_keep_ns: u64::MAX, ..order() };
+        compacting.compact(&order, &|_| true).await.unwrap();
+    });
     let result = process.run(async move {
-        handle.sleep_until(handle.now() + delay).await;
-        let result = undeleted(&undeleting, id(1), COOKIE).await;
+        // A write that takes long: the exchange waits for its end, and other writes for the exchange.
+        let write = writing.pass_gate().await;
+        while writing.compaction_progress().phase != CompactionPhase::Swapping {
+            handle.sleep_until(handle.now() + 10_000).await;
+        }
+        undeleting.begin_undelete(order_of(id(1), COOKIE)).unwrap();
+        handle.sleep_until(handle.now() + 200_000_000).await;
+        assert_eq!(undeleting.undelete_progress().unwrap().result, None, "it waits, too");
+        drop(write);
+        let result = ended(&undeleting).await;
+        assert_eq!(undeleting.volume().generation(), 1);
         handle.sleep_until(handle.now() + 60 * SECOND).await;
         result
     });
-    assert_eq!(slot.volume().generation(), 1);
+    assert_eq!(result, Err(NotUndeleted::Compacted));
+    assert_eq!(process.get(&slot, id(1)), Err(GetError::NotFound));
+    assert_eq!(process.get(&slot, id(2)).unwrap(), bytes(2, 100_000));
     slot.expect_rest();
-    let got = process.get(&slot, id(1));
-    match result {
-        Ok(()) => assert_eq!(got, Ok(bytes(1, 100_000)), "after {delay} ns"),
-        Err(why) => {
-            assert_eq!(why, NotUndeleted::Compacted, "after {delay} ns");
-            assert_eq!(got, Err(GetError::NotFound));
-        }
-    }
-    result.is_ok()
-}
-
-/// What was found in the old file says nothing about the new one: it may be exchanged at any moment.
-#[test]
-fn undelete_that_waits_for_the_exchange_begins_anew() {
-    const COARSE: u64 = 100_000;
-    let mut delays = (0..10_000_000).step_by(usize::try_from(COARSE).unwrap());
-    let late = delays.find(|delay| !is_back_beside_a_compaction(*delay));
-    let late = late.expect("the compaction ends");
-    assert!(late > COARSE, "some come before it");
-    // The exchange comes between its search and its end.
-    for delay in (late - COARSE..late + COARSE).step_by(2000) {
-        is_back_beside_a_compaction(delay);
-    }
 }
 
 #[test]

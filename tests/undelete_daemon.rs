@@ -166,6 +166,31 @@ fn admin_api_takes_a_photo_back_and_says_how_that_ended() {
 }
 
 #[test]
+fn admin_token_is_checked_where_it_is_presented() {
+    let dir = data_dir();
+    let token = dir.path().join("token");
+    std::fs::write(&token, "0123456789abcdef-0123\n").unwrap();
+    let token = token.display().to_string();
+    let daemon = started(dir.path(), &format!("admin_token_file = {token:?}\n{CONFIG}"));
+    let mut client = daemon.client();
+    assert_eq!(client.put(&path(1), b"deleted").unwrap().status, 201);
+    delete(&mut client, 1);
+    let wrong = dir.path().join("wrong").display().to_string();
+    std::fs::write(&wrong, "another token").unwrap();
+    let (code, printed, said) = daemon.command(&["undelete", &path(1), "--token-file", &wrong]);
+    assert_eq!((code, printed), (1, format!("failed {}\n", path(1))));
+    assert!(said.contains("not the admin token"), "{said}");
+    assert_eq!(client.get(&path(1)).unwrap().status, 404);
+    let (code, _, said) = daemon.command(&["undelete", &path(1), "--token-file", "/no/token"]);
+    assert!(code == 2 && said.contains("cannot read /no/token"), "{said}");
+    let (code, printed, said) = daemon.command(&["undelete", &path(1), "--token-file", &token]);
+    assert_eq!((code, printed), (0, format!("restored {}\n", path(1))), "{said}");
+    assert_eq!(client.get(&path(1)).unwrap().body, b"deleted");
+    drop(client);
+    assert!(daemon.stop().success());
+}
+
+#[test]
 fn nothing_is_taken_back_unless_that_is_configured() {
     let dir = data_dir();
     let daemon = started(dir.path(), "");

@@ -119,8 +119,8 @@ impl UndeleteArgs {
 
 const RESTORED: &str = "restored";
 /// Message about an order whose result is not known.
-const UNKNOWN: &str = "the daemon was restarted, or takes another photo back, and does not say how this ended; \
-                       run the command again";
+const UNKNOWN: &str = "the daemon was restarted, or takes another photo back, and does not say how this \
+                       ended; run the command again";
 
 /// Returns the first words of the line about a photo.
 fn outcome(status: Option<u16>) -> &'static str {
