@@ -31,7 +31,8 @@ impl ManagerState {
         match progress.map_err(|error| refused(volume, "searched", error))? {
             Some(progress) => Ok(status_of(volume, progress)),
             None if begin.is_some() => Err(Refused::Unavailable(format!(
-                "A photo of volume {volume} is being taken back already; try again when that has ended."
+                "A photo of volume {volume} is being taken back already, or the volume is being closed; try \
+                 again."
             ))),
             None => Err(Refused::NotThere(format!(
                 "No photo of volume {volume} was taken back since the daemon started."

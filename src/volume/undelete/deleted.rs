@@ -63,7 +63,8 @@ async fn read_header(
     sought: &Sought,
     offset: u64,
 ) -> Result<(NeedleHeader, Location), NotUndeleted> {
-    if offset < LOG_START || offset + UNIT > examiner.to {
+    let is_possible = offset >= LOG_START && offset.is_multiple_of(UNIT);
+    if !is_possible || offset.saturating_add(UNIT) > examiner.to {
         return Err(NotUndeleted::Damaged);
     }
     examiner.fill(offset, UNIT).await;
@@ -125,7 +126,7 @@ async fn verify_part(
 ) -> Result<(), NotUndeleted> {
     let layout = NeedleLayout::data(0, part.len as usize);
     let len = layout.len as u64;
-    if part.offset + len > examiner.to {
+    if part.offset.saturating_add(len) > examiner.to {
         return Err(NotUndeleted::Damaged);
     }
     let is_intact = |examiner: &mut Examiner<'_>| {

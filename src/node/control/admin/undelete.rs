@@ -108,7 +108,7 @@ pub(super) async fn begin(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
-    // Not only a cookie is needed: clients that may read photos delete none and take none back.
+    // The cookie alone is not enough: whoever has read the photo knows it.
     let rights = expect_rights(&connection, &headers, state.token.as_ref());
     rights.map_err(|error| match error {
         ApiError::NotLocal => ApiError::UndeleteNotLocal,
