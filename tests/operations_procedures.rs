@@ -30,13 +30,13 @@ const SUBSTITUTIONS: [(&str, &str); 8] = [
     ("100GiB", "64MiB"),
 ];
 
-/// Shell functions that simulate the service manager, users and devices of the machine. `hayloft volume` gets
-/// the admin address of the test in place of the default one.
+/// Shell functions that simulate the service manager, users and devices of the machine. Commands that use the
+/// admin API get the address of the test in place of the default one.
 const MACHINE: &str = r#"
 set -euo pipefail
 hayloft() {
     case $1 in
-        volume) "$BINARY" "$@" --admin "$ADMIN" ;;
+        volume | undelete | background) "$BINARY" "$@" --admin "$ADMIN" ;;
         *) "$BINARY" "$@" ;;
     esac
 }
@@ -316,6 +316,22 @@ fn volume_is_restored_from_exports_of_the_running_daemon() {
         let Machine { data, admin, .. } = &machine;
         machine.run(&format!("hayloft import --server {data} --admin {admin} /backup/{tar}"));
     }
+    machine.assert_photos(&[]);
+}
+
+#[test]
+fn deleted_photo_is_taken_back() {
+    let mut machine = Machine::new();
+    machine.run("systemctl stop hayloft");
+    let config = machine.path("hayloft.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text + "[compaction]\nundelete_within = \"7d\"\n").unwrap();
+    machine.run("systemctl start hayloft");
+    machine.run_procedure("Taking a deleted photo back");
+    let url = format!("/2/3/0/{COOKIE}");
+    let back = photo(&mut machine.client(), &url);
+    assert_eq!((back.0, &back.1), (200, &bytes(302, 700)));
+    machine.photos.insert(url, back);
     machine.assert_photos(&[]);
 }
 

@@ -65,6 +65,16 @@ sabotages! {
     ForgetExpirySums = "forget-expiry-sums",
     /// The parts of a multipart object are dead once it expires at another time.
     RenewalLosesParts = "renewal-loses-parts",
+    /// Bytes of a deleted photo come back although they do not verify.
+    UndeleteUnverified = "undelete-unverified",
+    /// The parts of a deleted multipart object that comes back stay dead.
+    UndeleteLosesParts = "undelete-loses-parts",
+    /// A deleted photo comes back beside the photo that has its name.
+    UndeleteOverObject = "undelete-over-object",
+    /// A deleted photo comes back although it was stored and deleted again during the search.
+    UndeleteWithoutCatchUp = "undelete-without-catch-up",
+    /// A deleted photo is taken from its place in a file that a compaction has replaced.
+    UndeleteAtOldPlace = "undelete-at-old-place",
     /// Reads do not check the cookie.
     IgnoreCookie = "ignore-cookie",
     /// Recovery ends the log at damage, even if valid commits follow.

@@ -15,6 +15,7 @@
 //! - `pull`: a volume that is a copy of one of another store, and takes its records.
 //! - `scrub`: reading and verifying everything while the volume serves.
 //! - `stream`: its records in the order of the log, piece by piece.
+//! - `undelete`: taking deleted objects back.
 //! - `slot`: a volume across its generations ([`Slot`]): PUT, DELETE, multi-deletes, GET, uploads.
 //! - `io`: the policy for short and failed transfers. `names`, `sync_dir`: names of files, and making them
 //!   durable. `error`: everything that can go wrong.
@@ -36,6 +37,7 @@ mod scrub;
 mod slot;
 mod stream;
 mod sync_dir;
+mod undelete;
 
 pub use checkpoint::{CheckpointFigures, Checkpointing, NotWritten, checkpoint_queue};
 pub use compaction::{Carried, Compacted, CompactionOrder, NotCompacted, OnSwap};
@@ -57,5 +59,8 @@ pub use object::{
 };
 pub use pull::{NotPulled, Pulled};
 pub use scrub::{Finding, Flaw, ScrubPlan, Scrubbed};
-pub use slot::{CompactionPhase, CompactionProgress, FoundDamage, ScrubProgress, Slot, Upload};
+pub use slot::{
+    CompactionPhase, CompactionProgress, FoundDamage, ScrubProgress, Slot, UndeleteProgress, Upload,
+};
 pub use stream::{ExchangePiece, NotStreamed, Piece, PieceLimits, RecordKind, StreamRecord};
+pub use undelete::{NotUndeleted, UndeleteOrder};

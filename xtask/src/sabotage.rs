@@ -14,7 +14,7 @@ use crate::process::{Failed, run};
 use crate::project::{cargo, root, target};
 
 /// Test binaries, fast ones first; the last two start daemons. `lib` are the unit tests.
-const TESTS: [&str; 33] = [
+const TESTS: [&str; 34] = [
     "errors",
     "engine",
     "generations",
@@ -30,6 +30,7 @@ const TESTS: [&str; 33] = [
     "large",
     "multi_delete",
     "expiry",
+    "undelete",
     "scrub",
     "health",
     "pull",

@@ -17,7 +17,14 @@ pub(super) fn ask(
     body: &[u8],
 ) -> Result<Reply, ClientError> {
     let body = if body.is_empty() { Body::None } else { Body::Bytes(body) };
-    let reply = client.request(method, path, &[], body)?;
+    answered(client.request(method, path, &[], body)?)
+}
+
+/// Returns an answer, if it is none of a refusal.
+///
+/// # Errors
+/// See [`ask`].
+pub(super) fn answered(reply: Reply) -> Result<Reply, ClientError> {
     // The admin API gives the reason of each refusal as JSON.
     let is_json = reply.header("Content-Type").is_some_and(|kind| kind == "application/json");
     if reply.status >= 400 && !is_json {

@@ -21,6 +21,7 @@ use super::nginx_config::NginxArgs;
 use super::output::unwritten;
 use super::put::PutArgs;
 use super::serve::ServeArgs;
+use super::undelete::UndeleteArgs;
 use super::volume::VolumeArgs;
 use crate::base::sys;
 
@@ -54,6 +55,8 @@ pub enum Command {
     Get(GetArgs),
     /// Delete photos of a running daemon.
     Delete(DeleteArgs),
+    /// Take deleted photos of a running daemon back.
+    Undelete(UndeleteArgs),
     /// Store every file of a directory, or the photos of a tar; resumes where it was interrupted.
     Import(ImportArgs),
     /// Write the live photos of volumes as a tar, while no daemon runs on them.
@@ -111,6 +114,7 @@ impl Cli {
             Command::Put(args) => args.run(),
             Command::Get(args) => args.run(),
             Command::Delete(args) => args.run(),
+            Command::Undelete(args) => args.run(),
             Command::Import(args) => args.run(),
         }
     }

@@ -1,13 +1,11 @@
 //! `hayloft delete`: deletes photos of a running daemon.
 
-use std::io::{self, BufRead, IsTerminal};
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::output::{announce, fail, note};
-use super::photo_url::photo_url;
-use crate::base::sys;
+use super::photo_url::photo_urls;
 use crate::commands::client::{Client, ClientError, ServerAddress};
 use crate::commands::transfer::delete::{DeleteRequest, group};
 use crate::commands::transfer::name::PhotoName;
@@ -86,43 +84,14 @@ impl DeleteArgs {
     /// Returns the photos of each daemon, in the order in which they are named.
     fn servers(&self) -> Result<Vec<ServerPhotos>, String> {
         let mut servers: Vec<ServerPhotos> = Vec::new();
-        let mut add = |url: &str| {
-            let (server, photo) = photo_url(url, &self.server)?;
+        photo_urls(&self.urls, &self.server, "deleted", |server, photo| {
             match servers.iter_mut().find(|known| known.server == server) {
                 Some(known) => known.photos.push(photo),
                 None => servers.push(ServerPhotos { server, photos: vec![photo] }),
             }
-            Ok::<_, String>(())
-        };
-        for url in &self.urls {
-            if url != "-" {
-                add(url)?;
-                continue;
-            }
-            for (number, line) in (1..).zip(input().map_err(unread)?) {
-                let line = line.map_err(unread)?;
-                if line.trim().is_empty() {
-                    continue;
-                }
-                add(&line).map_err(|error| format!("line {number} of standard input: {error}"))?;
-            }
-        }
+        })?;
         Ok(servers)
     }
-}
-
-fn unread(error: io::Error) -> String {
-    format!("cannot read standard input: {error}; nothing was deleted")
-}
-
-/// Returns the lines of standard input.
-fn input() -> io::Result<impl Iterator<Item = io::Result<String>>> {
-    sys::open_at_start(0)?;
-    let stdin = io::stdin();
-    if stdin.is_terminal() {
-        note("reading URLs from the terminal, one a line; end them with Ctrl-D");
-    }
-    Ok(stdin.lock().lines())
 }
 
 fn delete(ServerPhotos { server, photos }: ServerPhotos) -> Deletion {

@@ -40,6 +40,7 @@ mod pull;
 mod put;
 mod scrub;
 mod serve;
+mod undelete;
 mod volume;
 mod volume_id;
 
@@ -61,4 +62,5 @@ pub use nginx_config::NginxArgs;
 pub use offline::OfflineArgs;
 pub use put::PutArgs;
 pub use serve::ServeArgs;
+pub use undelete::UndeleteArgs;
 pub use volume::VolumeArgs;

@@ -55,6 +55,9 @@ pub struct CompactionConfig {
     /// Time after which the bytes of a deleted or replaced photo are no longer in any volume file. 1 h to
     /// 10 years.
     pub erase_within: OrWord<TimeSpan, Never>,
+    /// Time within which a deleted photo can be taken back, if no compaction has dropped its bytes. 0 for
+    /// never, at most `erase_within`.
+    pub undelete_within: TimeSpan,
     /// Space of each disk that is kept free for compactions when volumes are created.
     pub reserve: OrWord<ByteSize, Auto>,
     /// Time for which compactions keep the records of deletions. 0 to 10 years.
@@ -73,6 +76,7 @@ impl Default for CompactionConfig {
             garbage_share_when_full: Share::percent(25),
             hours: OrWord::default(),
             erase_within: OrWord::default(),
+            undelete_within: TimeSpan::default(),
             reserve: OrWord::default(),
             tombstone_keep: TimeSpan::days(30),
             expiry_grace: TimeSpan::hours(24),
@@ -103,6 +107,18 @@ impl CompactionConfig {
             value_in("compaction.erase_within", &span, &spans, "a span of time")?;
         }
         let spans = TimeSpan::default()..=Self::SPAN_MAX;
+        value_in("compaction.undelete_within", &self.undelete_within, &spans, "a span of time")?;
+        if let Some(erase_within) = self.erase_within.value()
+            && self.undelete_within > erase_within
+        {
+            let problem = format!(
+                "it is {}, but bytes of deleted photos are erased within {erase_within} \
+                 (compaction.erase_within)",
+                self.undelete_within
+            );
+            let fix = format!("write at most {erase_within}, or raise compaction.erase_within");
+            return Err(ConfigError::setting("compaction.undelete_within", problem, fix));
+        }
         value_in("compaction.tombstone_keep", &self.tombstone_keep, &spans, "a span of time")?;
         let spans = TimeSpan::hours(1)..=Self::SPAN_MAX;
         value_in("compaction.expiry_grace", &self.expiry_grace, &spans, "a span of time")

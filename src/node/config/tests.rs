@@ -154,7 +154,7 @@ fn numbers_outside_their_range_are_rejected() {
 #[test]
 fn invalid_compaction_settings_are_rejected() {
     type Change = fn(&mut Config);
-    let cases: [(Change, &str, &str); 14] = [
+    let cases: [(Change, &str, &str); 16] = [
         (
             |c| c.compaction.garbage_share = Share::percent(4),
             "compaction.garbage_share: 0.04 is out of range",
@@ -174,6 +174,19 @@ fn invalid_compaction_settings_are_rejected() {
             |c| c.compaction.erase_within = OrWord::of("59m".parse().unwrap()),
             "compaction.erase_within: 59m is out of range",
             "write a span of time from 1h to 3650d",
+        ),
+        (
+            |c| c.compaction.undelete_within = TimeSpan::days(3651),
+            "compaction.undelete_within: 3651d is out of range",
+            "from 0s to 3650d",
+        ),
+        (
+            |c| {
+                c.compaction.erase_within = OrWord::of(TimeSpan::days(30));
+                c.compaction.undelete_within = TimeSpan::days(31);
+            },
+            "compaction.undelete_within: it is 31d, but bytes of deleted photos are erased within 30d",
+            "write at most 30d, or raise compaction.erase_within",
         ),
         (
             |c| c.compaction.expiry_grace = TimeSpan::default(),
@@ -235,6 +248,7 @@ fn invalid_compaction_settings_are_rejected() {
         config.compaction.garbage_share = Share::percent(95);
         config.compaction.garbage_share_when_full = Share::percent(95);
         config.compaction.erase_within = OrWord::of(TimeSpan::hours(1));
+        config.compaction.undelete_within = TimeSpan::hours(1);
         config.compaction.tombstone_keep = TimeSpan::default();
         config.background.rate_min = config.background.rate_max;
         config.background.scrub_days = 0;
@@ -251,6 +265,7 @@ fn compaction_settings_are_read_from_the_file() {
                 [background]\nrate_min = \"8MiB\"\nrate_max = 1073741824\nscrub_days = 10\n\
                 [compaction]\npolicy = \"off\"\ngarbage_share = 0.75\n\
                 garbage_share_when_full = 0.125\nhours = \"22:00-06:00\"\nerase_within = \"30d\"\n\
+                undelete_within = \"7d\"\n\
                 reserve = \"20GiB\"\ntombstone_keep = \"12h\"\nexpiry_grace = \"48h\"\nverify = false\n";
     let config = ConfigDraft::parse(Path::new("h.toml"), text).unwrap().config;
     config.validate_on(&[0]).unwrap();
@@ -259,6 +274,7 @@ fn compaction_settings_are_read_from_the_file() {
     assert!((compaction.garbage_share_when_full.fraction() - 0.125).abs() < 1e-9);
     assert_eq!(compaction.hours.to_string(), "22:00-06:00");
     assert_eq!(compaction.erase_within.value(), Some(TimeSpan::days(30)));
+    assert_eq!(compaction.undelete_within, TimeSpan::days(7));
     assert_eq!(compaction.reserve.value(), Some(ByteSize::gib(20)));
     assert_eq!(compaction.tombstone_keep, TimeSpan::hours(12));
     assert_eq!(compaction.expiry_grace, TimeSpan::hours(48));

@@ -7,6 +7,7 @@ use super::exchange::ExchangeRequest;
 use super::list::ListRequest;
 use super::pause::PauseRequest;
 use super::pull::PullRequest;
+use super::undelete::UndeleteRequest;
 
 /// A request of the control plane to the daemon's main thread.
 #[derive(Debug)]
@@ -25,4 +26,6 @@ pub enum ControlRequest {
     Absence(AbsenceRequest),
     /// Make a step of a pull.
     Pull(PullRequest),
+    /// Take a deleted photo back.
+    Undelete(UndeleteRequest),
 }

@@ -8,7 +8,7 @@
 //! | `handle` | [`ControlHandle`]: stop of a running control plane |
 //! | `stop_signal` | [`StopSignal`]: stops its services |
 //! | `control_request` | [`ControlRequest`]: what is sent to the main thread |
-//! | `change`, `pause`, `damage`, `list`, `exchange`, `pull`, `absence` | its kinds: changes, pauses, lists, streams, copies, what is absent |
+//! | `change`, `pause`, `damage`, `list`, `exchange`, `pull`, `absence`, `undelete` | its kinds |
 //! | `creation`, `compactions` | volumes that are being created, or compacted |
 //! | `refused` | why a change was refused |
 //! | `admin/` | a service: health, readiness, metrics, status and volumes over HTTP |
@@ -31,6 +31,7 @@ mod plane;
 mod pull;
 mod refused;
 mod stop_signal;
+mod undelete;
 
 pub use absence::{AbsenceAnswer, AbsenceRequest};
 pub use change::{ChangeRequest, NewVolume, VolumeChange, WantedCompaction};
@@ -46,3 +47,4 @@ pub use plane::ControlPlane;
 pub use pull::{PullAnswer, PullReply, PullRequest, PulledFigures, PulledStep};
 pub use refused::Refused;
 pub use stop_signal::StopSignal;
+pub use undelete::{UndeleteAnswer, UndeleteRequest, UndeleteResult, UndeleteStatus};

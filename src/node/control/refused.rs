@@ -15,6 +15,8 @@ pub enum Refused {
     Conflict(String),
     /// There is not enough free space on the disk, or no file descriptor left for one more volume.
     NoSpace(String),
+    /// What was asked for is not there.
+    NotThere(String),
     /// What was asked for is no longer there.
     Gone(String),
     /// Not possible at present.
@@ -33,6 +35,7 @@ impl fmt::Display for Refused {
             Self::Invalid(sentence)
             | Self::Conflict(sentence)
             | Self::NoSpace(sentence)
+            | Self::NotThere(sentence)
             | Self::Gone(sentence)
             | Self::Unavailable(sentence)
             | Self::Failed(sentence) => f.write_str(sentence),

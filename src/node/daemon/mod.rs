@@ -31,6 +31,7 @@
 //! | `health` | which volumes and disks are suspect, and what is remembered of that |
 //! | `scrubs` | scrubs, and lists of damage, that operators ask for |
 //! | `lists`, `exchanges`, `pulls` | pieces of lists of objects and of streams of records, and copies of these |
+//! | `undeletes` | deleted photos that are taken back |
 //! | `disks`, `watched_files` | monitoring of the data directories and volume files |
 //! | `admin_token` | the admin token in its file |
 //! | `access` | the access trace's file and writer thread |
@@ -75,6 +76,7 @@ mod store;
 mod stores;
 #[cfg(test)]
 mod tests;
+mod undeletes;
 mod volume_files;
 mod watch;
 mod watched_files;

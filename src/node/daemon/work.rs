@@ -60,6 +60,9 @@ impl Manager {
                 }
                 Ok(ControlRequest::Absence(request)) => self.spawn(|state| state.absent(request)),
                 Ok(ControlRequest::Pull(request)) => self.spawn(|state| state.pull(request)),
+                Ok(ControlRequest::Undelete(request)) => {
+                    self.spawn(|state| state.undelete(request));
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 // The admin thread has ended: `Running::watch` notices that.
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(left.min(TURN)),

@@ -79,6 +79,7 @@ mod start;
 mod store;
 mod stored_photo;
 mod streams;
+mod undelete;
 mod upload;
 mod upload_parameters;
 mod volume_entry;
@@ -94,7 +95,7 @@ pub use order::{
     BurstVolume, CancelCompaction, ClearVolume, CompactVolume, CompactionRequest, DeleteVolume,
     FenceVolume, FindAbsent, LimitDevice, ListDamage, ListErrors, OpenVolume, OrderError,
     PauseBackground, Pull, PullOutcome, PullStep, ReadExchange, ReadRecords, ScrubVolume,
-    SetReadOnly, SetRoute, SuspectVolume, TargetDir,
+    SetReadOnly, SetRoute, SuspectVolume, TargetDir, UndeleteNeedle,
 };
 pub use reactor::{Reactor, run};
 #[cfg(test)]

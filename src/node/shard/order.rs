@@ -8,7 +8,9 @@ use thiserror::Error;
 use super::assignment::Assignment;
 use crate::base::stream_position::{ExchangeState, StreamPosition};
 use crate::base::types::{NeedleId, ShardId, VolumeId};
-use crate::volume::{NotPulled, NotRemoved, NotStreamed, PieceLimits, Pulled, StateError};
+use crate::volume::{
+    NotPulled, NotRemoved, NotStreamed, PieceLimits, Pulled, StateError, UndeleteOrder,
+};
 
 /// Opens a volume, which the shard owns from then on. Its outcome is a summary of the volume.
 pub struct OpenVolume(pub Assignment);
@@ -212,6 +214,15 @@ pub struct PullOutcome {
     pub pull: u64,
     /// What was stored.
     pub pulled: Pulled,
+}
+
+/// Begins to take a deleted photo of a volume of the shard back. Its outcome comes at once: how far the order
+/// is; `None` if another one is under way.
+pub struct UndeleteNeedle {
+    /// Volume id.
+    pub volume: VolumeId,
+    /// The photo; `None` only asks how far the last order is, and the outcome is `None` if there was none.
+    pub begin: Option<UndeleteOrder>,
 }
 
 /// Pauses or resumes the compactions and scrubs of the shard. Checkpoints go on. Cannot fail.

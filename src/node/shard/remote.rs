@@ -6,6 +6,7 @@ use super::order::{
     BurstVolume, CancelCompaction, ClearVolume, CompactVolume, DeleteVolume, FenceVolume,
     FindAbsent, LimitDevice, ListDamage, ListErrors, OpenVolume, OrderError, PauseBackground, Pull,
     PullOutcome, ReadExchange, ReadRecords, ScrubVolume, SetReadOnly, SetRoute, SuspectVolume,
+    UndeleteNeedle,
 };
 use super::request::{
     CheckPut, DeleteNeedle, FoundNeedle, PostNeedle, PutNeedle, ReadNeedle, RequestError,
@@ -16,7 +17,7 @@ use crate::base::types::{NeedleId, ShardId, VolumeId};
 use crate::http::conditional::WriteConditions;
 use crate::runtime::buffer::Buf;
 use crate::runtime::{Handle, Replies};
-use crate::volume::{ExchangePiece, FoundDamage, Piece};
+use crate::volume::{ExchangePiece, FoundDamage, Piece, UndeleteProgress};
 
 /// A thread that sends requests to shards and receives the answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +154,8 @@ request_kinds! {
     FindAbsent(FindAbsent) -> Result<Vec<NeedleId>, OrderError>, in find_absent;
     /// Make a step of a pull.
     Pull(Pull) -> Result<PullOutcome, OrderError>, in pull;
+    /// Take a deleted photo back.
+    Undelete(UndeleteNeedle) -> Result<Option<UndeleteProgress>, OrderError>, in undelete;
     /// Pause or resume compactions and scrubs.
     PauseBackground(PauseBackground) -> (), in pause_background;
     /// Set the owner of a volume.
@@ -218,11 +221,12 @@ mod tests {
             read_exchange,
             find_absent,
             pull,
+            undelete,
             pause_background,
             set_route,
             limit_device,
         } = &awaited;
-        let expect: [&dyn Fn() -> usize; 25] = [
+        let expect: [&dyn Fn() -> usize; 26] = [
             &|| read.expect(),
             &|| put.expect(),
             &|| post.expect(),
@@ -245,6 +249,7 @@ mod tests {
             &|| read_exchange.expect(),
             &|| find_absent.expect(),
             &|| pull.expect(),
+            &|| undelete.expect(),
             &|| pause_background.expect(),
             &|| set_route.expect(),
             &|| limit_device.expect(),

@@ -93,6 +93,7 @@ impl Shard {
                 AnyOutcome::FindAbsent(Box::pin(volumes.absent(order)).await)
             }
             AnyRequest::Pull(order) => AnyOutcome::Pull(Box::pin(volumes.pull(order)).await),
+            AnyRequest::Undelete(order) => AnyOutcome::Undelete(volumes.undelete(order)),
             AnyRequest::PauseBackground(PauseBackground { paused }) => {
                 volumes.paces().set_paused(paused);
                 self.board().background_paused.set(u64::from(paused));
@@ -117,6 +118,7 @@ mod tests {
     use super::super::message::Message;
     use super::super::order::{
         CompactionRequest, FindAbsent, OrderError, Pull, PullStep, ReadExchange, ReadRecords,
+        UndeleteNeedle,
     };
     use super::super::remote::{RemoteKind, RequestOrigin};
     use super::super::start::Start;
@@ -165,6 +167,7 @@ mod tests {
                 .into_any(),
             Pull { volume: VolumeId(5), step: PullStep::Become }.into_any(),
             FindAbsent { volume: VolumeId(5), ids: Vec::new() }.into_any(),
+            UndeleteNeedle { volume: VolumeId(5), begin: None }.into_any(),
         ];
         for (number, request) in (10..).zip(orders) {
             let request = RemoteRequest { from: RequestOrigin::Main, number, request };
@@ -199,6 +202,7 @@ mod tests {
                 (25, AnyOutcome::ReadExchange(Err(OrderError::NoVolume))),
                 (26, AnyOutcome::Pull(Err(OrderError::NoVolume))),
                 (27, AnyOutcome::FindAbsent(Err(OrderError::NoVolume))),
+                (28, AnyOutcome::Undelete(Err(OrderError::NoVolume))),
             ]
         ));
         assert_eq!(shard.board().background_paused.get(), 1);

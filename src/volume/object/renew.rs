@@ -2,6 +2,7 @@
 
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::{Cookie, NeedleId};
+use crate::runtime::buffer::Buf;
 use crate::volume::Volume;
 use crate::volume::error::Refusal;
 use crate::volume::format::{
@@ -55,17 +56,8 @@ impl Volume {
         let len = usize::try_from(at.len).expect("a needle is below 2 MiB");
         let capacity = with_expiry_len_max(len);
         let buf = self.handle.pool().alloc(capacity).ok_or(Refusal::NoBuffer)?;
-        let reads = &self.file.stats.other_reads;
-        let (mut buf, result) = self.file.read(buf, 0, len, at.offset, reads).await;
-        let incarnation = self.superblock.incarnation;
-        let decoded = result.ok().and_then(|()| decode_header(&buf[..len], incarnation, at.offset));
-        let is_whole = |header: &NeedleHeader| {
-            header.id == id
-                && header.layout().len == len
-                && verify_meta(&buf[..len], header, incarnation).is_ok()
-                && verify_data(&buf[..len], header).is_ok()
-        };
-        let Some((old, _)) = decoded.filter(|(header, back)| *back == 0 && is_whole(header)) else {
+        let (mut buf, read) = self.read_needle(buf, id, at).await;
+        let Some(old) = read.filter(|old| self.is_whole(&buf[..len], old)) else {
             count(&self.stats().damaged_reads, 1);
             return Err(Refusal::Unreadable(id));
         };
@@ -81,6 +73,31 @@ impl Volume {
         };
         let (hash, superseded) = (self.hasher.hash(id), Expiring::of(&old));
         Ok(Pending { buf, header, hash, superseded, reserved: 0, is_copy: false })
+    }
+
+    /// Reads the needle of `id` at `at` to the begin of `buf`. Returns its header, if it can be read.
+    pub(in crate::volume) async fn read_needle(
+        &self,
+        buf: Buf,
+        id: NeedleId,
+        at: Location,
+    ) -> (Buf, Option<NeedleHeader>) {
+        let len = usize::try_from(at.len).expect("a needle is below 2 MiB");
+        let reads = &self.file.stats.other_reads;
+        let (buf, result) = self.file.read(buf, 0, len, at.offset, reads).await;
+        let incarnation = self.superblock.incarnation;
+        let decoded = result.ok().and_then(|()| decode_header(&buf[..len], incarnation, at.offset));
+        let own = |(header, back): &(NeedleHeader, u64)| {
+            *back == 0 && header.id == id && header.layout().len == len
+        };
+        let header = decoded.filter(own).map(|(header, _)| header);
+        (buf, header)
+    }
+
+    /// Whether attributes, chunk checksums and data of a needle are as they were written.
+    pub(in crate::volume) fn is_whole(&self, bytes: &[u8], header: &NeedleHeader) -> bool {
+        verify_meta(bytes, header, self.superblock.incarnation).is_ok()
+            && verify_data(bytes, header).is_ok()
     }
 
     /// Length of the parts that live on with the new manifest (units).

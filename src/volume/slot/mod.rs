@@ -8,6 +8,7 @@
 //! - `write`: PUT, DELETE and batch puts. `multi_delete`: the delete of many needles.
 //!   `expiry`: changing when an object expires. `read`: GET and HEAD.
 //!   `absent`: which ids are not there.
+//!   `undelete`: the last step of taking a deleted photo back. `undelete_state`: how far that is.
 //! - `state`: changes and the end of the volume.
 
 mod absent;
@@ -20,6 +21,8 @@ pub(in crate::volume) mod scrub_state;
 #[expect(clippy::module_inception, reason = "the file of `Slot`")]
 mod slot;
 mod state;
+mod undelete;
+pub(in crate::volume) mod undelete_state;
 mod upload;
 pub(in crate::volume) mod uploads;
 mod write;
@@ -28,4 +31,5 @@ pub use compaction_progress::{CompactionPhase, CompactionProgress};
 pub use damage_list::FoundDamage;
 pub use scrub_state::ScrubProgress;
 pub use slot::Slot;
+pub use undelete_state::UndeleteProgress;
 pub use upload::Upload;

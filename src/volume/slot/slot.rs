@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::compaction_progress::CompactionProgress;
 use super::scrub_state::ScrubState;
+use super::undelete_state::UndeleteState;
 use super::uploads::Uploads;
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::{NeedleId, VolumeId};
@@ -31,6 +32,8 @@ pub struct Slot {
     pub(in crate::volume) scrub: ScrubState,
     /// Reads of random needles of the volume.
     pub(in crate::volume) probing: Probing,
+    /// Taking deleted photos back.
+    pub(in crate::volume) undelete: UndeleteState,
     /// The streams of its records.
     pub(in crate::volume) streams: StreamTurns,
     /// The pull of records of another volume.
@@ -64,6 +67,7 @@ impl Slot {
             compaction_progress: Cell::default(),
             scrub: ScrubState::new(&handle),
             probing: Probing::new(&handle),
+            undelete: UndeleteState::new(&handle),
             streams: StreamTurns::new(&handle),
             pull: PullTurns::new(&handle),
             other_files: RefCell::default(),

@@ -40,6 +40,7 @@ impl Slot {
         self.compaction_task().stop().await;
         self.scrub.task.stop().await;
         self.probing.task.stop().await;
+        self.undelete.stop().await;
         self.streams.stop().await;
         self.pull.stop().await;
         let _change = self.changes.lock(()).await;
@@ -51,6 +52,7 @@ impl Slot {
         self.compaction_task().begin_to_stop();
         self.scrub.task.begin_to_stop();
         self.probing.task.begin_to_stop();
+        self.undelete.begin_to_stop();
         self.streams.begin_to_stop();
         self.pull.begin_to_stop();
         self.volume().begin_to_close();
@@ -61,6 +63,7 @@ impl Slot {
         self.compaction_task().stop().await;
         self.scrub.task.stop().await;
         self.probing.task.stop().await;
+        self.undelete.stop().await;
         self.streams.stop().await;
         self.pull.stop().await;
         self.volume().stop_checkpoints().await;
@@ -72,6 +75,7 @@ impl Slot {
         self.volume().resume_checkpoints();
         self.streams.resume();
         self.pull.resume();
+        self.undelete.resume();
         self.restart_scrubs();
         self.restart_probes();
     }

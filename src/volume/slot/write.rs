@@ -259,7 +259,7 @@ impl Slot {
     }
 
     /// Waits until no other write holds the lock of `id`.
-    pub(super) async fn lock_id(&self, id: NeedleId) -> Locked<NeedleId> {
+    pub(in crate::volume) async fn lock_id(&self, id: NeedleId) -> Locked<NeedleId> {
         let id = if chosen(Sabotage::NoLocks) { self.volume().fresh_name().0 } else { id };
         self.locks.lock(id).await
     }

@@ -53,6 +53,11 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
     ("nothing-is-expired", "expiry", "bytes_that_expire_are_counted_by_the_day"),
     ("forget-expiry-sums", "expiry", "bytes_that_expire_are_counted_by_the_day"),
     ("renewal-loses-parts", "expiry", "time_of_expiry_is_changed_without_the_data"),
+    ("undelete-unverified", "undelete", "damaged_bytes_do_not_come_back"),
+    ("undelete-loses-parts", "undelete", "deleted_photo_comes_back_as_it_was"),
+    ("undelete-over-object", "undelete", "nothing_comes_back_over_what_has_the_name"),
+    ("undelete-without-catch-up", "undelete", "what_happens_to_the_name_during_the_search_counts"),
+    ("undelete-at-old-place", "undelete", "undelete_that_waits_for_the_exchange_begins_anew"),
     ("ignore-cookie", "engine", "wrong_cookie_reveals_and_changes_nothing"),
     (
         "truncate-on-damage",

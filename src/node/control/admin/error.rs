@@ -40,7 +40,13 @@ pub enum ApiError {
          machine (the loopback address), and to others with the admin token (admin_token_file)."
     )]
     NotLocal,
-    /// 400, 409, 410, 500, 503 or 507: a change was refused.
+    /// 403: the client is on another machine.
+    #[error(
+        "Photos are taken back for clients on this machine (the loopback address), and for others with the \
+         admin token (admin_token_file)."
+    )]
+    UndeleteNotLocal,
+    /// 400, 404, 409, 410, 500, 503 or 507: a change was refused.
     #[error("{0}")]
     Refused(Refused),
     /// 503: as many lists are being sent as possible.
@@ -70,7 +76,7 @@ impl ApiError {
             Self::WrongToken => StatusCode::UNAUTHORIZED,
             Self::BadRequest(_) | Self::Cut => StatusCode::BAD_REQUEST,
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::FromWebPage | Self::NotLocal => StatusCode::FORBIDDEN,
+            Self::FromWebPage | Self::NotLocal | Self::UndeleteNotLocal => StatusCode::FORBIDDEN,
             Self::Refused(refused) => refused_status(refused),
             Self::TooSlow | Self::Stopping | Self::TooManyStreams => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -83,7 +89,7 @@ impl ApiError {
 /// HTTP status of the response to a change that was refused.
 fn refused_status(refused: &Refused) -> StatusCode {
     match refused {
-        Refused::NoSuchVolume(_) => StatusCode::NOT_FOUND,
+        Refused::NoSuchVolume(_) | Refused::NotThere(_) => StatusCode::NOT_FOUND,
         Refused::Invalid(_) => StatusCode::BAD_REQUEST,
         Refused::Conflict(_) => StatusCode::CONFLICT,
         Refused::NoSpace(_) => StatusCode::INSUFFICIENT_STORAGE,

@@ -21,6 +21,7 @@
 //! | `bucket_filter` | buckets of which objects are listed |
 //! | `digest`, `digest_query`, `volume_digest` | `/volumes/{id}/digest`, its query, and what it answers |
 //! | `records`, `rights`, `token` | `/volumes/{id}/records`, and who may read them, and digests |
+//! | `undelete` | `/volumes/{id}/undelete` |
 //! | `pieces`, `streamed_body` | answers that are made while they are sent |
 //! | `connection`, `lifetime` | the connection of a request, as its handler knows it |
 //! | `background` | `/background` |
@@ -56,6 +57,7 @@ mod state;
 mod status;
 mod streamed_body;
 mod token;
+mod undelete;
 mod volume_digest;
 mod volume_status;
 mod volumes;

@@ -11,7 +11,8 @@ use tokio::time::timeout;
 use super::error::ApiError;
 use super::state::AdminState;
 use super::{
-    absence, accept, background, damage, digest, health, objects, pulls, records, status, volumes,
+    absence, accept, background, damage, digest, health, objects, pulls, records, status, undelete,
+    volumes,
 };
 use crate::base::sys;
 use crate::http;
@@ -43,6 +44,7 @@ pub fn router(state: AdminState) -> Router {
         .route("/volumes/{id}/digest", get(digest::digest))
         .route("/volumes/{id}/objects", get(objects::list))
         .route("/volumes/{id}/records", get(records::read))
+        .route("/volumes/{id}/undelete", get(undelete::show).post(undelete::begin))
         .route("/background/pause", post(background::pause))
         .route("/background/resume", post(background::resume))
         .layer(DefaultBodyLimit::max(BODY_MAX));

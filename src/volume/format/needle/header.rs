@@ -58,7 +58,7 @@ pub struct NeedleHeader {
     /// Time at which the needle expires (nanoseconds since 1970); `None` for never. Not in the header itself:
     /// it is the first attribute, which follows the header in the same block.
     pub expires_ns: Option<u64>,
-    /// In a manifest: whether its parts are those of the needle that it supersedes.
+    /// In a manifest: whether its parts are those of an earlier manifest with the same id.
     pub keeps_parts: bool,
 }
 

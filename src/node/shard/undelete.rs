@@ -1,0 +1,20 @@
+//! Taking deleted photos of the volumes of a shard back.
+
+use super::order::{OrderError, UndeleteNeedle};
+use super::volumes::Volumes;
+use crate::volume::UndeleteProgress;
+
+impl Volumes {
+    /// Begins to take a photo back, or only tells how far the last order is. Returns `None` if there was
+    /// none, or if it has not ended and another one was to begin.
+    ///
+    /// # Errors
+    /// See [`OrderError`].
+    pub fn undelete(&self, order: UndeleteNeedle) -> Result<Option<UndeleteProgress>, OrderError> {
+        let slot = self.slot_to_change(order.volume)?;
+        Ok(match order.begin {
+            Some(begin) => slot.begin_undelete(begin),
+            None => slot.undelete_progress(),
+        })
+    }
+}
