@@ -17,7 +17,7 @@ use hayloft::volume::format::{
     BadExchange, ExchangeStart, Kind, RecordHead, attributes, decode_header,
 };
 use hayloft::volume::{
-    CompactionOrder, Draft, DraftAttributes, GetError, NotPulled, NotStreamed, Pulled,
+    CompactionOrder, Draft, DraftAttributes, GetError, NotPulled, NotStreamed, Pull, Pulled,
     ReadOnlyReason, Refusal, Replica, Slot, Superblock, WriteState,
 };
 use proptest::prelude::*;
@@ -55,6 +55,15 @@ fn stream(
     Ok(all)
 }
 
+/// Makes a step of a pull.
+fn step(process: &mut Process, mut pull: Pull, piece: &[u8]) -> (Pull, Result<Pulled, NotPulled>) {
+    let piece = piece.to_vec();
+    process.run(async move {
+        let pulled = pull.take(&piece).await;
+        (pull, pulled)
+    })
+}
+
 /// Stores pieces of a stream in a copy. Returns what was done, and whether the stream was complete.
 fn store(
     process: &mut Process,
@@ -63,14 +72,14 @@ fn store(
     is_complete: bool,
 ) -> Result<Pulled, NotPulled> {
     let begin = Rc::clone(slot);
-    let number = process.run(async move { begin.begin_pull(is_complete).await })?;
+    let mut pull = process.run(async move { begin.begin_pull(is_complete).await })?;
     let mut done = Pulled::default();
     for piece in pieces {
-        let (slot, piece) = (Rc::clone(slot), piece.clone());
-        done += process.run(async move { slot.pull(number, &piece).await })?;
+        let (back, pulled) = step(process, pull, piece);
+        pull = back;
+        done += pulled?;
     }
-    let slot = Rc::clone(slot);
-    process.run(async move { slot.finish_pull(number).await }).map(|_| done)
+    process.run(async move { pull.finish().await }).map(|_| done)
 }
 
 /// Pulls everything that is new in `source`.
@@ -372,16 +381,16 @@ fn compaction_of_either_side_changes_nothing() {
     let pieces = stream(&mut from, &source, (replica(&copy).position, true), usize::MAX).unwrap();
     assert!(pieces.len() > 3);
     let begin = Rc::clone(&copy);
-    let number = to.run(async move { begin.begin_pull(false).await }).unwrap();
+    let mut pull = to.run(async move { begin.begin_pull(false).await }).unwrap();
     for (n, piece) in pieces.into_iter().enumerate() {
         if n == 3 {
             compact(&mut to, &copy).unwrap();
         }
-        let slot = Rc::clone(&copy);
-        to.run(async move { slot.pull(number, &piece).await }).unwrap();
+        let (back, stored) = step(&mut to, pull, &piece);
+        pull = back;
+        stored.unwrap();
     }
-    let finish = Rc::clone(&copy);
-    to.run(async move { finish.finish_pull(number).await }).unwrap();
+    to.run(async move { pull.finish().await }).unwrap();
     assert_eq!(contents(&mut to, &copy), contents(&mut from, &source));
     from.close(&source);
     to.close(&copy);
@@ -436,7 +445,7 @@ fn deletions(lineage: u64, since: u64, keys: &[u64]) -> Vec<u8> {
 }
 
 #[test]
-fn pull_is_superseded_abandoned_and_ended_by_a_close_without_a_trace() {
+fn pull_is_superseded_dropped_and_ended_by_a_close_without_a_trace() {
     let ((mut from, source), (mut to, copy)) = (started(), copy());
     let mut model = Model::default();
     model.put(&mut from, &source, 1, bytes(1, 5_000_000));
@@ -445,30 +454,32 @@ fn pull_is_superseded_abandoned_and_ended_by_a_close_without_a_trace() {
         let slot = Rc::clone(&copy);
         to.run(async move { slot.begin_pull(false).await }).unwrap()
     };
-    let step = |to: &mut Process, number: u64, piece: &[u8]| {
-        let (slot, piece) = (Rc::clone(&copy), piece.to_vec());
-        to.run(async move { slot.pull(number, &piece).await })
-    };
     let first = begin(&mut to);
-    step(&mut to, first, &pieces[0]).unwrap();
-    step(&mut to, first, &pieces[1]).unwrap();
+    let (first, stored) = step(&mut to, first, &pieces[0]);
+    stored.unwrap();
+    let (first, stored) = step(&mut to, first, &pieces[1]);
+    stored.unwrap();
     let second = begin(&mut to);
+    let (first, stored) = step(&mut to, first, &pieces[2]);
+    assert_eq!(stored, Err(NotPulled::Superseded));
+    drop(first);
     copy.expect_no_uploads();
-    assert_eq!(step(&mut to, first, &pieces[2]), Err(NotPulled::Superseded));
-    step(&mut to, second, &pieces[0]).unwrap();
-    step(&mut to, second, &pieces[1]).unwrap();
-    let slot = Rc::clone(&copy);
-    to.run(async move { slot.abandon_pull(first).await });
-    step(&mut to, second, &pieces[2]).unwrap();
-    let slot = Rc::clone(&copy);
-    to.run(async move { slot.abandon_pull(second).await });
+    let (second, stored) = step(&mut to, second, &pieces[0]);
+    stored.unwrap();
+    let (second, stored) = step(&mut to, second, &pieces[1]);
+    stored.unwrap();
+    drop(second);
     copy.expect_no_uploads();
     let third = begin(&mut to);
-    step(&mut to, third, &pieces[0]).unwrap();
-    step(&mut to, third, &pieces[1]).unwrap();
+    let (third, stored) = step(&mut to, third, &pieces[0]);
+    stored.unwrap();
+    let (third, stored) = step(&mut to, third, &pieces[1]);
+    stored.unwrap();
     to.close(&copy);
+    let (third, stored) = step(&mut to, third, &pieces[2]);
+    assert_eq!(stored, Err(NotPulled::Closing));
+    drop(third);
     copy.expect_rest();
-    assert_eq!(step(&mut to, third, &pieces[2]), Err(NotPulled::Closing));
     from.close(&source);
 }
 

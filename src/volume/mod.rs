@@ -57,7 +57,7 @@ pub use object::{
     Body, Check, DamagedNeedle, Draft, DraftAttributes, Existing, LiveNeedle, Needle, NewNeedle,
     Stored, Walk,
 };
-pub use pull::{NotPulled, Pulled};
+pub use pull::{NotPulled, Pull, Pulled};
 pub use scrub::{Finding, Flaw, ScrubPlan, Scrubbed};
 pub use slot::{
     CompactionPhase, CompactionProgress, FoundDamage, ScrubProgress, Slot, UndeleteProgress, Upload,

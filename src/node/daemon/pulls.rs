@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::manager::{ManagerState, refused};
 use crate::base::types::VolumeId;
 use crate::node::control::{AbsenceRequest, PullRequest, PulledFigures, PulledStep, Refused};
-use crate::node::shard::{FindAbsent, Pull, PullOutcome, PullStep};
+use crate::node::shard::{FindAbsent, PullOrder, PullOutcome, PullStep};
 use crate::volume::Pulled;
 
 impl ManagerState {
@@ -53,7 +53,7 @@ impl ManagerState {
         what: &str,
     ) -> Result<PullOutcome, Refused> {
         let shard = self.shard_of(id).ok_or(Refused::NoSuchVolume(id))?;
-        let outcome = self.ask(shard, Pull { volume: id, step }).await;
+        let outcome = self.ask(shard, PullOrder { volume: id, step }).await;
         outcome.map_err(|error| refused(id, what, error))
     }
 }

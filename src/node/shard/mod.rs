@@ -47,6 +47,7 @@ mod multi_delete;
 mod not_stored;
 mod object_name;
 mod object_reply;
+mod open_pulls;
 mod open_volumes;
 mod order;
 mod outbox;
@@ -61,6 +62,7 @@ mod reactor;
 mod receive;
 mod remote;
 mod remote_worker;
+mod replica_figures;
 mod request;
 mod requester;
 mod rising_total;
@@ -94,7 +96,7 @@ pub use listener::Listener;
 pub use order::{
     BurstVolume, CancelCompaction, ClearVolume, CompactVolume, CompactionRequest, DeleteVolume,
     FenceVolume, FindAbsent, LimitDevice, ListDamage, ListErrors, OpenVolume, OrderError,
-    PauseBackground, Pull, PullOutcome, PullStep, ReadExchange, ReadRecords, ScrubVolume,
+    PauseBackground, PullOrder, PullOutcome, PullStep, ReadExchange, ReadRecords, ScrubVolume,
     SetReadOnly, SetRoute, SuspectVolume, TargetDir, UndeleteNeedle,
 };
 pub use reactor::{Reactor, run};

@@ -172,7 +172,7 @@ pub struct FindAbsent {
 }
 
 /// A step of a pull into a volume of the shard.
-pub struct Pull {
+pub struct PullOrder {
     /// Volume id.
     pub volume: VolumeId,
     /// The step.

@@ -1,10 +1,9 @@
 //! Pulls of the records of other volumes into those of a shard.
 
-use super::order::{FindAbsent, OrderError, Pull, PullOutcome, PullStep};
+use super::order::{FindAbsent, OrderError, PullOrder, PullOutcome, PullStep};
 use super::volumes::Volumes;
-use crate::base::types::NeedleId;
-use crate::node::board::ReplicaBoard;
-use crate::volume::{NotPulled, Slot};
+use crate::base::types::{NeedleId, VolumeId};
+use crate::volume::{NotPulled, Pulled};
 
 impl Volumes {
     /// Returns which objects are certainly not in a volume.
@@ -21,36 +20,60 @@ impl Volumes {
     ///
     /// # Errors
     /// See [`OrderError`].
-    pub async fn pull(&self, order: Pull) -> Result<PullOutcome, OrderError> {
-        let slot = self.slot_to_change(order.volume)?;
-        let outcome = match order.step {
-            PullStep::Become => slot.make_replica().await.map(|()| PullOutcome::default()),
-            PullStep::Begin { is_complete } => begun(slot.begin_pull(is_complete).await),
-            PullStep::Bytes { pull, bytes } => {
-                let pulled = slot.pull(pull, &bytes).await;
-                pulled.map(|pulled| PullOutcome { pull, pulled })
+    pub async fn pull(&self, order: PullOrder) -> Result<PullOutcome, OrderError> {
+        let PullOrder { volume, step } = order;
+        let outcome = match step {
+            PullStep::Become => {
+                let slot = self.slot_to_change(volume)?;
+                slot.make_replica().await.map(|()| PullOutcome::default())
             }
-            PullStep::Finish { pull } => begun(slot.finish_pull(pull).await.map(|_| pull)),
+            PullStep::Begin { is_complete } => {
+                let slot = self.slot_to_change(volume)?;
+                let begun = slot.begin_pull(is_complete).await;
+                begun.map(|begun| {
+                    let pull = slot.handle().random();
+                    self.pulls().add(volume, pull, begun);
+                    PullOutcome { pull, ..PullOutcome::default() }
+                })
+            }
+            PullStep::Bytes { pull, bytes } => self.take_bytes(volume, pull, &bytes).await,
+            PullStep::Finish { pull } => {
+                let taken = self.pulls().take(volume, pull);
+                self.pulls().remove(volume, pull);
+                match taken {
+                    Some(taken) => taken.finish().await.map(|_| PullOutcome::default()),
+                    None => Err(NotPulled::Superseded),
+                }
+            }
             PullStep::Abandon { pull } => {
-                slot.abandon_pull(pull).await;
+                self.pulls().remove(volume, pull);
                 Ok(PullOutcome::default())
             }
         };
         self.publish();
         outcome.map_err(OrderError::NotPulled)
     }
-}
 
-fn begun(pull: Result<u64, NotPulled>) -> Result<PullOutcome, NotPulled> {
-    pull.map(|pull| PullOutcome { pull, ..PullOutcome::default() })
-}
-
-/// Shows whose copy a volume is on the board.
-pub fn show(slot: &Slot, board: &ReplicaBoard) {
-    let replica = slot.volume().replica();
-    board.is_replica.set(u64::from(replica.is_some()));
-    let replica = replica.unwrap_or_default();
-    board.source.set(replica.source);
-    board.position.set(replica.position);
-    board.has_surplus.set(u64::from(replica.has_surplus));
+    /// Passes bytes to a pull. It is abandoned if that fails.
+    async fn take_bytes(
+        &self,
+        volume: VolumeId,
+        number: u64,
+        bytes: &[u8],
+    ) -> Result<PullOutcome, NotPulled> {
+        let taken = self.pulls().take(volume, number);
+        let mut pull = taken.ok_or(NotPulled::Superseded)?;
+        let stored: Result<Pulled, NotPulled> = pull.take(bytes).await;
+        match stored {
+            Ok(pulled) => {
+                self.pulls().put_back(volume, number, pull);
+                Ok(PullOutcome { pull: number, pulled })
+            }
+            Err(error) => {
+                drop(pull);
+                self.pulls().remove(volume, number);
+                Err(error)
+            }
+        }
+    }
 }

@@ -4,9 +4,9 @@
 use super::assignment::ErrorPlaces;
 use super::order::{
     BurstVolume, CancelCompaction, ClearVolume, CompactVolume, DeleteVolume, FenceVolume,
-    FindAbsent, LimitDevice, ListDamage, ListErrors, OpenVolume, OrderError, PauseBackground, Pull,
-    PullOutcome, ReadExchange, ReadRecords, ScrubVolume, SetReadOnly, SetRoute, SuspectVolume,
-    UndeleteNeedle,
+    FindAbsent, LimitDevice, ListDamage, ListErrors, OpenVolume, OrderError, PauseBackground,
+    PullOrder, PullOutcome, ReadExchange, ReadRecords, ScrubVolume, SetReadOnly, SetRoute,
+    SuspectVolume, UndeleteNeedle,
 };
 use super::request::{
     CheckPut, DeleteNeedle, FoundNeedle, PostNeedle, PutNeedle, ReadNeedle, RequestError,
@@ -153,7 +153,7 @@ request_kinds! {
     /// Say which objects are absent.
     FindAbsent(FindAbsent) -> Result<Vec<NeedleId>, OrderError>, in find_absent;
     /// Make a step of a pull.
-    Pull(Pull) -> Result<PullOutcome, OrderError>, in pull;
+    Pull(PullOrder) -> Result<PullOutcome, OrderError>, in pull;
     /// Take a deleted photo back.
     Undelete(UndeleteNeedle) -> Result<Option<UndeleteProgress>, OrderError>, in undelete;
     /// Pause or resume compactions and scrubs.

@@ -117,7 +117,7 @@ mod tests {
 
     use super::super::message::Message;
     use super::super::order::{
-        CompactionRequest, FindAbsent, OrderError, Pull, PullStep, ReadExchange, ReadRecords,
+        CompactionRequest, FindAbsent, OrderError, PullOrder, PullStep, ReadExchange, ReadRecords,
         UndeleteNeedle,
     };
     use super::super::remote::{RemoteKind, RequestOrigin};
@@ -165,7 +165,7 @@ mod tests {
             .into_any(),
             ReadExchange { volume: VolumeId(5), from: ExchangeState::after(0), deletions: false }
                 .into_any(),
-            Pull { volume: VolumeId(5), step: PullStep::Become }.into_any(),
+            PullOrder { volume: VolumeId(5), step: PullStep::Become }.into_any(),
             FindAbsent { volume: VolumeId(5), ids: Vec::new() }.into_any(),
             UndeleteNeedle { volume: VolumeId(5), begin: None }.into_any(),
         ];

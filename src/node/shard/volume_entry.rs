@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::compaction_progress::show;
 use super::health_figures;
-use super::pulls;
+use super::replica_figures;
 use super::rising_total::RisingTotal;
 use super::scrub_progress;
 use crate::base::limits::TRAILER;
@@ -64,7 +64,7 @@ impl VolumeEntry {
             show(slot.compaction_progress(), &board.compaction);
             scrub_progress::show(slot, &board.scrub);
             health_figures::show(slot, &board.health);
-            pulls::show(slot, &board.replica);
+            replica_figures::show(slot, &board.replica);
         }
         let figures = volume.figures();
         board.size_bytes.set(figures.size);

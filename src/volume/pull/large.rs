@@ -21,88 +21,60 @@ pub(super) struct LargePull {
     rest: Vec<u8>,
 }
 
-impl Slot {
+impl LargePull {
     /// Begins to store a large object.
-    pub(super) async fn begin_large(
-        self: &Rc<Self>,
-        number: u64,
-        object: PulledRecord,
-    ) -> Result<(), NotPulled> {
+    pub(super) async fn begin(slot: &Rc<Slot>, object: PulledRecord) -> Result<Self, NotPulled> {
         let head = object.head;
         let is_here = {
-            let _held = self.lock_ids(vec![head.id]).await;
-            let entered = self.enter().await;
+            let _held = slot.lock_ids(vec![head.id]).await;
+            let entered = slot.enter().await;
             let met = entered.volume.met(head.id).await?;
             entered.volume.is_here(&met, &object).await?
         };
         let upload = match is_here {
             true => None,
             false => {
-                self.await_blocks_for(head.body_len).await;
-                Some(self.upload_of_source(head.id, head.cookie, head.body_len)?)
+                slot.await_blocks_for(head.body_len).await;
+                Some(slot.upload_of_source(head.id, head.cookie, head.body_len)?)
             }
         };
-        let large = LargePull { object, upload, arrived: 0, rest: Vec::new() };
-        self.pull.get(number)?.large = Some(large);
-        Ok(())
+        Ok(Self { object, upload, arrived: 0, rest: Vec::new() })
     }
 
-    /// Stores a piece of the large object; with the last one the object.
+    /// Stores a piece; with the last one the object. Returns what was done, and whether it was the last one.
     pub(super) async fn store_piece(
-        &self,
-        number: u64,
+        &mut self,
+        slot: &Slot,
         piece: &PulledRecord,
-    ) -> Result<Pulled, NotPulled> {
-        let large = self.pull.get(number)?.large.take();
-        let mut large = large.ok_or(NotPulled::Bad(BadExchange::Order))?;
-        let (object, head) = (large.object.head, piece.head);
-        if object.id != head.id || head.offset != large.arrived {
+    ) -> Result<(Pulled, bool), NotPulled> {
+        let (object, head) = (self.object.head, piece.head);
+        if object.id != head.id || head.offset != self.arrived {
             return Err(NotPulled::Bad(BadExchange::Order));
         }
-        large.arrived += piece.data().len() as u64;
-        let is_last = large.arrived == object.body_len;
-        let Some(upload) = &mut large.upload else {
-            let known = u64::from(is_last);
-            if !is_last {
-                self.pull.get(number)?.large = Some(large);
-            }
-            return Ok(Pulled { known, ..Pulled::default() });
+        self.arrived += piece.data().len() as u64;
+        let is_last = self.arrived == object.body_len;
+        let Some(upload) = &mut self.upload else {
+            return Ok((Pulled { known: u64::from(is_last), ..Pulled::default() }, is_last));
         };
-        large.rest.extend_from_slice(piece.data());
+        self.rest.extend_from_slice(piece.data());
         let most = usize::try_from(NEEDLE_DATA_MAX).expect("1 MiB");
-        while large.rest.len() >= most || (is_last && !large.rest.is_empty()) {
-            let len = large.rest.len().min(most);
+        while self.rest.len() >= most || (is_last && !self.rest.is_empty()) {
+            let len = self.rest.len().min(most);
             let make = |pool: &Pool| upload.part(pool, len as u64);
-            let mut part = self.with_spare_memory(len, make).await?;
-            part.data_mut().copy_from_slice(&large.rest[..len]);
-            large.rest.drain(..len);
+            let mut part = slot.with_spare_memory(len, make).await?;
+            part.data_mut().copy_from_slice(&self.rest[..len]);
+            self.rest.drain(..len);
             // At most two parts are in memory.
             upload.settle().await?;
             upload.add(part).await?;
         }
-        if is_last {
-            return self.store_manifest(&large.object, upload).await;
+        if !is_last {
+            return Ok((Pulled::default(), false));
         }
-        self.pull.get(number)?.large = Some(large);
-        Ok(Pulled::default())
-    }
-
-    async fn store_manifest(
-        &self,
-        object: &PulledRecord,
-        upload: &Upload,
-    ) -> Result<Pulled, NotPulled> {
-        let manifest = upload.finish_copy(self.handle.pool(), object.attributes()).await?;
-        let manifest = manifest.modified(Some(object.head.modified_ns));
-        let _held = self.lock_ids(vec![object.head.id]).await;
-        let joined = {
-            let entered = self.enter().await;
-            let volume = &entered.volume;
-            let met = volume.met(object.head.id).await?;
-            let pending = self.copied(volume, object, manifest, &met)?;
-            volume.append_with_blocks(vec![pending]).await?
-        };
-        joined.settled().await?;
-        Ok(Pulled { objects: 1, bytes: object.head.body_len, ..Pulled::default() })
+        let manifest = upload.finish_copy(slot.handle().pool(), self.object.attributes()).await?;
+        let manifest = manifest.modified(Some(object.modified_ns));
+        slot.store_manifest(&self.object, manifest).await?;
+        let pulled = Pulled { objects: 1, bytes: object.body_len, ..Pulled::default() };
+        Ok((pulled, true))
     }
 }

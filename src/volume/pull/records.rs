@@ -3,8 +3,10 @@
 
 use std::rc::Rc;
 
+use super::large::LargePull;
 use super::not_pulled::NotPulled;
 use super::object::Met;
+use super::pull::Pull;
 use super::pulled_record::{Pulled, PulledRecord};
 use crate::base::pool_shares::IN_USE_FOR_BACKGROUND;
 use crate::base::sabotage::{Sabotage, chosen};
@@ -26,40 +28,44 @@ const GROUP_MAX: usize = 256;
 const BUFFER_WAIT_NS: u64 = 1_000_000_000;
 const BUFFER_ATTEMPTS: u64 = 100;
 
-impl Slot {
-    /// Stores records of a pull, in their order. When this returns, they are durable.
-    pub(super) async fn store(
-        self: &Rc<Self>,
-        number: u64,
-        records: Vec<PulledRecord>,
-    ) -> Result<Pulled, NotPulled> {
+impl Pull {
+    /// Stores records, in their order. When this returns, they are durable.
+    pub(super) async fn store(&mut self, records: Vec<PulledRecord>) -> Result<Pulled, NotPulled> {
+        let slot = Rc::clone(&self.slot);
         let (mut pulled, mut group) = (Pulled::default(), Vec::new());
         for record in records {
             match record.head.kind {
                 ExchangeKind::Object | ExchangeKind::Deletion => {
                     if group.len() == GROUP_MAX || has(&group, record.head.id) {
-                        pulled += self.store_group(std::mem::take(&mut group)).await?;
+                        pulled += slot.store_group(std::mem::take(&mut group)).await?;
                     }
                     group.push(record);
                 }
                 // Nothing changes: what is here may be readable.
                 ExchangeKind::Damaged => pulled.damaged += 1,
                 ExchangeKind::LargeObject => {
-                    pulled += self.store_group(std::mem::take(&mut group)).await?;
-                    self.begin_large(number, record).await?;
+                    pulled += slot.store_group(std::mem::take(&mut group)).await?;
+                    self.large = Some(LargePull::begin(&slot, record).await?);
                 }
-                ExchangeKind::Piece => pulled += self.store_piece(number, &record).await?,
-                ExchangeKind::Withdrawn => {
-                    let large = self.pull.get(number)?.large.take();
-                    drop(large);
+                ExchangeKind::Piece => {
+                    let large = self.large.as_mut();
+                    let large = large.ok_or(NotPulled::Bad(BadExchange::Order))?;
+                    let (stored, is_last) = large.store_piece(&slot, &record).await?;
+                    pulled += stored;
+                    if is_last {
+                        self.large = None;
+                    }
                 }
+                ExchangeKind::Withdrawn => self.large = None,
                 ExchangeKind::End => return Err(NotPulled::Bad(BadExchange::Order)),
             }
         }
-        pulled += self.store_group(group).await?;
+        pulled += slot.store_group(group).await?;
         Ok(pulled)
     }
+}
 
+impl Slot {
     /// Stores records with different ids.
     async fn store_group(&self, group: Vec<PulledRecord>) -> Result<Pulled, NotPulled> {
         if group.is_empty() {
@@ -145,11 +151,29 @@ impl Slot {
         Ok((joined, pulled))
     }
 
+    /// Stores the manifest of a large object.
+    pub(super) async fn store_manifest(
+        &self,
+        object: &PulledRecord,
+        manifest: Draft,
+    ) -> Result<(), NotPulled> {
+        let _held = self.lock_ids(vec![object.head.id]).await;
+        let joined = {
+            let entered = self.enter().await;
+            let volume = &entered.volume;
+            let met = volume.met(object.head.id).await?;
+            let pending = self.copied(volume, object, manifest, &met)?;
+            volume.append_with_blocks(vec![pending]).await?
+        };
+        joined.settled().await?;
+        Ok(())
+    }
+
     /// Returns the needle of an object as it joins a commit.
     ///
     /// # Errors
     /// [`NotPulled::Bad`] if the body is not the one that was announced.
-    pub(super) fn copied(
+    fn copied(
         &self,
         volume: &Volume,
         record: &PulledRecord,

@@ -1,35 +1,22 @@
-//! The pull in progress of a volume.
+//! The turns of the steps of pulls.
 
-use std::cell::{RefCell, RefMut};
+use std::cell::Cell;
 
-use super::large::LargePull;
 use super::not_pulled::NotPulled;
-use super::parser::ExchangeParser;
 use crate::runtime::Handle;
 use crate::volume::stream::turns::StreamTurns;
 
-/// A pull in progress: between two of its steps nothing runs.
-pub(super) struct OpenPull {
-    /// Random number of the pull.
-    number: u64,
-    /// Whether nothing else is here when it has ended.
-    pub(super) is_complete: bool,
-    /// The bytes that have arrived.
-    pub(super) parser: ExchangeParser,
-    /// The large object whose pieces are arriving.
-    pub(super) large: Option<LargePull>,
-}
-
-/// The pull in progress of a volume, if there is one; and the turns of its steps.
+/// The pulls into a volume make one step at a time, and only the one that has begun last goes on.
 pub struct PullTurns {
     turns: StreamTurns,
-    open: RefCell<Option<OpenPull>>,
+    /// Number of the pull that has begun last.
+    last: Cell<u64>,
 }
 
 impl PullTurns {
     /// No pull yet.
     pub fn new(handle: &Handle) -> Self {
-        Self { turns: StreamTurns::new(handle), open: RefCell::default() }
+        Self { turns: StreamTurns::new(handle), last: Cell::new(0) }
     }
 
     /// Waits for the turn of a step, which ends when the result is dropped.
@@ -40,49 +27,29 @@ impl PullTurns {
         self.turns.take().await.map_err(|_| NotPulled::Closing)
     }
 
-    /// Begins a pull. One that was in progress ends, and what it has not completed is abandoned.
-    pub(super) fn begin(&self, number: u64, is_complete: bool) {
-        let parser = ExchangeParser::default();
-        self.replace(Some(OpenPull { number, is_complete, parser, large: None }));
-    }
-
-    /// Returns a pull.
+    /// Waits for the turn of a step of the pull `number`, as [`Self::take`] does.
     ///
     /// # Errors
-    /// [`NotPulled::Superseded`].
-    pub(super) fn get(&self, number: u64) -> Result<RefMut<'_, OpenPull>, NotPulled> {
-        let open = RefMut::filter_map(self.open.borrow_mut(), Option::as_mut);
-        open.ok().filter(|open| open.number == number).ok_or(NotPulled::Superseded)
+    /// [`NotPulled::Superseded`], [`NotPulled::Closing`].
+    pub(super) async fn take_for(&self, number: u64) -> Result<impl Drop, NotPulled> {
+        let turn = self.take().await?;
+        if number == self.last.get() { Ok(turn) } else { Err(NotPulled::Superseded) }
     }
 
-    /// Returns whether a pull is in progress.
-    pub fn is_open(&self) -> bool {
-        self.open.borrow().is_some()
+    /// Begins a pull. Returns its number.
+    pub(super) fn begin(&self) -> u64 {
+        self.last.set(self.last.get() + 1);
+        self.last.get()
     }
 
-    /// Ends a pull, if it is in progress.
-    pub(super) fn end(&self, number: u64) {
-        let is_open = self.get(number).is_ok();
-        if is_open {
-            self.replace(None);
-        }
-    }
-
-    fn replace(&self, open: Option<OpenPull>) {
-        // Dropped after the borrow: an upload looks at its volume.
-        let before = self.open.replace(open);
-        drop(before);
-    }
-
-    /// Asks the pull to end as soon as possible. None begins any more.
+    /// Asks pulls to end as soon as possible. None makes a further step.
     pub fn begin_to_stop(&self) {
         self.turns.begin_to_stop();
     }
 
-    /// Waits until no step runs, and abandons what the pull in progress has not completed.
+    /// Waits until no step runs. None makes a further one.
     pub async fn stop(&self) {
         self.turns.stop().await;
-        self.replace(None);
     }
 
     /// Lets pulls begin again.

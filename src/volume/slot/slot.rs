@@ -36,7 +36,7 @@ pub struct Slot {
     pub(in crate::volume) undelete: UndeleteState,
     /// The streams of its records.
     pub(in crate::volume) streams: StreamTurns,
-    /// The pull of records of another volume.
+    /// The pulls of records of another volume.
     pub(in crate::volume) pull: PullTurns,
     /// Files of other generations that are there, or may be.
     other_files: RefCell<Vec<GenerationFile>>,
@@ -170,15 +170,11 @@ impl Slot {
         self.gate.enter().await
     }
 
-    /// Checks, in a test build, that no upload is in progress, except for that of a pull in progress: it lasts
-    /// from one piece of a body to the next.
+    /// Checks, in a test build, that no upload is in progress.
     ///
     /// # Panics
     /// If there is one.
     pub fn expect_no_uploads(&self) {
-        if self.pull.is_open() {
-            return;
-        }
         assert!(self.uploads.is_empty(), "an upload has ended but is in the table");
         self.volume().log.expect_no_reservations();
     }

@@ -1,0 +1,14 @@
+//! Whose copy a volume is, on the board.
+
+use crate::node::board::ReplicaBoard;
+use crate::volume::Slot;
+
+/// Shows whose copy a volume is on the board.
+pub fn show(slot: &Slot, board: &ReplicaBoard) {
+    let replica = slot.volume().replica();
+    board.is_replica.set(u64::from(replica.is_some()));
+    let replica = replica.unwrap_or_default();
+    board.source.set(replica.source);
+    board.position.set(replica.position);
+    board.has_surplus.set(u64::from(replica.has_surplus));
+}
