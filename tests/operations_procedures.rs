@@ -400,6 +400,41 @@ fn copy_in_another_store_is_identical() {
 }
 
 #[test]
+fn copy_follows_its_source_and_takes_its_place() {
+    let machine = Machine::new();
+    let dir = data_dir();
+    let token = "token-of-the-other-store";
+    std::fs::write(dir.path().join("token"), token).unwrap();
+    std::fs::write(machine.path("lib/store2.token"), token).unwrap();
+    let config = format!("admin_token_file = \"{}\"\n", dir.path().join("token").display());
+    let other = Daemon::start(dir.path(), &Options { config, ..Options::default() });
+    let (code, _, said) = other.command(&["volume", "create", "5", "--size", "32MiB"]);
+    assert_eq!(code, 0, "{said}");
+    let mut source = other.client();
+    let url = |key: u64| format!("/5/{key}/0/{COOKIE}");
+    for key in 0..20 {
+        assert_eq!(source.put(&url(key), &vec![7; 1000]).unwrap().status, 201);
+    }
+    let [pull, diff, writable] = commands("Keeping a copy in another store")[..] else {
+        panic!("three commands")
+    };
+    let there = |command: &str| command.replace("10.0.0.2:8081", &other.admin.to_string());
+    machine.run(&there(pull));
+    machine.run(&there(diff));
+    assert_eq!(source.request("DELETE", &url(3), &[], None).unwrap().status, 204);
+    assert_eq!(machine.try_run(&there(diff)).status.code(), Some(1));
+    machine.run(&there(pull));
+    machine.run(&there(diff));
+    assert!(other.stop().success());
+    machine.run(writable);
+    let mut copy = machine.client();
+    assert_eq!(copy.get(&url(4)).unwrap().body, vec![7; 1000]);
+    assert_eq!(copy.get(&url(3)).unwrap().status, 404);
+    assert_eq!(copy.put(&url(3), b"new").unwrap().status, 201);
+    machine.assert_photos(&[]);
+}
+
+#[test]
 fn backup_can_be_restored() {
     let machine = Machine::new();
     machine.run_procedure("Backup");
@@ -449,7 +484,7 @@ fn every_procedure_of_the_section_is_run() {
     let section = &section[..section.find("\n## ").unwrap()];
     let headings: Vec<&str> =
         section.lines().filter_map(|line| line.strip_prefix("### ")).collect();
-    assert_eq!(headings.len(), 13, "{headings:?}");
+    assert_eq!(headings.len(), 15, "{headings:?}");
     let source = include_str!("operations_procedures.rs");
     for heading in headings {
         let called = ["run_procedure(\"", "commands(\""].map(|call| format!("{call}{heading}\")"));

@@ -20,18 +20,21 @@ const LINE: Duration = Duration::from_secs(10);
 
 const PULL_EXAMPLES: &str = "\
 Examples:
-  hayloft volume pull --from 10.0.0.7:8081 --volume 7 --from-token-file /etc/hayloft/other-token
-      volume 7 of the daemon at 10.0.0.7 becomes volume 7 here; again later: what has changed since
+  hayloft volume pull --from 127.0.0.2:8081 --volume 7
+      volume 7 of that daemon becomes volume 7 here; again later: what has changed
+  hayloft volume pull --from store2:8081 --volume 7 --from-token-file token
+      from another machine
   hayloft volume writable 7
       the copy takes photos of its own, and is one no more
 
-Every photo arrives with its cookie, times, type and expiry, and is verified on both sides; the daemons go \
-on serving. A volume that is a copy can be read, and takes no writes but these, also after a restart. A pull \
-that was ended in whatever way goes on where it was when the command is run again. Deletions arrive as well; \
-if the source has compacted them away since the last pull, both volumes are listed and compared, and what \
-the source certainly has no more is deleted here. The lists take 21 bytes a photo and side in TMPDIR.
-Exit codes: 0 the copy is up to date; 1 a photo of the source cannot be read, or a daemon refused; 2 a daemon \
-could not be reached, or the copy is not complete for another reason.";
+Every photo arrives with its cookie, times, type and expiry, and is verified on both sides; both \
+daemons go on serving. A volume that is a copy can be read, and takes no writes but these, also \
+after a restart. A pull that ended early, in whatever way, goes on where it was when the command \
+is run again. Deletions arrive as well; if the source has compacted them away since the last pull, \
+both volumes are listed and compared, and what the source certainly has no more is deleted here. \
+The lists wait in temporary files (TMPDIR), about 60 bytes for each photo.
+Exit codes: 0 the copy is up to date; 1 a photo of the source cannot be read, or a daemon \
+refused; 2 a daemon could not be reached, or the copy is not complete for another reason.";
 
 /// Flags of `hayloft volume pull`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]

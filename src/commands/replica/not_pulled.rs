@@ -32,8 +32,8 @@ pub enum NotPulled {
     NotCreated(String),
     /// The volume has photos of its own.
     #[error(
-        "volume {0} has photos and is no copy: with --replace it becomes one, and loses those that the source \
-         has not"
+        "volume {0} has photos and is no copy: with --replace it becomes one, and loses those that the \
+         source has not"
     )]
     HasPhotos(VolumeId),
 }

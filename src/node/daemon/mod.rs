@@ -30,7 +30,8 @@
 //! | `compaction` | compactions: requests, the queue, the policy; volumes created ahead of need |
 //! | `health` | which volumes and disks are suspect, and what is remembered of that |
 //! | `scrubs` | scrubs, and lists of damage, that operators ask for |
-//! | `lists`, `exchanges`, `pulls` | pieces of lists of objects and of streams of records, and copies of these |
+//! | `lists`, `exchanges` | pieces of lists of objects, and of streams of records |
+//! | `pulls` | copies of volumes of other stores |
 //! | `undeletes` | deleted photos that are taken back |
 //! | `disks`, `watched_files` | monitoring of the data directories and volume files |
 //! | `admin_token` | the admin token in its file |

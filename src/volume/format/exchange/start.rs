@@ -26,7 +26,8 @@ pub struct ExchangeStart {
     pub incarnation: u64,
     /// Position after which the stream begins: a version; 0 for the start of the log.
     pub since: u64,
-    /// [Lineage](crate::volume::format::Superblock::lineage) of the volume: its positions mean nothing to others.
+    /// [Lineage](crate::volume::format::Superblock::lineage) of the volume: its positions mean nothing to
+    /// others.
     pub lineage: u64,
     /// Whether it has deletions.
     pub deletions: bool,
