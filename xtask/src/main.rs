@@ -66,8 +66,10 @@ cargo xtask compaction [--quick] [--only PART,...] [--needles N] [--dir DIR]
                                    deleted photos, 50 refills of a small disk, memory with N needles
                                    (1000000); and records the results. As root. --quick is a trial run
 cargo xtask health [--quick] [--only PART,...] [--dir DIR]
-                                   measures scrubs: whether 1000 planted damages are found, and the effect
-                                   on reads; and records the results. As root. --quick is a trial run
+                                   measures scrubs (whether 1000 planted damages are found, and the effect on
+                                   reads), ill disks, record streams, a list of 10 million photos, and
+                                   copies while daemons are killed; and records the results. As root.
+                                   --quick is a trial run
 cargo xtask index-bench [--entries N]
                                    measures memory and CPU time of the index with N needles (10M), and
                                    records the result

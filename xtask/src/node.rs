@@ -173,6 +173,15 @@ impl Node {
             .map_err(|error| Failed(format!("cannot wait for the daemon: {error}")))
     }
 
+    /// Kills it with SIGKILL, and waits until it has ended.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub fn kill_now(&mut self) -> Result<(), Failed> {
+        let killed = self.child.kill().and_then(|()| self.child.wait());
+        killed.map(drop).map_err(|error| Failed(format!("cannot kill the daemon: {error}")))
+    }
+
     /// Kills it with SIGKILL.
     pub fn kill(self) {
         drop(self);

@@ -8,7 +8,9 @@ use super::outcome::Outcome;
 use super::part::Part;
 use super::report::{Result as PartResult, record};
 use super::scene::Scene;
-use super::{amounts, erased, found, idle, ill_disk, index, reads, refill, streams, swaps};
+use super::{
+    amounts, erased, found, idle, ill_disk, index, lists, pulls, reads, refill, streams, swaps,
+};
 use crate::packages::require;
 use crate::process::{Failed, run};
 use crate::project::{cargo, is_root};
@@ -79,5 +81,7 @@ fn measure(part: Part, scene: &Scene, options: &Options) -> Result<Outcome, Fail
         Part::Scrubs => reads::scrubs(scene),
         Part::Fenced => ill_disk::fenced(scene),
         Part::Streams => streams::streams(scene),
+        Part::Lists => lists::lists(scene),
+        Part::Pulls => pulls::pulls(scene),
     }
 }

@@ -27,8 +27,12 @@ pub enum Part {
     Scrubs,
     /// A disk whose reads fail.
     Fenced,
-    /// Lists and record streams.
+    /// Record streams.
     Streams,
+    /// Lists.
+    Lists,
+    /// Copies of volumes.
+    Pulls,
 }
 
 impl Part {
@@ -46,7 +50,9 @@ impl Part {
                 Self::Index,
                 Self::Refill,
             ],
-            Measurement::Health => &[Self::Found, Self::Scrubs, Self::Fenced, Self::Streams],
+            Measurement::Health => {
+                &[Self::Found, Self::Scrubs, Self::Fenced, Self::Streams, Self::Lists, Self::Pulls]
+            }
         }
     }
 
@@ -66,6 +72,8 @@ impl Part {
             Self::Scrubs => "scrubs",
             Self::Fenced => "fenced",
             Self::Streams => "streams",
+            Self::Lists => "lists",
+            Self::Pulls => "pulls",
         }
     }
 

@@ -1,8 +1,8 @@
-//! The part `streams`: lists and record streams of a running daemon.
+//! The part `streams`: record streams of a running daemon.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -11,41 +11,33 @@ use serde_json::json;
 
 use super::outcome::{Figure, Outcome, Verdict};
 use super::scene::Scene;
-use crate::http::Client;
-use crate::node::{Node, number, resident};
+use crate::node::{Node, number};
 use crate::photos::Batches;
 use crate::process::Failed;
 
 /// Photos whose records are streamed, and their length (bytes).
 const STREAMED: u64 = 10_000;
 const LEN: usize = 100_000;
-/// Photos that are listed; in a trial run.
-const LISTED: (u64, u64) = (1_000_000, 100_000);
-/// Length of a photo that is listed (bytes).
-const SHORT: usize = 100;
-/// Sizes of the volumes (MiB).
+/// Size of the volume (MiB).
 const STREAM_MIB: u64 = 1280;
-const LIST_MIB: u64 = 2048;
 /// Least part of the rate of the device that a stream must make.
 const RATE_GOAL: f64 = 0.6;
 /// Longest 99th percentile of `/healthz` meanwhile (milliseconds).
 const HEALTH_GOAL_MS: f64 = 100.0;
-/// Longest time until the first line of a list (seconds).
-const FIRST_LINE_GOAL_S: f64 = 1.0;
 /// Time for which a reader that does not read is watched.
 const STALLED: Duration = Duration::from_secs(3);
 
-/// Measures the rate of record streams, and lists.
+/// Measures the rate of record streams.
 ///
 /// # Errors
 /// When a request fails.
 pub fn streams(scene: &Scene) -> Result<Outcome, Failed> {
-    let (rounds, listed) = (scene.choose(9, 2), scene.choose(LISTED.0, LISTED.1));
+    let rounds = scene.choose(9, 2);
     let mut outcome = Outcome::measured(format!(
         "One idle shard with a volume of {STREAMED} photos of {LEN} bytes. In pairs, curl reads the records \
          of the volume in the exchange format, and dd reads as many bytes of the volume file with direct I/O \
          and 1 MiB a request. Meanwhile `/healthz` is asked every 5 ms. Then a client asks for the records \
-         and reads none. At last `hayloft list` lists a volume of {listed} photos of {SHORT} bytes."
+         and reads none."
     ));
     let node = scene.new_node("0", STREAM_MIB, &["--shard-ports", "off"])?;
     let keys: Vec<u64> = (0..STREAMED).collect();
@@ -64,7 +56,6 @@ pub fn streams(scene: &Scene) -> Result<Outcome, Failed> {
     outcome.at_most("99th percentile of `/healthz` meanwhile", (p99, HEALTH_GOAL_MS), (1, " ms"));
     stalled(&node, &mut outcome)?;
     node.stop()?;
-    list(scene, listed, &mut outcome)?;
     Ok(outcome)
 }
 
@@ -131,49 +122,4 @@ fn stalled(node: &Node, outcome: &mut Outcome) -> Result<(), Failed> {
     let what = "buffers of the shard held by a reader that stops reading".to_owned();
     outcome.add(Figure { what, goal: "none".to_owned(), value, verdict });
     Ok(())
-}
-
-/// Lists a volume with many photos.
-fn list(scene: &Scene, listed: u64, outcome: &mut Outcome) -> Result<(), Failed> {
-    let node = scene.new_node("0", LIST_MIB, &["--shard-ports", "off"])?;
-    let keys: Vec<u64> = (0..listed).collect();
-    Batches { volume: 1, each: 200, len_of: |_| SHORT }.put(node.data, &keys)?;
-    let before = node.resident()?;
-    let began = Instant::now();
-    let mut command = Command::new(scene.work.join("programs/hayloft"));
-    command.args(["list", "--volume", "1", "--admin", &node.admin.to_string()]);
-    let child = command.stdout(Stdio::piped()).spawn();
-    let mut child = child.map_err(|error| Failed(format!("cannot run hayloft list: {error}")))?;
-    let output = child.stdout.take().ok_or_else(|| Failed("no output".to_owned()))?;
-    let (mut first, mut count, mut client) = (None, 0_u64, 0.0_f64);
-    for line in BufReader::new(output).lines() {
-        let line = line.map_err(|error| Failed(format!("hayloft list: {error}")))?;
-        if line.starts_with('#') {
-            continue;
-        }
-        first.get_or_insert_with(|| began.elapsed().as_secs_f64());
-        count += 1;
-        if count.is_multiple_of(50_000) {
-            client = client.max(resident(child.id()).unwrap_or(0.0));
-        }
-    }
-    let seconds = began.elapsed().as_secs_f64();
-    let status = child.wait().map_err(|error| Failed(format!("hayloft list: {error}")))?;
-    if count != listed || !status.success() {
-        return Err(Failed(format!("{count} of {listed} photos were listed: {status}")));
-    }
-    let first = first.unwrap_or(seconds);
-    outcome.at_most("first line of the list", (first, FIRST_LINE_GOAL_S), (3, " s"));
-    let mib = f64::from(1 << 20);
-    let grown = (node.resident()? - before) / mib;
-    outcome
-        .show("the whole list", format!("{seconds:.1} s, {:.0} photos/s", count as f64 / seconds));
-    outcome.show("memory of `hayloft list` at most", format!("{:.0} MiB", client / mib));
-    outcome.show("growth of the daemon's memory", format!("{grown:.0} MiB"));
-    // The daemon serves meanwhile.
-    let reply = Client::new(node.data).ask("GET", &crate::photos::path(1, 7))?;
-    if reply.status != 200 {
-        return Err(Failed(format!("GET: {}", reply.status)));
-    }
-    node.stop()
 }
