@@ -1,5 +1,5 @@
-//! Copies of a volume on two simulated disks: every object arrives with everything that belongs to it, whatever
-//! is cut, killed or compacted meanwhile.
+//! Copies of a volume on two simulated disks: every object arrives with everything that belongs to it,
+//! whatever is cut, killed or compacted meanwhile.
 
 mod common;
 mod compaction_support;
@@ -92,7 +92,8 @@ fn pull(
     Ok(store(to, copy, &pieces, false).unwrap())
 }
 
-/// Everything in a volume that a copy must have: id, cookie, times, attributes, length and checksum of the body.
+/// Everything in a volume that a copy must have: id, cookie, time, attributes, length and checksum of the
+/// body.
 fn contents(
     process: &mut Process,
     slot: &Rc<Slot>,

@@ -70,8 +70,8 @@ struct StoredRecords {
 }
 
 /// Makes the volume `to` a copy of `from`, or brings it up to date: what is new is stored, and what was
-/// deleted is deleted. Begins where an earlier pull has ended, however it ended. `progress` is called after each
-/// request that stores something.
+/// deleted is deleted. Begins where an earlier pull has ended, however it ended. `progress` is called after
+/// each request that stores something.
 ///
 /// # Errors
 /// See [`NotPulled`].

@@ -11,7 +11,7 @@ use crate::volume::format::SuperblockState;
 /// | [`Writable`](Self::Writable) | yes | yes | yes | yes | yes |
 /// | [`Full`](Self::Full) | if it fits | yes | yes | yes | yes |
 /// | [`ReadOnly`](Self::ReadOnly), except for the next rows | no | no | yes | yes | yes |
-/// | `ReadOnly` because it is a [`Replica`](ReadOnlyReason::Replica) | of its source | of its source | yes | yes | yes |
+/// | `ReadOnly` because it is a [`Replica`](ReadOnlyReason::Replica) | copies | copies | yes | yes | yes |
 /// | `ReadOnly` because of [`Inspection`](ReadOnlyReason::Inspection) | no | no | no | no | no |
 /// | [`Fenced`](Self::Fenced), except for the next row | no | no | no | no | no |
 /// | `Fenced` because it is [`Suspect`](FenceReason::Suspect) | no | no | yes | yes | yes |

@@ -68,8 +68,8 @@ impl Pull {
     /// Ends a pull of which everything has arrived. Returns what the volume is a copy of now.
     ///
     /// # Errors
-    /// [`NotPulled::Bad`] if the stream is not complete; [`NotPulled::Superseded`], [`NotPulled::NotReplica`],
-    /// [`NotPulled::Closing`].
+    /// [`NotPulled::Bad`] if the stream is not complete; [`NotPulled::Superseded`],
+    /// [`NotPulled::NotReplica`], [`NotPulled::Closing`].
     pub async fn finish(self) -> Result<Replica, NotPulled> {
         let _turn = self.slot.pull.take_for(self.number).await?;
         self.parser.finish()?;

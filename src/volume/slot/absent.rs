@@ -1,5 +1,5 @@
-//! Which ids are certainly not in the volume: a copy deletes what its source has no more, and nothing that the
-//! source only cannot read.
+//! Which ids are certainly not in the volume: a copy deletes what its source has no more, and nothing that
+//! the source only cannot read.
 
 use super::slot::Slot;
 use crate::base::types::NeedleId;

@@ -233,7 +233,8 @@ impl Upload {
         Draft::copied_manifest(pool, attributes, len, body).ok_or(Refusal::NoBuffer)
     }
 
-    /// Waits until all parts are durable. Returns the length of the data of the manifest (bytes), and the body.
+    /// Waits until all parts are durable. Returns the length of the data of the manifest (bytes), and the
+    /// body.
     async fn finished(&self) -> Result<(usize, MultipartBody), Refusal> {
         assert_eq!(self.added, self.body_len, "all parts have been added");
         self.settle().await?;
