@@ -4,8 +4,8 @@
 //! Pure functions over slices: nothing here reads a file, a clock or a random source. Decoding never
 //! panics, whatever the bytes are.
 //!
-//! - `superblock`, `hint`: the blocks before the log; `replica`: whose copy the volume is. `commit`, `needle`:
-//!   the log. `manifest`: the data of a needle that names the parts of a multipart object.
+//! - `superblock`, `hint`: the blocks before the log; `replica`: whose copy the volume is. `commit`,
+//!   `needle`: the log. `manifest`: the data of a needle that names the parts of a multipart object.
 //! - `checkpoint`: the file beside a volume file.
 //! - `exchange`: the records of a volume as a stream of bytes, for copies.
 //! - `field`: integers as bytes. `checksum`, `rising`: what all structures have in common.
