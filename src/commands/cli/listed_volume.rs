@@ -15,6 +15,8 @@ pub(super) struct ListedVolume {
     pub(super) error: Option<String>,
     /// Since when it takes no writes because of errors (seconds since 1970), if it is suspect.
     pub(super) suspect: Option<u64>,
+    /// Whose copy it is, if it is one.
+    pub(super) replica: Option<serde_json::Value>,
     pub(super) size: u64,
     pub(super) used: u64,
     pub(super) live: u64,
@@ -29,10 +31,13 @@ pub(super) struct ListedVolume {
 }
 
 impl ListedVolume {
-    /// Returns the state for people: a suspect volume is read-only for a reason of its own.
+    /// Returns the state for people: a suspect volume, and a copy, are read-only for a reason of their own.
     pub(super) fn shown_state(&self) -> &str {
-        let is_suspect = self.suspect.is_some() && self.state == "read_only";
-        if is_suspect { "suspect" } else { &self.state }
+        match &self.state[..] {
+            "read_only" if self.suspect.is_some() => "suspect",
+            "read_only" if self.replica.is_some() => "copy",
+            state => state,
+        }
     }
 }
 
@@ -88,6 +93,7 @@ impl ListedVolume {
             progress: None,
             error: None,
             suspect: None,
+            replica: None,
             size: 1 << 30,
             used: 0,
             live: 0,

@@ -395,13 +395,18 @@ mod tests {
         };
         let suspect =
             ListedVolume { suspect: Some(1_700_000_000), ..ListedVolume::example(4, "read_only") };
-        let text = table(&[volume, compacting, waiting, suspect, making]);
+        let copy = ListedVolume {
+            replica: Some(serde_json::json!({})),
+            ..ListedVolume::example(5, "read_only")
+        };
+        let text = table(&[volume, compacting, waiting, suspect, copy, making]);
         let expected = "\
 ID  STATE                   SHARD  DISK     SIZE      USED  LIVE  DEAD  NEEDLES  DAMAGE  RECLAIMABLE
  1  writable                    0     0  1.0 GiB  68.0 KiB   0 B   0 B       12       0      1.5 KiB
  2  read_only, copying 42%      0     0  1.0 GiB       0 B   0 B   0 B        0       0          0 B
  3  writable, waiting           0     0  1.0 GiB       0 B   0 B   0 B        0       0          0 B
  4  suspect                     0     0  1.0 GiB       0 B   0 B   0 B        0       0          0 B
+ 5  copy                        0     0  1.0 GiB       0 B   0 B   0 B        0       0          0 B
 12  creating 50%                -     0  1.0 GiB       0 B   0 B   0 B        0       0          0 B
 ";
         assert_eq!(text, expected);
