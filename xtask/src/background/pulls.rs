@@ -71,10 +71,10 @@ pub fn pulls(scene: &Scene) -> Result<Outcome, Failed> {
     let kills = scene.choose(20, 3);
     let mut outcome = Outcome::measured(format!(
         "A volume of {PHOTOS} photos of up to 60,000 bytes is pulled into another daemon. Before each \
-         further pull {STORED} photos are stored and {DELETED} deleted. In its middle a daemon or the command is \
-         killed with SIGKILL and started again, or one of the volumes is compacted; then the command runs \
-         until it ends with 0, and `hayloft volume diff` compares the digests of all photos. At last the \
-         copy is cut off, and the source, which keeps no deletions, is compacted meanwhile."
+         further pull {STORED} photos are stored and {DELETED} deleted. In its middle a daemon or the \
+         command is killed with SIGKILL and started again, or one of the volumes is compacted; then the \
+         command runs until it ends with 0, and `hayloft volume diff` compares the digests of all photos. \
+         At last the copy is cut off, and the source, which keeps no deletions, is compacted meanwhile."
     ));
     let mut pair = Pair::start(scene, "30d")?;
     let began = Instant::now();
