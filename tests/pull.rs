@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use common::{COOKIE, Process, bytes, pool};
 use compaction_support::{
-    Model, OLD, compact, compact_as, expected_of, filled, id, order, reopened, started,
+    Model, OLD, SIZE, compact, compact_as, expected_of, filled, id, order, reopened, started,
 };
 use hayloft::base::types::{Cookie, NeedleId};
 use hayloft::runtime::sim::disk::Image;
