@@ -20,7 +20,7 @@ const PHOTOS: u64 = 4000;
 const STORED: u64 = 1500;
 const DELETED: usize = 200;
 /// Size of the volumes (MiB).
-const MIB: u64 = 1024;
+const MIB: u64 = 1800;
 /// Longest time of one pull.
 const PULL_WITHIN: Duration = Duration::from_secs(120);
 /// What happens in the middle of a pull, in turn.
@@ -108,6 +108,7 @@ pub fn pulls(scene: &Scene) -> Result<Outcome, Failed> {
     pair.stop()?;
     let pair = Pair::start(scene, "0s")?;
     pair.pull()?;
+    key = PHOTOS;
     pair.change(&mut key)?;
     pair.hayloft(pair.source.admin, &["volume", "compact", "2", "--wait"])?;
     let said = pair.pull()?;

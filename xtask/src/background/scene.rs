@@ -122,7 +122,8 @@ fn room(part: Part, options: &Options) -> u64 {
         // It has a file system of its own.
         Part::Refill => 1 << 30,
         Part::Erased | Part::Found | Part::Fenced => 2 << 30,
-        Part::Streams | Part::Pulls => 4 << 30,
+        Part::Streams => 4 << 30,
+        Part::Pulls => 8 << 30,
         Part::Lists => 15 << 30,
         Part::Amounts | Part::Swaps => 6 << 30,
         Part::Reads | Part::Writes | Part::Scrubs => 10 << 30,
