@@ -44,6 +44,7 @@ use crate::runtime::buffer::{Pool, Region};
 /// [`StartError`]: no request is served in that case.
 pub fn start(config: &Config, log: &Log, first: FirstVolume) -> Result<Running, StartError> {
     let threads = log.threads();
+    sys::keep_freed_memory();
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }

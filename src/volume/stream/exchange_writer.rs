@@ -30,7 +30,7 @@ impl ExchangeWriter {
     /// Begins a piece, and the stream if it is the first one.
     pub(super) fn new(volume: &Volume, from: &ExchangeState, deletions: bool) -> Self {
         let stream = from.stream.unwrap_or_else(|| volume.handle.random());
-        let mut bytes = Vec::with_capacity(COPIES_MAX / 8);
+        let mut bytes = Vec::with_capacity(COPIES_MAX + COPIES_MAX / 8);
         if from.stream.is_none() {
             let superblock = &volume.superblock;
             let start = ExchangeStart {
