@@ -280,8 +280,8 @@ pub fn keep_freed_memory() {
     for (parameter, value) in
         [(libc::M_MMAP_THRESHOLD, MAPPED_FROM), (libc::M_TRIM_THRESHOLD, KEPT_FREE)]
     {
-        // SAFETY: mallopt takes two numbers, and may be called at any time. If it takes them not, the defaults
-        // stay.
+        // SAFETY: mallopt takes two numbers, and may be called at any time. If it refuses them, the
+        // defaults stay.
         unsafe { libc::mallopt(parameter, value) };
     }
 }
