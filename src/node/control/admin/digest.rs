@@ -1,7 +1,5 @@
 //! `/volumes/{id}/digest`: the digest of what a volume holds, by which copies of it are compared.
 
-use std::sync::Arc;
-
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Path, RawQuery, State};
 use axum::http::HeaderMap;
@@ -33,8 +31,7 @@ pub(super) async fn digest(
     expect_rights(&connection, &headers, state.token.as_ref())?;
     let id = parse_id(&id)?;
     let query: DigestQuery = query.as_deref().unwrap_or_default().parse()?;
-    let turn = Arc::clone(&state.streams).try_acquire_owned();
-    let turn = turn.map_err(|_| ApiError::TooManyStreams)?;
+    let turn = state.stream_turn()?;
     let limits = state.limits;
     let digest = VolumeDigest::new(query.buckets);
     let digesting = Digesting { state, id, at: StreamPosition::START, digest };

@@ -1,7 +1,5 @@
 //! `/volumes/{id}/objects`: what a volume holds, while it serves.
 
-use std::sync::Arc;
-
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Path, RawQuery, State};
 use axum::http::HeaderMap;
@@ -36,8 +34,7 @@ pub(super) async fn list(
     if query.digest {
         expect_rights(&connection, &headers, state.token.as_ref())?;
     }
-    let turn = Arc::clone(&state.streams).try_acquire_owned();
-    let turn = turn.map_err(|_| ApiError::TooManyStreams)?;
+    let turn = state.stream_turn()?;
     let limits = state.limits;
     let listing = Listing {
         state,

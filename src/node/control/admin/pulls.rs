@@ -1,8 +1,6 @@
 //! Copies of volumes of other stores: `/volumes/{id}/replica` makes a volume one, `POST
 //! /volumes/{id}/records` stores records.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, RawQuery, State};
@@ -92,8 +90,7 @@ async fn store_if_permitted(
             return Err(ApiError::BadRequest(sentence));
         }
     };
-    let turn = Arc::clone(&state.streams).try_acquire_owned();
-    let _turn = turn.map_err(|_| ApiError::TooManyStreams)?;
+    let _turn = state.stream_turn()?;
     let mut stored = store_all(state, id, is_complete, body).await?;
     stored.replica = known(state, id)?.replica;
     Ok(stored)

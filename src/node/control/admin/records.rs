@@ -1,7 +1,5 @@
 //! `/volumes/{id}/records`: everything in a volume, in the exchange format.
 
-use std::sync::Arc;
-
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Path, RawQuery, State};
 use axum::http::HeaderMap;
@@ -41,8 +39,7 @@ pub(super) async fn read(
             "The query of records is since=POSITION and deleted: digests are those of objects.";
         return Err(ApiError::BadRequest(sentence.to_owned()));
     }
-    let turn = Arc::clone(&state.streams).try_acquire_owned();
-    let turn = turn.map_err(|_| ApiError::TooManyStreams)?;
+    let turn = state.stream_turn()?;
     let limits = state.limits;
     let from = ExchangeState::after(query.since);
     let records = Records { state, id, deletions: query.deleted, from };

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::error::ApiError;
 use super::limits::AdminLimits;
 use super::token::AdminToken;
 use crate::node::control::{Compactions, ControlRequest, Creations};
@@ -52,6 +53,15 @@ impl AdminState {
             streams,
             token: None,
         }
+    }
+
+    /// Returns a permit for a list, or for a stream of records in either direction.
+    ///
+    /// # Errors
+    /// [`ApiError::TooManyStreams`].
+    pub(super) fn stream_turn(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let turn = Arc::clone(&self.streams).try_acquire_owned();
+        turn.map_err(|_| ApiError::TooManyStreams)
     }
 
     /// Returns the state with an admin token, if there is one.
