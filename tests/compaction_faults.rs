@@ -17,8 +17,9 @@ use hayloft::runtime::sim::Fault;
 use hayloft::runtime::sim::disk::Image;
 use hayloft::runtime::sim::fault::NO_SPACE;
 use hayloft::volume::{
-    CompactionOrder, DamageSource, Expected, GenerationFile, GetError, IoError, NotCompacted,
-    OpenContext, Preallocation, Refusal, Slot, Superblock, Volume, WriteState, open_current,
+    CompactionOrder, DamageSource, Expected, FenceReason, GenerationFile, GetError, IoError,
+    NotCompacted, OpenContext, Preallocation, Refusal, Slot, Superblock, Volume, WriteState,
+    open_current,
 };
 
 const EIO: i32 = 5;
@@ -119,7 +120,7 @@ fn cancellation_at_any_time_leaves_the_old_generation() {
         let (compacted, ended) = (Rc::clone(&slot), Rc::new(Cell::new(None)));
         let told = Rc::clone(&ended);
         slot.compaction_task().start(async move {
-            told.set(Some(compacted.compact(&order(), &|_| true).await));
+            told.set(Some(compacted.compact(&order(), &|_| Ok(())).await));
         });
         let (stopping, handle) = (Rc::clone(&slot), process.runtime.handle().clone());
         process.run(async move {
@@ -243,7 +244,7 @@ fn old_file_is_removed_after_a_crash_although_losses_were_carried_over() {
     let accepting = Rc::clone(&slot);
     let on_swap = move |_: &Volume| {
         at_crash.replace(Some(world.look(|snapshot| snapshot.image())));
-        true
+        Ok(())
     };
     let done =
         process.run(async move { accepting.compact(&accepting_losses(), &on_swap).await.unwrap() });
@@ -326,14 +327,20 @@ fn volumes_that_may_not_be_compacted_are_refused() {
 }
 
 #[test]
-fn a_file_that_cannot_be_monitored_is_fenced() {
-    let (mut process, slot) = started();
-    let model = filled(&mut process, &slot);
-    let compacted = Rc::clone(&slot);
-    process.run(async move { compacted.compact(&order(), &|_| false).await.unwrap() });
-    assert!(matches!(slot.volume().write_state(), WriteState::Fenced(_)));
-    assert_eq!(process.put(&slot, id(90), b"x"), Err(Refusal::Poisoned));
-    model.check(&mut process, &slot);
+fn a_file_that_cannot_be_monitored_takes_no_more_writes() {
+    let failed = IoError::Errno(nix::libc::EIO);
+    for (error, state) in [
+        (IoError::Errno(nix::libc::ENOENT), WriteState::Fenced(FenceReason::FileLost)),
+        (failed, WriteState::Poisoned(failed)),
+    ] {
+        let (mut process, slot) = started();
+        let model = filled(&mut process, &slot);
+        let compacted = Rc::clone(&slot);
+        process.run(async move { compacted.compact(&order(), &|_| Err(error)).await.unwrap() });
+        assert_eq!(slot.volume().write_state(), state);
+        assert_eq!(process.put(&slot, id(90), b"x"), Err(Refusal::Poisoned));
+        model.check(&mut process, &slot);
+    }
 }
 
 /// Regression, found by the simulation: each of two compactions held one buffer and waited for a second one.
@@ -359,7 +366,7 @@ fn compactions_that_share_few_buffers_take_turns() {
             let own = Rc::clone(slot);
             slot.compaction_task().start(async move {
                 let small = CompactionOrder { size: SMALL, ..order() };
-                own.compact(&small, &|_| true).await.unwrap();
+                own.compact(&small, &|_| Ok(())).await.unwrap();
             });
             handle.sleep_until(handle.now() + ms * 1_000_000).await;
         }
@@ -385,7 +392,7 @@ fn writes_that_hang_put_the_exchange_off() {
         let (compacted, done) = (Rc::clone(&hanging), Rc::new(Cell::new(None)));
         let told = Rc::clone(&done);
         hanging.compaction_task().start(async move {
-            let compaction = compacted.compact(&order(), &|_| true).await.unwrap();
+            let compaction = compacted.compact(&order(), &|_| Ok(())).await.unwrap();
             told.set(Some(compaction.gate));
         });
         handle.sleep_until(handle.now() + 4_000_000_000).await;

@@ -106,7 +106,7 @@ fn compact_around(process: &mut Process, slot: &Rc<Slot>, change: impl FnOnce(&m
     let told = Rc::clone(&done);
     let slow = CompactionOrder { pace: Pace::at_most(1 << 20), ..order() };
     slot.compaction_task().start(async move {
-        told.set(Some(compacted.compact(&slow, &|_| true).await));
+        told.set(Some(compacted.compact(&slow, &|_| Ok(())).await));
     });
     let (watched, handle) = (Rc::clone(slot), process.runtime.handle().clone());
     process.run(async move {

@@ -84,7 +84,7 @@ fn cuts(
                 stored.unwrap();
                 told.borrow_mut().insert(50, b"soon after".to_vec());
             });
-            true
+            Ok(())
         };
         compacted.compact(&order, &on_swap).await.unwrap();
         handle.sleep_until(handle.now() + 100_000_000).await;

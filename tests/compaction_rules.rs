@@ -155,7 +155,7 @@ fn during_a_compaction<F: Future<Output = ()> + 'static>(
     let is_over = Rc::new(Cell::new(false));
     let told = Rc::clone(&is_over);
     slot.compaction_task().start(async move {
-        compacted.compact(&order(), &|_| true).await.unwrap();
+        compacted.compact(&order(), &|_| Ok(())).await.unwrap();
         told.set(true);
     });
     let (begun, ended) = process.run(async move {
@@ -236,7 +236,7 @@ fn upload_that_does_not_fit_calls_the_exchange_off() {
             part.data_mut().copy_from_slice(bytes);
             upload.add(part).await.unwrap();
             if n == 2 {
-                let refused = storing.compact(&smaller(), &|_| true).await;
+                let refused = storing.compact(&smaller(), &|_| Ok(())).await;
                 assert_eq!(refused, Err(NotCompacted::UploadsDoNotFit));
             }
         }
@@ -263,7 +263,7 @@ fn writes_that_do_not_fit_into_a_smaller_file_end_the_compaction() {
         let (compacted, told) = (Rc::clone(&writing), Rc::clone(&ended));
         writing.compaction_task().start(async move {
             let smaller = CompactionOrder { size: 12 << 20, ..order() };
-            told.replace(Some(compacted.compact(&smaller, &|_| true).await));
+            told.replace(Some(compacted.compact(&smaller, &|_| Ok(())).await));
         });
         let mut key = 100;
         while ended.borrow().is_none() && key < 120 {
@@ -301,7 +301,7 @@ fn upload_longer_than_the_smaller_file_ends_the_compaction() {
         });
         handle.yield_now().await;
         let smaller = CompactionOrder { size: 1 << 20, ..order() };
-        writing.compact(&smaller, &|_| true).await
+        writing.compact(&smaller, &|_| Ok(())).await
     });
     assert_eq!(ended, Err(NotCompacted::Outgrown));
     assert!(process.get(&slot, id(1)) == Ok(data));
@@ -375,7 +375,7 @@ fn compact_beside(writers: u64, pause_us: u64, pace: Pace) -> Result<Compacted, 
     }
     let (compacted, order) = (Rc::clone(&slot), CompactionOrder { size: LARGE, pace, ..order() });
     let done = process.run(async move {
-        let done = compacted.compact(&order, &|_| true).await;
+        let done = compacted.compact(&order, &|_| Ok(())).await;
         is_over.set(true);
         handle.sleep_until(handle.now() + 1_000_000_000).await;
         done

@@ -336,7 +336,7 @@ fn photo_deleted_during_a_compaction_comes_back_from_the_new_file() {
         let handle = process.runtime.handle().clone();
         handle.spawn(async move {
             let order = CompactionOrder { tombstone_keep_ns: u64::MAX, ..order() };
-            compacting.compact(&order, &|_| true).await.unwrap();
+            compacting.compact(&order, &|_| Ok(())).await.unwrap();
         });
         process.run(async move {
             handle.sleep_until(handle.now() + delay * 500_000).await;
@@ -381,7 +381,7 @@ fn compaction_and_undelete_do_not_disturb_each_other() {
             (Rc::clone(&slot), Rc::clone(&slot), Rc::clone(&results));
         handle.spawn(async move {
             let order = CompactionOrder { tombstone_keep_ns: u64::MAX, ..order() };
-            compacting.compact(&order, &|_| true).await.unwrap();
+            compacting.compact(&order, &|_| Ok(())).await.unwrap();
         });
         let sleeping = handle.clone();
         handle.spawn(async move {
@@ -430,7 +430,7 @@ fn undelete_that_waits_for_the_exchange_begins_anew() {
         (process.runtime.handle().clone(), Rc::clone(&slot), Rc::clone(&slot), Rc::clone(&slot));
     handle.spawn(async move {
         let order = CompactionOrder { tombstone_keep_ns: u64::MAX, ..order() };
-        compacting.compact(&order, &|_| true).await.unwrap();
+        compacting.compact(&order, &|_| Ok(())).await.unwrap();
     });
     let result = process.run(async move {
         // A write that takes long: the exchange waits for its end, and other writes for the exchange.

@@ -69,7 +69,7 @@ pub fn compact_as(
     order: CompactionOrder,
 ) -> Result<Compacted, NotCompacted> {
     let slot = Rc::clone(slot);
-    process.run(async move { slot.compact(&order, &|_| true).await })
+    process.run(async move { slot.compact(&order, &|_| Ok(())).await })
 }
 
 pub fn names(process: &Process) -> Vec<String> {

@@ -11,13 +11,13 @@ use crate::node::metrics::VolumeMetrics;
 use crate::runtime::Handle;
 use crate::runtime::background::Pace;
 use crate::volume::{
-    Compacted, CompactionOrder, CompactionPhase, CompactionProgress, NotCompacted, Preallocation,
+    Compacted, CompactionOrder, CompactionPhase, CompactionProgress, IoError, NotCompacted, Preallocation,
     Slot, Volume,
 };
 
-/// Called when the new file of a volume counts: monitors it in the place of the old one. Returns whether it
-/// could.
-type Monitoring = Box<dyn Fn(&Volume) -> bool>;
+/// Called when the new file of a volume counts: monitors it in the place of the old one. Returns why it
+/// cannot.
+type Monitoring = Box<dyn Fn(&Volume) -> Result<(), IoError>>;
 /// Publishes the metrics of a volume.
 type Publisher = Box<dyn Fn()>;
 

@@ -12,8 +12,8 @@ use crate::base::types::VolumeId;
 /// Each call asks the file system for the identity of at most one file. The caller has just opened that file,
 /// so that the answer is in memory.
 pub trait FileMonitor: Send + Sync {
-    /// Monitors the file of a volume that is not monitored. A volume whose file cannot be monitored must be
-    /// fenced.
+    /// Monitors the file of a volume that is not monitored. A volume whose file cannot be monitored must take
+    /// no more writes.
     ///
     /// # Errors
     /// The path cannot be inspected, or its data directory was lost. Nothing is monitored then.

@@ -2,9 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+
+use nix::libc;
 
 use super::assignment::Assignment;
 use super::file_monitor::FileMonitor;
@@ -12,7 +15,7 @@ use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::types::VolumeId;
 use crate::runtime::Handle;
 use crate::runtime::op::{DirId, Op};
-use crate::volume::{self, GenerationFile, NotRemoved, OpenError, OtherFiles, Volume};
+use crate::volume::{self, GenerationFile, IoError, NotRemoved, OpenError, OtherFiles, Volume};
 
 /// The data directories of a shard, and the monitoring of the files in them.
 #[derive(Default)]
@@ -71,13 +74,13 @@ impl ShardFiles {
     }
 
     /// Returns what a compaction into the directory `dir` calls when the new file counts: it monitors that
-    /// file in the place of the old one, and returns whether it could.
-    pub fn replacement(&self, dir: DirId) -> Box<dyn Fn(&Volume) -> bool> {
+    /// file in the place of the old one, or returns why it cannot.
+    pub fn replacement(&self, dir: DirId) -> Box<dyn Fn(&Volume) -> Result<(), IoError>> {
         let (monitor, dir) = (self.monitor.clone(), self.path_of(dir));
         Box::new(move |volume| {
-            let (Some(monitor), id) = (&monitor, volume.id()) else { return true };
+            let (Some(monitor), id) = (&monitor, volume.id()) else { return Ok(()) };
             let path = dir.join(volume::file_name(id, volume.generation()));
-            monitor.replace(id, volume.generation(), path).is_ok()
+            monitor.replace(id, volume.generation(), path).map_err(|error| io_error(&error))
         })
     }
 
@@ -143,8 +146,8 @@ impl ShardFiles {
         Settled::WithoutFile
     }
 
-    /// Monitors the file of an open volume. Fences the volume if that is not possible: nobody would notice
-    /// that the file is no longer at its path.
+    /// Monitors the file of an open volume. If that is not possible, the volume takes no writes: nobody would
+    /// notice that the file is no longer at its path.
     pub fn watch(&self, volume: &Volume) {
         let Some(monitor) = &self.monitor else { return };
         let (id, generation) = (volume.id(), volume.generation());
@@ -153,7 +156,7 @@ impl ShardFiles {
             return;
         }
         if let Err(error) = monitor.watch(id, generation, path.clone()) {
-            volume.fence();
+            volume.end_unmonitored(io_error(&error));
             tracing::error!(
                 volume = id.0,
                 "{} cannot be monitored: {error}. The volume takes no writes, since a restart might not find \
@@ -163,18 +166,23 @@ impl ShardFiles {
         }
     }
 
-    /// Fences a volume that has just been opened and monitored if its name leads to another file than the
-    /// open one, which is not monitored then, or if that is not known.
+    /// Ends the writes to a volume that has just been opened and monitored if its name leads to another file
+    /// than the open one, which is not monitored then, or if that is not known.
     async fn expect_own_name(&self, volume: &Volume) {
         if self.monitor.is_none() {
             return;
         }
         let why = match volume.has_its_name().await {
             Ok(true) => return,
-            Ok(false) => "was removed or replaced while it was opened".to_owned(),
-            Err(error) => format!("cannot be compared with the open file: {error}"),
+            Ok(false) => {
+                volume.fence();
+                "was removed or replaced while it was opened".to_owned()
+            }
+            Err(error) => {
+                volume.end_unmonitored(error);
+                format!("cannot be compared with the open file: {error}")
+            }
         };
-        volume.fence();
         let path = self.path_of(volume.dir());
         tracing::error!(
             volume = volume.id().0,
@@ -209,6 +217,12 @@ impl ShardFiles {
         }
         removed
     }
+}
+
+/// The errno of an error of the file monitor.
+fn io_error(error: &io::Error) -> IoError {
+    let unnamed = if error.kind() == io::ErrorKind::NotFound { libc::ENOENT } else { libc::EIO };
+    IoError::Errno(error.raw_os_error().unwrap_or(unnamed))
 }
 
 #[cfg(test)]

@@ -29,9 +29,9 @@ use crate::volume::{Slot, Volume, WriteState};
 /// (nanoseconds).
 const GATE_DEADLINE_NS: u64 = 1_000_000_000;
 
-/// Called when the slot was exchanged, before writers go on: the new file is watched from now on. Returns
-/// whether it could be.
-pub type OnSwap<'a> = &'a dyn Fn(&Volume) -> bool;
+/// Called when the slot was exchanged, before writers go on: the new file is monitored from now on. Returns
+/// why it cannot be.
+pub type OnSwap<'a> = &'a dyn Fn(&Volume) -> Result<(), IoError>;
 
 /// An upload in progress, as it continues in the new generation.
 struct MovedUpload {
@@ -138,14 +138,16 @@ impl<'a> Swap<'a> {
         marked.map_err(|_| NotCompacted::State(self.old.write_state()))
     }
 
-    /// Has the new file monitored. One that cannot be is fenced.
+    /// Has the new file monitored. If it cannot be, the volume takes no more writes.
     fn monitor(&self, on_swap: OnSwap<'_>) {
-        if !on_swap(self.new) && !chosen(Sabotage::ServeUnwatched) {
+        if let Err(error) = on_swap(self.new)
+            && !chosen(Sabotage::ServeUnwatched)
+        {
             tracing::error!(
                 volume = self.new.id().0,
-                "the file of the new generation cannot be monitored: the volume takes no more writes"
+                "the file of the new generation cannot be monitored: {error}. The volume takes no more writes"
             );
-            self.new.fence();
+            self.new.end_unmonitored(error);
         }
     }
 

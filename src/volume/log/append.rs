@@ -81,6 +81,15 @@ impl Volume {
         self.log.fail_waiting(IoError::Errno(nix::libc::ENOENT));
     }
 
+    /// Ends the writes to a volume whose file cannot be monitored: fences it if there is no such file, and
+    /// poisons it after another error, as of the device. Only in the second case can a restart help.
+    pub fn end_unmonitored(&self, error: IoError) {
+        match error {
+            IoError::Errno(nix::libc::ENOENT | nix::libc::ENOTDIR) => self.fence(),
+            error => self.poison(error),
+        }
+    }
+
     /// Makes the volume suspect: it admits no more writes, until [`Self::clear`]. What was admitted is
     /// written.
     pub fn suspect(&self) {

@@ -1,6 +1,6 @@
 //! The daemon under test, as a child process.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -14,8 +14,10 @@ use crate::http::{ask, client};
 
 /// Timeout of a start or stop.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Port range of the daemons, below the kernel's range for outgoing connections.
+/// Ports of the daemons, below the kernel's range for outgoing connections.
 const PORTS: std::ops::Range<u16> = 23_000..24_000;
+/// Lines that the end of a log shows.
+const LOG_LINES: usize = 20;
 
 /// Program and configuration of a daemon.
 #[derive(Clone, Debug)]
@@ -86,13 +88,20 @@ pub struct Daemon {
     log: PathBuf,
 }
 
-fn free_ports() -> u16 {
+/// Address for the daemons of this process, which no other process that runs now has.
+fn own_address() -> Ipv4Addr {
+    // Process ids have at most 22 bits.
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 64 + high % 64, middle, low)
+}
+
+/// Returns the first of two free ports.
+fn free_ports(address: Ipv4Addr) -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = u16::try_from(std::process::id() % 400).expect("below 400");
     loop {
-        let step = (first + NEXT.fetch_add(1, Ordering::Relaxed)) % (PORTS.len() as u16 / 2);
+        let step = NEXT.fetch_add(1, Ordering::Relaxed) % (PORTS.len() as u16 / 2);
         let port = PORTS.start + step * 2;
-        if [port, port + 1].iter().all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()) {
+        if [port, port + 1].iter().all(|port| TcpListener::bind((address, *port)).is_ok()) {
             return port;
         }
     }
@@ -102,8 +111,9 @@ impl Daemon {
     /// Starts a daemon on the disk that is mounted at `root`, and waits until it is ready. It logs to `log`,
     /// which is not on that disk.
     pub fn start(setup: &Setup, root: &Path, log: &Path) -> Result<Self, Error> {
-        let port = free_ports();
-        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let own = own_address();
+        let port = free_ports(own);
+        let address = |port| SocketAddr::from((own, port));
         let config = log.with_extension("toml");
         std::fs::write(&config, setup.config()).map_err(file("write", &config))?;
         let mut out = std::fs::File::options();
@@ -189,11 +199,19 @@ impl Daemon {
         sent.is_ok_and(|status| status.success()).then(|| self.wait(TIMEOUT)).flatten()
     }
 
-    /// Last 12 lines of the log.
+    /// The last lines of the log, without those that list damage.
     pub fn log_tail(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(12)..].join("\n")
+        let lines: Vec<&str> = text.lines().filter(|line| !line.contains(": damage at ")).collect();
+        lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
+    }
+
+    /// What the daemon says of its volumes.
+    pub fn volumes_text(&self) -> String {
+        match ask(&client(self.admin), Method::Get, "/volumes", Body::None) {
+            Ok(reply) => reply.text().trim().to_owned(),
+            Err(error) => error.to_string(),
+        }
     }
 }
 

@@ -61,8 +61,9 @@ impl PlainBed {
                 findings.trouble.push(format!("exit status {status} instead of exit code 1"));
             }
             None => findings.trouble.push(format!(
-                "the daemon still runs {EXIT_TIMEOUT:?} after the shutdown of the file system:\n{}",
-                self.daemon.log_tail()
+                "the daemon still runs {EXIT_TIMEOUT:?} after the shutdown of the file system:\n{}\n{}",
+                self.daemon.log_tail(),
+                self.daemon.volumes_text()
             )),
         }
     }

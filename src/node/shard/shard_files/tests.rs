@@ -27,8 +27,8 @@ const STORE: [u8; 16] = [1; 16];
 #[derive(Default)]
 struct Monitor {
     calls: Mutex<Vec<String>>,
-    /// Whether files cannot be monitored.
-    fails: bool,
+    /// Why files cannot be monitored, if they cannot.
+    error: Option<i32>,
 }
 
 impl Monitor {
@@ -44,7 +44,7 @@ impl Monitor {
 impl FileMonitor for Monitor {
     fn watch(&self, volume: VolumeId, generation: u64, path: PathBuf) -> io::Result<()> {
         self.call(format!("watch {volume} {generation} {}", path.display()));
-        if self.fails { Err(io::ErrorKind::NotFound.into()) } else { Ok(()) }
+        self.error.map_or(Ok(()), |errno| Err(io::Error::from_raw_os_error(errno)))
     }
 
     fn replace(&self, volume: VolumeId, generation: u64, path: PathBuf) -> io::Result<()> {
@@ -224,16 +224,36 @@ fn lone_unfinished_generation_that_cannot_be_removed_can_be_deleted_later() {
 }
 
 #[test]
-fn file_that_cannot_be_monitored_fences_the_volume_and_keeps_the_other() {
-    with_files(Monitor { fails: true, ..Monitor::default() }, async |mut bench| {
-        bench.create(0, 0, SuperblockState::Live).await;
-        bench.create(0, 1, SuperblockState::Live).await;
-        bench.open().await.unwrap();
-        assert_eq!(bench.state(), VolumeState::Lost);
-        assert_eq!(bench.names(), ["1.0.vol", "1.1.vol"]);
-        assert!(!bench.put().await);
-        assert_eq!(bench.volumes.delete(&bench.handle, ONE).await, Err(OrderError::Lost));
-    });
+fn file_that_cannot_be_monitored_ends_the_writes_and_keeps_the_other() {
+    for (errno, state) in [
+        (libc::ENOENT, VolumeState::Lost),
+        (libc::ENOTDIR, VolumeState::Lost),
+        // A restart can help.
+        (libc::EIO, VolumeState::Poisoned),
+    ] {
+        let monitor = Monitor { error: Some(errno), ..Monitor::default() };
+        with_files(monitor, async move |mut bench| {
+            bench.create(0, 0, SuperblockState::Live).await;
+            bench.create(0, 1, SuperblockState::Live).await;
+            bench.open().await.unwrap();
+            assert_eq!(bench.state(), state);
+            assert_eq!(bench.names(), ["1.0.vol", "1.1.vol"]);
+            assert!(!bench.put().await);
+            let deleted = bench.volumes.delete(&bench.handle, ONE).await;
+            assert_eq!(deleted.err() == Some(OrderError::Lost), state == VolumeState::Lost);
+        });
+    }
+}
+
+#[test]
+fn errors_of_the_monitor_that_are_no_errnos_are_understood() {
+    for (error, errno) in [
+        (io::Error::new(io::ErrorKind::NotFound, "its data directory was lost"), libc::ENOENT),
+        (io::Error::other("something else"), libc::EIO),
+        (io::Error::from_raw_os_error(libc::ENOTDIR), libc::ENOTDIR),
+    ] {
+        assert_eq!(io_error(&error), IoError::Errno(errno), "{error}");
+    }
 }
 
 #[test]
