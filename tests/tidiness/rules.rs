@@ -307,6 +307,7 @@ pub const FORBIDDEN: &[Forbidden] = &[
             "nix::libc::ENOENT",
             "nix::libc::ENOMEM",
             "nix::libc::ENOSPC",
+            "nix::libc::ENOTDIR",
             "nix::libc::EOVERFLOW",
             "nix::libc::EPIPE",
             // Memory of its own, for `src/volume/index/memory.rs`: no effect that anybody sees.
