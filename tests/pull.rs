@@ -16,7 +16,7 @@ use hayloft::runtime::sim::disk::Image;
 use hayloft::volume::format::{BadExchange, Kind, attributes, decode_header};
 use hayloft::volume::{
     CompactionOrder, GetError, NotPulled, NotStreamed, Pulled, ReadOnlyReason, Refusal, Replica,
-    Superblock, WriteState,
+    Slot, Superblock, WriteState,
 };
 use proptest::prelude::*;
 use pull_support::{
@@ -403,6 +403,30 @@ fn damaged_object_of_the_source_leaves_what_is_here() {
     assert_eq!(to.get(&third, id(1)), Err(GetError::NotFound));
     to.close(&third);
     from.close(&source);
+}
+
+/// The source is asked what it certainly has not. As long as bytes of its log belong to no known object, that
+/// is nothing: any object may have been there.
+#[test]
+fn object_that_may_have_been_in_damaged_bytes_of_the_source_is_not_absent() {
+    let (mut from, source) = started();
+    for key in 1..4 {
+        from.put(&source, id(key), &bytes(key, 3000)).unwrap();
+    }
+    let absent = |from: &mut Process, slot: &Rc<Slot>| {
+        let asked = Rc::clone(slot);
+        from.run(async move { asked.absent(&[id(1), id(2), id(9)]).await }).unwrap()
+    };
+    assert_eq!(absent(&mut from, &source), [id(9)]);
+    let place = source.volume().walk().unwrap().places()[1];
+    let [from_byte, to_byte] = [place.offset, place.offset + place.len].map(|at| at as usize);
+    from.world.rot(OLD, from_byte + 20, 1);
+    from.world.rot(OLD, to_byte - 12, 1);
+    // As after a kill: there is no checkpoint, so that the start reads the log.
+    let (mut from, source) = reopened(&from.image(), 0);
+    assert!(source.volume().damage().iter().any(|damaged| damaged.id.is_none()));
+    assert_eq!(from.get(&source, id(2)), Err(GetError::NotFound));
+    assert_eq!(absent(&mut from, &source), []);
 }
 
 /// What happens between two pulls.

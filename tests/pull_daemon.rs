@@ -124,8 +124,14 @@ fn volume_becomes_a_copy_follows_its_source_and_is_its_own_master_at_the_end() {
     let (code, said) = pull(&from, &to, &[]);
     assert!(code == 0 && said.contains("2 photos") && said.contains("2 deleted"), "{said}");
     assert_eq!(contents(&to), contents(&from));
+    let pulled_at = "hayloft_volume_replica_pulled_timestamp_seconds";
+    let before = to.metric(pulled_at, "volume=\"2\"");
     let (code, said) = pull(&from, &to, &[]);
     assert!(code == 0 && said.contains("0 photos"), "{said}");
+    assert_eq!(to.metric("hayloft_volume_replica", "volume=\"2\""), 1.0);
+    let after = to.metric(pulled_at, "volume=\"2\"");
+    assert!(0.0 < before && before <= after, "{before} {after}");
+    assert_eq!(from.metric(pulled_at, "volume=\"2\""), 0.0);
     // A restart, and a compaction of each.
     let (data, admin) = (to.data, to.admin);
     assert!(to.stop().success());

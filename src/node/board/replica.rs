@@ -11,6 +11,9 @@ pub struct ReplicaBoard {
     pub source: Level,
     /// Position of the source up to which everything is here.
     pub position: Level,
+    /// Wall clock when records of the source were stored last, or since when the volume is open as a copy
+    /// (nanoseconds since 1970); 0 if it is none.
+    pub pulled_ns: Level,
     /// 1 if objects may be here that the source has no more.
     pub has_surplus: Level,
 }

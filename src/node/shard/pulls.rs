@@ -41,7 +41,13 @@ impl Volumes {
                 let taken = self.pulls().take(volume, pull);
                 self.pulls().remove(volume, pull);
                 match taken {
-                    Some(taken) => taken.finish().await.map(|_| PullOutcome::default()),
+                    Some(taken) => {
+                        let finished = taken.finish().await;
+                        finished.map(|_| {
+                            self.show_pulled(volume);
+                            PullOutcome::default()
+                        })
+                    }
                     None => Err(NotPulled::Superseded),
                 }
             }

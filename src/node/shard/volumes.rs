@@ -10,6 +10,7 @@ use super::file_monitor::FileMonitor;
 use super::open_pulls::OpenPulls;
 use super::order::OrderError;
 use super::paces::Paces;
+use super::replica_figures;
 use super::request::RequestError;
 use super::shard_files::ShardFiles;
 use super::volume_entry::{EntryState, VolumeEntry};
@@ -320,6 +321,15 @@ impl Volumes {
                 entry.publish();
             }
         })
+    }
+
+    /// Publishes that records of its source were stored in a volume that is a copy.
+    pub(super) fn show_pulled(&self, id: VolumeId) {
+        if let Some(entry) = self.entries.borrow().get(&id)
+            && let EntryState::Open(slot) = &entry.state
+        {
+            replica_figures::show_pulled(slot, &entry.metrics.board.replica);
+        }
     }
 
     /// Publishes the metrics of all volumes.

@@ -9,7 +9,8 @@ use super::part::Part;
 use super::report::{Result as PartResult, record};
 use super::scene::Scene;
 use super::{
-    amounts, erased, found, idle, ill_disk, index, lists, pulls, reads, refill, streams, swaps,
+    amounts, erased, found, idle, ill_disk, index, lists, pulls, reads, refill, slow_disk, streams,
+    swaps,
 };
 use crate::packages::require;
 use crate::process::{Failed, run};
@@ -80,6 +81,7 @@ fn measure(part: Part, scene: &Scene, options: &Options) -> Result<Outcome, Fail
         Part::Found => found::found(scene),
         Part::Scrubs => reads::scrubs(scene),
         Part::Fenced => ill_disk::fenced(scene),
+        Part::Slow => slow_disk::slow(scene),
         Part::Streams => streams::streams(scene),
         Part::Lists => lists::lists(scene),
         Part::Pulls => pulls::pulls(scene),

@@ -27,6 +27,8 @@ pub enum Part {
     Scrubs,
     /// A disk whose reads fail.
     Fenced,
+    /// A disk whose reads take long.
+    Slow,
     /// Record streams.
     Streams,
     /// Lists.
@@ -50,9 +52,15 @@ impl Part {
                 Self::Index,
                 Self::Refill,
             ],
-            Measurement::Health => {
-                &[Self::Found, Self::Scrubs, Self::Fenced, Self::Streams, Self::Lists, Self::Pulls]
-            }
+            Measurement::Health => &[
+                Self::Found,
+                Self::Scrubs,
+                Self::Fenced,
+                Self::Slow,
+                Self::Streams,
+                Self::Lists,
+                Self::Pulls,
+            ],
         }
     }
 
@@ -71,6 +79,7 @@ impl Part {
             Self::Found => "found",
             Self::Scrubs => "scrubs",
             Self::Fenced => "fenced",
+            Self::Slow => "slow",
             Self::Streams => "streams",
             Self::Lists => "lists",
             Self::Pulls => "pulls",

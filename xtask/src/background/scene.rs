@@ -121,7 +121,7 @@ fn room(part: Part, options: &Options) -> u64 {
         _ if options.quick => TRIAL_ROOM,
         // It has a file system of its own.
         Part::Refill => 1 << 30,
-        Part::Erased | Part::Found | Part::Fenced => 2 << 30,
+        Part::Erased | Part::Found | Part::Fenced | Part::Slow => 2 << 30,
         Part::Streams => 4 << 30,
         Part::Pulls => 8 << 30,
         Part::Lists => 15 << 30,

@@ -209,6 +209,7 @@ fn each_row_reads_its_own_field() {
         ("volume_scrub_to_do_bytes", &b.scrub.to_do_bytes),
         ("volume_scrubs_total", &b.scrub.passes),
         ("volume_found_damage", &b.scrub.damage),
+        ("volume_replica", &b.replica.is_replica),
         ("volume_suspect", &b.health.suspect),
         ("volume_hard_errors_total", &b.health.hard_errors),
         ("volume_soft_errors_total", &b.health.soft_errors),
@@ -221,10 +222,10 @@ fn each_row_reads_its_own_field() {
         )
     };
     let rows = TABLE.iter().filter(scalar).count();
-    // volume_durable reads no counter, volume_reclaimable the difference of two, and
-    // volume_verified_timestamp has another unit.
+    // volume_durable reads no counter, volume_reclaimable the difference of two, and the two times have another
+    // unit.
     let covered = counters.len() + gauges.len() + levels.len();
-    assert_eq!(covered + 3, rows, "a row is missing here");
+    assert_eq!(covered + 4, rows, "a row is missing here");
 
     for (value, (_, counter)) in (1..).zip(counters) {
         counter.add(value);
@@ -237,6 +238,7 @@ fn each_row_reads_its_own_field() {
     }
     b.kept_bytes.set(10);
     b.scrub.verified_ns.set(7_900_000_000);
+    b.replica.pulled_ns.set(8_900_000_000);
     let reclaimable = (b.dead_bytes.get() - 10) as f64;
     let seen = scrape(&m);
     let names = counters.map(|c| c.0).into_iter().zip(1_u64..);
@@ -248,6 +250,10 @@ fn each_row_reads_its_own_field() {
     }
     assert_eq!(seen.value("hayloft_volume_reclaimable_bytes", "volume=7"), Some(reclaimable));
     assert_eq!(seen.value("hayloft_volume_verified_timestamp_seconds", "volume=7"), Some(7.0));
+    assert_eq!(
+        seen.value("hayloft_volume_replica_pulled_timestamp_seconds", "volume=7"),
+        Some(8.0)
+    );
 }
 
 #[test]
