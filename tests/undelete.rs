@@ -2,81 +2,24 @@
 
 mod common;
 mod compaction_support;
+mod undelete_support;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use common::{COOKIE, Process, bytes, draft, pool};
-use compaction_support::{OLD, compact_as, expected_of, id, order, reopened, started};
-use hayloft::base::types::{Cookie, NeedleId};
+use common::{COOKIE, Process, bytes, draft};
+use compaction_support::{OLD, compact_as, id, order, reopened};
 use hayloft::runtime::sim::disk::Image;
 use hayloft::volume::format::{Kind, NeedleHeader, decode_header};
 use hayloft::volume::{
     CompactionOrder, CompactionPhase, Draft, DraftAttributes, GetError, NewNeedle, NotUndeleted,
-    Refusal, Slot, Superblock, UndeleteOrder, UndeleteProgress,
+    Slot, Superblock,
+};
+use undelete_support::{
+    HOUR, OTHER, SECOND, START, WITHIN, begun, ended, live, order_of, undeleted,
 };
 
-const SECOND: u64 = 1_000_000_000;
-const HOUR: u64 = 3600 * SECOND;
-const START: u64 = 1_800_000_000 * SECOND;
-const OTHER: Cookie = Cookie(COOKIE.0 ^ 7);
-const WITHIN: u64 = 24 * HOUR;
-
-fn begun() -> (Process, Rc<Slot>) {
-    let (mut process, slot) = started();
-    process.set_wall(START);
-    (process, slot)
-}
-
-fn order_of(id: NeedleId, cookie: Cookie) -> UndeleteOrder {
-    UndeleteOrder { id, cookie, within_ns: WITHIN }
-}
-
-async fn ended(slot: &Slot) -> Result<(), NotUndeleted> {
-    let handle = slot.handle().clone();
-    loop {
-        if let Some(result) = slot.undelete_progress().unwrap().result {
-            return result;
-        }
-        handle.sleep_until(handle.now() + 100_000).await;
-    }
-}
-
-async fn undeleted(slot: &Rc<Slot>, id: NeedleId, cookie: Cookie) -> Result<(), NotUndeleted> {
-    let begun = slot.begin_undelete(order_of(id, cookie)).expect("no other is under way");
-    assert_eq!((begun.id, begun.result), (id, None));
-    ended(slot).await
-}
-
 impl Process {
-    fn set_wall(&mut self, wall: u64) {
-        self.world.set_wall(wall);
-        let handle = self.runtime.handle().clone();
-        self.run(async move { handle.yield_now().await });
-    }
-
-    fn undelete(&mut self, slot: &Rc<Slot>, key: u64) -> Result<(), NotUndeleted> {
-        self.undelete_as(slot, key, COOKIE)
-    }
-
-    fn undelete_as(
-        &mut self,
-        slot: &Rc<Slot>,
-        key: u64,
-        cookie: Cookie,
-    ) -> Result<(), NotUndeleted> {
-        let slot = Rc::clone(slot);
-        self.run(async move { undeleted(&slot, id(key), cookie).await })
-    }
-
-    /// Stores an object in one needle, or in parts of 300,000 bytes.
-    fn store(&mut self, slot: &Rc<Slot>, key: u64, data: &[u8]) {
-        match data.len() > 1 << 20 {
-            true => self.put_large(slot, id(key), data, &[300_000]).map(drop).unwrap(),
-            false => self.put(slot, id(key), data).map(drop).unwrap(),
-        }
-    }
-
     /// Time of modification and of expiry.
     fn times(&mut self, slot: &Rc<Slot>, key: u64) -> (u64, Option<u64>) {
         let (slot, pool) = (Rc::clone(slot), self.runtime.handle().pool().clone());
@@ -110,10 +53,6 @@ fn headers(image: &Image, name: &str) -> Vec<(NeedleHeader, usize)> {
         }
     });
     found.collect()
-}
-
-fn live(slot: &Slot) -> u64 {
-    slot.volume().figures().live
 }
 
 #[test]
@@ -438,9 +377,9 @@ fn undelete_that_waits_for_the_exchange_begins_anew() {
         while writing.compaction_progress().phase != CompactionPhase::Swapping {
             handle.sleep_until(handle.now() + 10_000).await;
         }
-        undeleting.begin_undelete(order_of(id(1), COOKIE)).unwrap();
+        undeleting.begin_undelete(order_of(&[(id(1), COOKIE)])).unwrap();
         handle.sleep_until(handle.now() + 200_000_000).await;
-        assert_eq!(undeleting.undelete_progress().unwrap().result, None, "it waits, too");
+        assert!(!undeleting.undelete_progress().unwrap().is_done(), "it waits, too");
         drop(write);
         let result = ended(&undeleting).await;
         assert_eq!(undeleting.volume().generation(), 1);
@@ -615,101 +554,4 @@ fn what_happens_to_the_name_during_the_search_counts() {
         assert_eq!(live(&reopened), live(&slot));
     }
     assert!(newest > 0 && in_use > 0 && first > 0, "{newest} {in_use} {first}");
-}
-
-#[test]
-fn volumes_that_take_no_photo_take_none_back() {
-    let (mut process, slot) = begun();
-    process.store(&slot, 1, &bytes(1, 100_000));
-    process.delete(&slot, id(1)).unwrap();
-    let mut filler = 100;
-    for len in [1 << 20, 60_000, 3000, 200] {
-        while process.put(&slot, id(filler), &bytes(filler, len)).is_ok() {
-            filler += 1;
-        }
-    }
-    assert_eq!(process.undelete(&slot, 1), Err(Refusal::Full.into()));
-    let closing = Rc::clone(&slot);
-    process.run(async move { closing.set_read_only(true).await }).unwrap();
-    assert_eq!(process.undelete(&slot, 1), Err(Refusal::ReadOnly.into()));
-    assert_eq!(process.get(&slot, id(1)), Err(GetError::NotFound));
-    slot.expect_rest();
-}
-
-#[test]
-fn one_photo_at_a_time_and_none_of_a_volume_that_closes() {
-    let (mut process, slot) = begun();
-    process.store(&slot, 1, b"deleted");
-    process.delete(&slot, id(1)).unwrap();
-    for key in 10..30 {
-        process.store(&slot, key, &bytes(key, 1_000_000));
-    }
-    assert_eq!(slot.undelete_progress(), None);
-    let (undeleting, handle) = (Rc::clone(&slot), process.runtime.handle().clone());
-    let progress = process.run(async move {
-        let begun = undeleting.begin_undelete(order_of(id(1), COOKIE)).unwrap();
-        assert_eq!(undeleting.begin_undelete(order_of(id(2), COOKIE)), None);
-        handle.sleep_until(handle.now() + 1_000_000).await;
-        let UndeleteProgress { operation, id: of, result, total, .. } =
-            undeleting.undelete_progress().unwrap();
-        assert_eq!((operation, of, result), (begun.operation, begun.id, None));
-        assert!(total > 20_000_000);
-        undeleting.close().await;
-        assert_eq!(undeleting.begin_undelete(order_of(id(1), COOKIE)), None);
-        undeleting.undelete_progress().unwrap()
-    });
-    assert_eq!(progress.result, Some(Err(NotUndeleted::Stopped)));
-    let (mut process, slot) = reopened(&process.image(), 0);
-    process.set_wall(START);
-    assert_eq!(slot.undelete_progress(), None);
-    assert_eq!(process.undelete(&slot, 1), Ok(()));
-    assert_eq!(process.get(&slot, id(1)).unwrap(), b"deleted");
-}
-
-/// The log is searched in sections of 64 MiB from its end, also over damaged commits.
-#[test]
-fn long_logs_are_searched_from_the_end() {
-    const LONG: u64 = 256 << 20;
-    let mut process = Process::start(1, &Image::default(), &pool(32 << 20));
-    process.create(LONG);
-    let slot = process.open_as(expected_of(0)).unwrap();
-    process.set_wall(START);
-    process.store(&slot, 1, b"first of all");
-    process.store(&slot, 2, &bytes(2, 3_000_000));
-    process.delete(&slot, id(1)).unwrap();
-    process.delete(&slot, id(2)).unwrap();
-    process.set_wall(START + HOUR);
-    for key in 1000..1200 {
-        process.store(&slot, key, &bytes(key % 7, 1_000_000));
-    }
-    process.store(&slot, 3, b"late");
-    process.delete(&slot, id(3)).unwrap();
-    let reads = |slot: &Slot| slot.volume().stats().other_reads.get();
-    let before = reads(&slot);
-    assert_eq!(process.undelete(&slot, 3), Ok(()));
-    let late = reads(&slot) - before;
-    assert_eq!(process.undelete(&slot, 1), Ok(()));
-    let early = reads(&slot) - before - late;
-    assert!(early > 2 * late, "{late} reads for what was deleted last, {early} for the first");
-    // Commit records and the bytes around a border of sections are damaged.
-    let image = process.image().bytes(OLD);
-    let records = (65_536..image.len() - 4096).step_by(4096);
-    let records: Vec<usize> = records.filter(|at| image[*at..].starts_with(b"HAYLCMMT")).collect();
-    for record in records[20..].iter().step_by(13) {
-        process.world.spoil(OLD, record / 512);
-    }
-    assert_eq!(process.undelete(&slot, 2), Ok(()));
-    assert!(process.get(&slot, id(2)).unwrap() == bytes(2, 3_000_000));
-    assert_eq!(process.get(&slot, id(1)).unwrap(), b"first of all");
-    // Nothing before what is too old is read.
-    process.set_wall(START + WITHIN + 2 * SECOND);
-    let before = reads(&slot);
-    assert_eq!(process.undelete(&slot, 77), Err(NotUndeleted::NotFound));
-    let all = reads(&slot) - before;
-    process.set_wall(START + HOUR + WITHIN + 2 * SECOND);
-    let before = reads(&slot);
-    assert_eq!(process.undelete(&slot, 77), Err(NotUndeleted::NotFound));
-    let few = reads(&slot) - before;
-    assert!(all > 2 * few, "{few} reads, of {all}");
-    slot.expect_rest();
 }

@@ -27,7 +27,7 @@ fn delete(client: &mut Client, key: u64) {
 }
 
 fn body(key: u64) -> String {
-    format!(r#"{{"key": {key}, "alt": 0, "cookie": "{COOKIE}"}}"#)
+    format!("{key}/0/{COOKIE}\n")
 }
 
 /// The order that an answer describes.
@@ -37,7 +37,7 @@ fn order(reply: &Reply) -> Value {
     order
 }
 
-/// Has a photo taken back. Returns the order when it has ended.
+/// Has a photo taken back. Returns its result when that has ended.
 fn undelete(daemon: &Daemon, key: u64) -> Value {
     let begun = daemon.admin_request("POST", "/volumes/1/undelete", &body(key));
     assert_eq!(begun.status, 202, "{begun:?}");
@@ -46,10 +46,12 @@ fn undelete(daemon: &Daemon, key: u64) -> Value {
     let mut last = Value::Null;
     daemon.wait_until("the end of the order", || {
         last = order(&daemon.admin("/volumes/1/undelete"));
-        assert_eq!((&last["operation"], &last["key"]), (&operation, &Value::from(key)));
+        let photo = &last["photos"][0];
+        assert_eq!((&last["operation"], &photo["key"]), (&operation, &Value::from(key)));
         last["state"] == "done"
     });
-    last
+    assert_eq!(last["progress"], 1.0);
+    last["photos"][0].clone()
 }
 
 #[test]
@@ -127,7 +129,7 @@ fn admin_api_takes_a_photo_back_and_says_how_that_ended() {
     let none = daemon.admin("/volumes/1/undelete");
     assert_eq!(none.status, 404, "{none:?}");
     let done = undelete(&daemon, 1);
-    assert_eq!((&done["status"], &done["progress"]), (&Value::from(201), &Value::from(1.0)));
+    assert_eq!(done["status"], 201);
     assert_eq!(client.get(&path(1)).unwrap().body, bytes(1, 2000));
     assert_eq!(undelete(&daemon, 1)["status"], 409);
     assert_eq!(undelete(&daemon, 55)["status"], 404);
@@ -143,9 +145,11 @@ fn admin_api_takes_a_photo_back_and_says_how_that_ended() {
     ] {
         assert_eq!(post(&headers, &body(2)).status, status, "{headers:?}");
     }
-    for bad in ["", "{}", r#"{"key": 2, "alt": 0, "cookie": "2"}"#] {
+    for bad in ["", "{}", "2/0/2", &format!("2/0/{COOKIE}\n2/0/{COOKIE}")] {
         assert_eq!(post(&[], bad).status, 400, "{bad}");
     }
+    let long = format!("{}2/0/{COOKIE}", format!("{}/0/{COOKIE}\n", u64::MAX).repeat(1500));
+    assert_eq!(post(&[], &long).status, 413);
     assert_eq!(client.get(&path(2)).unwrap().status, 404, "nobody has begun");
     assert_eq!(daemon.admin("/volumes/9/undelete").status, 404);
     // A compaction drops the bytes.
@@ -161,6 +165,40 @@ fn admin_api_takes_a_photo_back_and_says_how_that_ended() {
     let (code, printed, said) = daemon.command(&["undelete", &path(1)]);
     assert_eq!((code, printed), (1, format!("failed {}\n", path(1))));
     assert!(said.contains("read-only"), "{said}");
+    drop(client);
+    assert!(daemon.stop().success());
+}
+
+/// Somebody has deleted many photos by mistake.
+#[test]
+fn thousands_of_photos_come_back_with_few_orders() {
+    let dir = data_dir();
+    let daemon = started(dir.path(), CONFIG);
+    let mut client = daemon.client();
+    let keys: Vec<u64> = (1..=1200).collect();
+    for key in &keys {
+        assert_eq!(client.put(&path(*key), &bytes(*key, 500)).unwrap().status, 201);
+    }
+    let list: String = keys.iter().map(|key| path(*key) + "\n").collect();
+    let names = dir.path().join("names");
+    std::fs::write(&names, &list).unwrap();
+    let run = |command: &str, flag: &str, address: std::net::SocketAddr| {
+        let ended = Command::new(env!("CARGO_BIN_EXE_hayloft"))
+            .args([command, "-", flag, &address.to_string()])
+            .stdin(std::fs::File::open(&names).unwrap())
+            .output()
+            .unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        String::from_utf8(ended.stdout).unwrap()
+    };
+    run("delete", "--server", daemon.data);
+    assert_eq!(client.get(&path(7)).unwrap().status, 404);
+    let printed = run("undelete", "--admin", daemon.admin);
+    let expected: String = keys.iter().map(|key| format!("restored {}\n", path(*key))).collect();
+    assert_eq!(printed, expected);
+    for key in &keys {
+        assert_eq!(client.get(&path(*key)).unwrap().body, bytes(*key, 500), "{key}");
+    }
     drop(client);
     assert!(daemon.stop().success());
 }

@@ -1,4 +1,4 @@
-//! The body of a multi-delete: one photo a line.
+//! The body of a multi-delete, and of an order to take photos back: one photo a line.
 //!
 //! A line is `{key}/{alt}/{cookie}`, spelled as in a URL, and ends with LF; after the last one, LF may be
 //! missing. Nothing else is accepted: no blank lines, no CR, no comments, no photo twice.
@@ -31,19 +31,19 @@ pub enum ListError {
     #[error("the body names no photo; send one key/alt/cookie a line")]
     Empty,
     /// There are more lines than [`PHOTOS_MAX`].
-    #[error("a request deletes at most {PHOTOS_MAX} photos")]
+    #[error("a request names at most {PHOTOS_MAX} photos")]
     TooMany,
     /// A line is not the name of a photo.
     #[error(
         "line {line} is not key/alt/cookie, with a cookie of 16 lower-case hexadecimal digits and LF at \
-         its end; nothing was deleted"
+         its end; nothing was done"
     )]
     Malformed {
         /// Number of the line.
         line: usize,
     },
     /// A line names the same photo as an earlier one, with the same or another cookie.
-    #[error("line {line} names photo {key}/{alt} again; nothing was deleted")]
+    #[error("line {line} names photo {key}/{alt} again; nothing was done")]
     Twice {
         /// Number of the line.
         line: usize,

@@ -60,7 +60,8 @@ pub use object::{
 pub use pull::{NotPulled, Pull, Pulled};
 pub use scrub::{Finding, Flaw, ScrubPlan, Scrubbed};
 pub use slot::{
-    CompactionPhase, CompactionProgress, FoundDamage, ScrubProgress, Slot, UndeleteProgress, Upload,
+    CompactionPhase, CompactionProgress, FoundDamage, ScrubProgress, Slot, UndeleteProgress,
+    UndeletedPhoto, Upload,
 };
 pub use stream::{ExchangePiece, NotStreamed, Piece, PieceLimits, RecordKind, StreamRecord};
 pub use undelete::{NotUndeleted, UndeleteOrder};

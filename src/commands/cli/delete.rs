@@ -7,8 +7,9 @@ use clap::Args;
 use super::output::{announce, fail, note};
 use super::photo_url::photo_urls;
 use crate::commands::client::{Client, ClientError, ServerAddress};
-use crate::commands::transfer::delete::{DeleteRequest, group};
+use crate::commands::transfer::delete;
 use crate::commands::transfer::name::PhotoName;
+use crate::commands::transfer::photo_group::{PhotoGroup, group};
 
 const DELETE_EXAMPLES: &str = "\
 Examples:
@@ -97,11 +98,11 @@ impl DeleteArgs {
 fn delete(ServerPhotos { server, photos }: ServerPhotos) -> Deletion {
     let client = Client::new(server, "--server");
     let mut result = Deletion::Complete;
-    for request in group(&photos) {
+    for group in group(&photos) {
         // The daemon would not answer the other requests either.
         let sent = match result {
             Deletion::Unreachable => None,
-            _ => Some(request.send(&client)),
+            _ => Some(delete::delete(&client, &group)),
         };
         match &sent {
             Some(Err(error @ ClientError::Unreachable { .. })) => {
@@ -116,7 +117,7 @@ fn delete(ServerPhotos { server, photos }: ServerPhotos) -> Deletion {
             Some(Ok(_)) | None => {}
         }
         let existed = sent.and_then(Result::ok);
-        if !report(&client, &request, existed.as_deref()) {
+        if !report(&client, &group, existed.as_deref()) {
             return Deletion::Unprinted;
         }
     }
@@ -125,8 +126,8 @@ fn delete(ServerPhotos { server, photos }: ServerPhotos) -> Deletion {
 
 /// Prints a line for each photo of a request; `existed` is `None` if the request failed. Returns whether all
 /// could be printed.
-fn report(client: &Client, request: &DeleteRequest, existed: Option<&[bool]>) -> bool {
-    let lines = request.photos().iter().enumerate().map(|(n, photo)| {
+fn report(client: &Client, group: &PhotoGroup, existed: Option<&[bool]>) -> bool {
+    let lines = group.photos().iter().enumerate().map(|(n, photo)| {
         let outcome = match existed.map(|existed| existed[n]) {
             Some(true) => "deleted",
             Some(false) => "not found",

@@ -10,4 +10,5 @@ pub mod get;
 pub mod import;
 pub mod listing;
 pub mod name;
+pub mod photo_group;
 pub mod put;

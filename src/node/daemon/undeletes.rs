@@ -3,15 +3,15 @@
 use std::rc::Rc;
 
 use super::manager::{ManagerState, refused};
-use crate::base::types::VolumeId;
+use crate::base::types::{NeedleId, VolumeId};
 use crate::node::control::{
     Refused, UndeleteAnswer, UndeleteRequest, UndeleteResult, UndeleteStatus,
 };
-use crate::node::shard::UndeleteNeedle;
-use crate::volume::{NotUndeleted, Refusal, UndeleteOrder, UndeleteProgress};
+use crate::node::shard::UndeleteNeedles;
+use crate::volume::{NotUndeleted, Refusal, UndeleteOrder, UndeleteProgress, UndeletedPhoto};
 
 impl ManagerState {
-    /// Answers a request to take a photo back, or for the state of the last order.
+    /// Answers a request to take photos back, or for the state of the last order.
     pub(super) async fn undelete(self: Rc<Self>, request: UndeleteRequest) {
         let answer = self.undelete_answer(&request).await;
         request.answer(answer);
@@ -21,17 +21,18 @@ impl ManagerState {
         let volume = request.id;
         let shard = self.shard_of(volume).ok_or(Refused::NoSuchVolume(volume))?;
         let within_ns = self.config.compaction.undelete_within.nanos();
-        if request.photo.is_some() && within_ns == 0 {
+        if request.photos.is_some() && within_ns == 0 {
             let sentence = "Deleted photos are not taken back: set compaction.undelete_within and restart \
                             the daemon.";
             return Err(Refused::Conflict(sentence.to_owned()));
         }
-        let begin = request.photo.map(|(id, cookie)| UndeleteOrder { id, cookie, within_ns });
-        let progress = self.ask(shard, UndeleteNeedle { volume, begin }).await;
+        let begin = request.photos.clone().map(|photos| UndeleteOrder { photos, within_ns });
+        let is_order = begin.is_some();
+        let progress = self.ask(shard, UndeleteNeedles { volume, begin }).await;
         match progress.map_err(|error| refused(volume, "searched", error))? {
             Some(progress) => Ok(status_of(volume, progress)),
-            None if begin.is_some() => Err(Refused::Unavailable(format!(
-                "A photo of volume {volume} is being taken back already, or the volume is being closed; try \
+            None if is_order => Err(Refused::Unavailable(format!(
+                "Photos of volume {volume} are being taken back already, or the volume is being closed; try \
                  again."
             ))),
             None => Err(Refused::NotThere(format!(
@@ -42,8 +43,13 @@ impl ManagerState {
 }
 
 fn status_of(volume: VolumeId, progress: UndeleteProgress) -> UndeleteStatus {
-    let UndeleteProgress { operation, id, done, total, result } = progress;
-    let result = result.map(|result| match result {
+    let UndeleteProgress { operation, photos, done, total } = progress;
+    let shown = |UndeletedPhoto { id, result }| (id, result.map(|it| result_of(volume, id, it)));
+    UndeleteStatus { operation, photos: photos.into_iter().map(shown).collect(), done, total }
+}
+
+fn result_of(volume: VolumeId, id: NeedleId, result: Result<(), NotUndeleted>) -> UndeleteResult {
+    match result {
         Ok(()) => UndeleteResult {
             status: 201,
             sentence: format!("Photo {id} of volume {volume} is back."),
@@ -52,8 +58,7 @@ fn status_of(volume: VolumeId, progress: UndeleteProgress) -> UndeleteStatus {
             status: status_code(why),
             sentence: format!("Photo {id} of volume {volume} was not taken back: {why}."),
         },
-    });
-    UndeleteStatus { operation, id, done, total, result }
+    }
 }
 
 /// HTTP status that says why a photo was not taken back; a refusal of the volume as in the data API.
@@ -82,18 +87,9 @@ fn status_code(why: NotUndeleted) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::types::NeedleId;
 
     #[test]
     fn results_have_a_status_and_a_sentence() {
-        let progress = UndeleteProgress {
-            operation: 7,
-            id: NeedleId::new(42, 1),
-            done: 1,
-            total: 2,
-            result: None,
-        };
-        assert_eq!(status_of(VolumeId(3), progress).result, None);
         for (result, status, part) in [
             (Ok(()), 201, "is back"),
             (Err(NotUndeleted::NotFound), 404, "no such photo"),
@@ -107,8 +103,13 @@ mod tests {
             (Err(Refusal::ReadOnly.into()), 503, "read-only"),
             (Err(Refusal::Unreadable(NeedleId::new(42, 1)).into()), 500, "unreadable"),
         ] {
-            let progress = UndeleteProgress { result: Some(result), ..progress };
-            let shown = status_of(VolumeId(3), progress).result.unwrap();
+            let (photo, other) = (NeedleId::new(42, 1), NeedleId::new(43, 1));
+            let photos = [(other, None), (photo, Some(result))];
+            let photos = photos.map(|(id, result)| UndeletedPhoto { id, result }).into();
+            let progress = UndeleteProgress { operation: 7, photos, done: 1, total: 2 };
+            let shown = status_of(VolumeId(3), progress).photos;
+            assert_eq!(shown[0], (other, None));
+            let shown = shown[1].1.clone().unwrap();
             assert_eq!(shown.status, status, "{result:?}");
             assert!(shown.sentence.contains(part), "{}", shown.sentence);
         }

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::order::{CompactionRequest, OrderError, TargetDir};
+use super::shard_files::Monitoring;
 use super::volumes::Volumes;
 use crate::base::types::VolumeId;
 use crate::node::board::{CompactionEnd, CompactionOutcome};
@@ -11,13 +12,10 @@ use crate::node::metrics::VolumeMetrics;
 use crate::runtime::Handle;
 use crate::runtime::background::Pace;
 use crate::volume::{
-    Compacted, CompactionOrder, CompactionPhase, CompactionProgress, IoError, NotCompacted,
-    Preallocation, Slot, Volume,
+    Compacted, CompactionOrder, CompactionPhase, CompactionProgress, NotCompacted, Preallocation,
+    Slot,
 };
 
-/// Called when the new file of a volume counts: monitors it in the place of the old one. Returns why it
-/// cannot.
-type Monitoring = Box<dyn Fn(&Volume) -> Result<(), IoError>>;
 /// Publishes the metrics of a volume.
 type Publisher = Box<dyn Fn()>;
 

@@ -97,7 +97,7 @@ pub use order::{
     BurstVolume, CancelCompaction, ClearVolume, CompactVolume, CompactionRequest, DeleteVolume,
     FenceVolume, FindAbsent, LimitDevice, ListDamage, ListErrors, OpenVolume, OrderError,
     PauseBackground, PullOrder, PullOutcome, PullStep, ReadExchange, ReadRecords, ScrubVolume,
-    SetReadOnly, SetRoute, SuspectVolume, TargetDir, UndeleteNeedle,
+    SetReadOnly, SetRoute, SuspectVolume, TargetDir, UndeleteNeedles,
 };
 pub use reactor::{Reactor, run};
 #[cfg(test)]

@@ -216,12 +216,12 @@ pub struct PullOutcome {
     pub pulled: Pulled,
 }
 
-/// Begins to take a deleted photo of a volume of the shard back. Its outcome comes at once: how far the order
+/// Begins to take deleted photos of a volume of the shard back. Its outcome comes at once: how far the order
 /// is; `None` if another one is under way.
-pub struct UndeleteNeedle {
+pub struct UndeleteNeedles {
     /// Volume id.
     pub volume: VolumeId,
-    /// The photo; `None` only asks how far the last order is, and the outcome is `None` if there was none.
+    /// The photos; `None` only asks how far the last order is, and the outcome is `None` if there was none.
     pub begin: Option<UndeleteOrder>,
 }
 

@@ -6,7 +6,7 @@ use super::order::{
     BurstVolume, CancelCompaction, ClearVolume, CompactVolume, DeleteVolume, FenceVolume,
     FindAbsent, LimitDevice, ListDamage, ListErrors, OpenVolume, OrderError, PauseBackground,
     PullOrder, PullOutcome, ReadExchange, ReadRecords, ScrubVolume, SetReadOnly, SetRoute,
-    SuspectVolume, UndeleteNeedle,
+    SuspectVolume, UndeleteNeedles,
 };
 use super::request::{
     CheckPut, DeleteNeedle, FoundNeedle, PostNeedle, PutNeedle, ReadNeedle, RequestError,
@@ -155,7 +155,7 @@ request_kinds! {
     /// Make a step of a pull.
     Pull(PullOrder) -> Result<PullOutcome, OrderError>, in pull;
     /// Take a deleted photo back.
-    Undelete(UndeleteNeedle) -> Result<Option<UndeleteProgress>, OrderError>, in undelete;
+    Undelete(UndeleteNeedles) -> Result<Option<UndeleteProgress>, OrderError>, in undelete;
     /// Pause or resume compactions and scrubs.
     PauseBackground(PauseBackground) -> (), in pause_background;
     /// Set the owner of a volume.

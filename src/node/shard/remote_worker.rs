@@ -118,7 +118,7 @@ mod tests {
     use super::super::message::Message;
     use super::super::order::{
         CompactionRequest, FindAbsent, OrderError, PullOrder, PullStep, ReadExchange, ReadRecords,
-        UndeleteNeedle,
+        UndeleteNeedles,
     };
     use super::super::remote::{RemoteKind, RequestOrigin};
     use super::super::start::Start;
@@ -167,7 +167,7 @@ mod tests {
                 .into_any(),
             PullOrder { volume: VolumeId(5), step: PullStep::Become }.into_any(),
             FindAbsent { volume: VolumeId(5), ids: Vec::new() }.into_any(),
-            UndeleteNeedle { volume: VolumeId(5), begin: None }.into_any(),
+            UndeleteNeedles { volume: VolumeId(5), begin: None }.into_any(),
         ];
         for (number, request) in (10..).zip(orders) {
             let request = RemoteRequest { from: RequestOrigin::Main, number, request };

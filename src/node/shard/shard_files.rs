@@ -47,6 +47,10 @@ pub enum Settled {
     WithoutFile,
 }
 
+/// Called when the new file of a volume counts: monitors it in the place of the old one. Returns why it
+/// cannot.
+pub type Monitoring = Box<dyn Fn(&Volume) -> Result<(), IoError>>;
+
 /// Stands for a directory that could not be opened; operations on it fail.
 const NO_DIR: DirId = DirId(u32::MAX);
 
@@ -75,7 +79,7 @@ impl ShardFiles {
 
     /// Returns what a compaction into the directory `dir` calls when the new file counts: it monitors that
     /// file in the place of the old one, or returns why it cannot.
-    pub fn replacement(&self, dir: DirId) -> Box<dyn Fn(&Volume) -> Result<(), IoError>> {
+    pub fn replacement(&self, dir: DirId) -> Monitoring {
         let (monitor, dir) = (self.monitor.clone(), self.path_of(dir));
         Box::new(move |volume| {
             let (Some(monitor), id) = (&monitor, volume.id()) else { return Ok(()) };

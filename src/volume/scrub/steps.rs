@@ -40,6 +40,11 @@ pub(in crate::volume) struct Steps<'a> {
 const STEP: u64 = 1 << 20;
 
 impl Steps<'_> {
+    /// Begins to count the bytes of another reader.
+    pub fn begin_reader(&mut self) {
+        self.read = 0;
+    }
+
     /// Begins a walk at `at` (bytes).
     pub fn begin_walk(&mut self, at: u64) {
         self.step_from = at;

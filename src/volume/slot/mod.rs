@@ -31,5 +31,5 @@ pub use compaction_progress::{CompactionPhase, CompactionProgress};
 pub use damage_list::FoundDamage;
 pub use scrub_state::ScrubProgress;
 pub use slot::Slot;
-pub use undelete_state::UndeleteProgress;
+pub use undelete_state::{UndeleteProgress, UndeletedPhoto};
 pub use upload::Upload;

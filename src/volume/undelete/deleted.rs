@@ -2,8 +2,9 @@
 
 use super::ended_early::EndedEarly;
 use super::not_undeleted::NotUndeleted;
-use super::sought::{Newest, Sought};
+use super::sought::Newest;
 use crate::base::limits::{CHUNK, LOG_START, UNIT};
+use crate::base::types::{Cookie, NeedleId};
 use crate::volume::format::{
     Kind, Manifest, NeedleHeader, NeedleLayout, PartEntry, data_checksum, decode_header,
 };
@@ -15,16 +16,16 @@ use crate::volume::scrub::steps::Steps;
 
 const CHUNK_LEN: usize = CHUNK as usize;
 
-/// Reads the needle that was deleted last, and its parts. Returns where it is, if all of it can be taken
-/// back. `oldest` is the version of the oldest deletion that is undone.
+/// Reads the needle of a photo that was deleted last, and its parts. Returns where it is, if all of it can be
+/// taken back. `oldest` is the version of the oldest deletion that is undone.
 ///
 /// # Errors
 /// [`EndedEarly`].
 pub(super) async fn verify_deleted(
     examiner: &mut Examiner<'_>,
     steps: &mut Steps<'_>,
-    sought: &Sought,
-    newest: &Newest,
+    photo: (NeedleId, Cookie),
+    newest: Newest,
     oldest: u64,
 ) -> Result<Location, EndedEarly> {
     let tombstone = match newest {
@@ -39,7 +40,7 @@ pub(super) async fn verify_deleted(
         // An offset of the file in which it was deleted: a compaction keeps none.
         return Err(NotUndeleted::Compacted.into());
     }
-    let (header, at) = read_header(examiner, sought, tombstone.previous).await?;
+    let (header, at) = read_header(examiner, photo, tombstone.previous).await?;
     if is_expired_at(&header, steps.handle.wall()) {
         return Err(NotUndeleted::Expired.into());
     }
@@ -60,7 +61,7 @@ pub(super) async fn verify_deleted(
 /// Returns the header of the object at `offset`.
 async fn read_header(
     examiner: &mut Examiner<'_>,
-    sought: &Sought,
+    photo: (NeedleId, Cookie),
     offset: u64,
 ) -> Result<(NeedleHeader, Location), NotUndeleted> {
     let is_possible = offset >= LOG_START && offset.is_multiple_of(UNIT);
@@ -68,21 +69,25 @@ async fn read_header(
         return Err(NotUndeleted::Damaged);
     }
     examiner.fill(offset, UNIT).await;
-    let mut header = header_at(examiner, sought, offset);
+    let mut header = header_at(examiner, photo, offset);
     if header.is_none() {
         examiner.fill_again(offset, UNIT).await;
-        header = header_at(examiner, sought, offset);
+        header = header_at(examiner, photo, offset);
     }
     let header = header.ok_or(NotUndeleted::Damaged)?;
     Ok((header, Location { offset, len: header.layout().len as u64 }))
 }
 
-fn header_at(examiner: &mut Examiner<'_>, sought: &Sought, offset: u64) -> Option<NeedleHeader> {
+fn header_at(
+    examiner: &mut Examiner<'_>,
+    (id, cookie): (NeedleId, Cookie),
+    offset: u64,
+) -> Option<NeedleHeader> {
     let incarnation = examiner.volume.superblock.incarnation;
     let to = examiner.to;
     let (header, back) = decode_header(examiner.reader.bytes(offset, UNIT), incarnation, offset)?;
     let is_object = matches!(header.kind, Kind::Data | Kind::Manifest) && back == 0;
-    let is_sought = header.id == sought.id && header.cookie.matches(sought.cookie);
+    let is_sought = header.id == id && header.cookie.matches(cookie);
     let is_inside = offset + header.layout().len as u64 <= to;
     (is_object && is_sought && is_inside).then_some(header)
 }

@@ -2,13 +2,11 @@
 
 use crate::base::types::{Cookie, NeedleId};
 
-/// A photo that is to be taken back.
-#[derive(Clone, Copy, Debug)]
+/// Photos that are to be taken back, found in one walk over the log.
+#[derive(Clone, Debug)]
 pub struct UndeleteOrder {
-    /// Its id.
-    pub id: NeedleId,
-    /// The cookie that it had.
-    pub cookie: Cookie,
+    /// Their ids, each of them once, and the cookies that they had.
+    pub photos: Vec<(NeedleId, Cookie)>,
     /// Age up to which a deletion is undone (nanoseconds).
     pub within_ns: u64,
 }

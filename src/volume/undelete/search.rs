@@ -1,8 +1,11 @@
 //! The walk from the end of the log back. A commit does not say where the one before it begins: the log is
 //! read in sections, the last one first, and each from its first commit on.
 
+use std::collections::BTreeMap;
+
 use super::sought::{Newest, Sought};
 use crate::base::limits::LOG_START;
+use crate::base::types::NeedleId;
 use crate::volume::format::Kind;
 use crate::volume::log::scan::FoundNeedle;
 use crate::volume::scrub::needle::Examiner;
@@ -13,26 +16,26 @@ use crate::volume::scrub::walk::{Depth, LogWalk};
 const SECTION: u64 = 64 << 20;
 
 /// What is in a section.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Section {
-    /// The newest needle with the name.
-    pub newest: Option<Newest>,
+    /// The newest needle with each of the names.
+    pub newest: BTreeMap<NeedleId, Newest>,
     /// Lowest version of an object in it.
     pub oldest: u64,
 }
 
-/// Looks for the newest needle with the name in the log that the examiner may read, until everything before
-/// is older than the version `oldest`. Calls `on_progress` with the number of bytes that are left.
+/// Looks for the newest needle with each of the names in the log that the examiner may read, until everything
+/// before is older than the version `oldest`. Calls `on_progress` with the number of bytes that are left.
 ///
 /// # Errors
 /// [`Interrupted`].
 pub(super) async fn search_back(
     examiner: &mut Examiner<'_>,
     steps: &mut Steps<'_>,
-    sought: &Sought,
+    sought: &mut Sought,
     oldest: u64,
     on_progress: &dyn Fn(u64),
-) -> Result<Option<Newest>, Interrupted> {
+) -> Result<(), Interrupted> {
     let mut end = examiner.to;
     let mut start = end;
     while end > LOG_START {
@@ -47,13 +50,14 @@ pub(super) async fn search_back(
             continue;
         }
         let section = read_section(examiner, steps, sought, (at, before), end).await?;
-        if section.newest.is_some() || section.oldest < oldest {
-            return Ok(section.newest);
+        sought.add_older(section.newest);
+        if sought.is_complete() || section.oldest < oldest {
+            break;
         }
         (start, end) = (at, at);
         on_progress(end - LOG_START);
     }
-    Ok(None)
+    Ok(())
 }
 
 /// Returns the offset of the first commit at `from` or after it, and the sequence before it.
@@ -79,15 +83,13 @@ pub(super) async fn read_section(
     (at, before): (u64, u64),
     end: u64,
 ) -> Result<Section, Interrupted> {
-    let mut section = Section { newest: None, oldest: u64::MAX };
+    let mut section = Section { newest: BTreeMap::new(), oldest: u64::MAX };
     steps.begin_walk(at);
     let mut walk = LogWalk::resume(examiner, Depth::Headers, at, before);
     while walk.at() < end {
         let commit = walk.read_settled(steps).await?;
         for found in &commit.found {
-            if let Some(newest) = sought.recognise(found) {
-                section.newest = Some(newest);
-            }
+            section.newest.extend(sought.recognise(found));
             // Tombstones do not tell it: a compaction puts those of a damaged range after the objects there.
             if let FoundNeedle::Whole(header, _) = found
                 && matches!(header.kind, Kind::Data | Kind::Manifest)

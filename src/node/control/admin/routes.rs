@@ -44,7 +44,12 @@ pub fn router(state: AdminState) -> Router {
         .route("/volumes/{id}/digest", get(digest::digest))
         .route("/volumes/{id}/objects", get(objects::list))
         .route("/volumes/{id}/records", get(records::read))
-        .route("/volumes/{id}/undelete", get(undelete::show).post(undelete::begin))
+        .route(
+            "/volumes/{id}/undelete",
+            get(undelete::show)
+                .post(undelete::begin)
+                .layer(DefaultBodyLimit::max(undelete::BODY_MAX)),
+        )
         .route("/background/pause", post(background::pause))
         .route("/background/resume", post(background::resume))
         .layer(DefaultBodyLimit::max(BODY_MAX));

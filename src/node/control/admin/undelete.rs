@@ -6,60 +6,53 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::connection::Connection;
 use super::error::ApiError;
 use super::rights::expect_rights;
 use super::state::AdminState;
 use super::volumes::parse_id;
+use crate::base::limits::DELETE_BODY_MAX;
 use crate::base::types::{Cookie, NeedleId, VolumeId};
-use crate::node::control::{ControlRequest, UndeleteRequest, UndeleteStatus};
+use crate::http::photo_list::{self, ListedPhoto};
+use crate::node::control::{ControlRequest, UndeleteRequest, UndeleteResult, UndeleteStatus};
 
-/// Digits of a cookie.
-const COOKIE_DIGITS: usize = 16;
+/// Largest body of an order (bytes).
+pub(super) const BODY_MAX: usize = DELETE_BODY_MAX as usize;
 
-/// The body of a request: the name of a photo, as in its URL.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WantedPhoto {
-    key: u64,
-    alt: u32,
-    cookie: String,
+/// Parses the body of an order, which names photos as a multi-delete does.
+fn photos_of(body: &[u8]) -> Result<Vec<(NeedleId, Cookie)>, ApiError> {
+    // The message has no line of the body, so that no cookie is in it.
+    let listed = photo_list::parse(body).map_err(|error| {
+        let error = error.to_string();
+        let (first, rest) = error.split_at(1);
+        ApiError::BadRequest(format!("{}{rest}.", first.to_uppercase()))
+    })?;
+    let name = |photo: ListedPhoto| (NeedleId::new(photo.key, photo.alt), Cookie(photo.cookie));
+    Ok(listed.into_iter().map(name).collect())
 }
 
-impl WantedPhoto {
-    /// Returns the name and the cookie, if that is written as in a URL.
-    fn parse(body: &[u8]) -> Result<(NeedleId, Cookie), ApiError> {
-        let bad = |why: &str| {
-            let example = r#"{"key": 42, "alt": 0, "cookie": "0123456789abcdef"}"#;
-            ApiError::BadRequest(format!("The body is not {example}: {why}."))
-        };
-        // Its message could have a cookie in it.
-        let photo: Self = serde_json::from_slice(body)
-            .map_err(|error| bad(&format!("it is wrong at column {}", error.column())))?;
-        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        let cookie = photo.cookie.as_str();
-        let is_cookie = cookie.len() == COOKIE_DIGITS && cookie.bytes().all(is_digit);
-        let cookie = is_cookie.then(|| u64::from_str_radix(cookie, 16).ok()).flatten();
-        let cookie = cookie.ok_or_else(|| bad("a cookie has 16 digits, 0-9 and a-f"))?;
-        Ok((NeedleId::new(photo.key, photo.alt), Cookie(cookie)))
-    }
-}
-
-/// An order to take a photo back, and how far it is.
+/// An order to take photos back, and how far it is.
 #[derive(Debug, Serialize)]
 pub(super) struct ShownUndelete {
     volume: VolumeId,
     /// Random number of the order, as 16 digits.
     operation: String,
-    key: u64,
-    alt: u32,
     /// `running` or `done`.
     state: &'static str,
     /// Part of the log that was searched, from 0 to 1.
     progress: f64,
-    /// The result as an HTTP status: 201 for a photo that is back. Null while it is running.
+    /// The photos, in the order in which they were named.
+    photos: Vec<ShownPhoto>,
+}
+
+/// A photo that is to be taken back.
+#[derive(Debug, Serialize)]
+struct ShownPhoto {
+    key: u64,
+    alt: u32,
+    /// The result as an HTTP status: 201 for a photo that is back. Null while it is being done.
     status: Option<u16>,
     /// The same as a sentence.
     message: Option<String>,
@@ -67,19 +60,19 @@ pub(super) struct ShownUndelete {
 
 impl ShownUndelete {
     fn of(volume: VolumeId, undelete: UndeleteStatus) -> Self {
-        let UndeleteStatus { operation, id, done, total, result } = undelete;
-        let is_done = result.is_some();
-        let (status, message) =
-            result.map_or((None, None), |it| (Some(it.status), Some(it.sentence)));
+        let UndeleteStatus { operation, photos, done, total } = undelete;
+        let is_done = photos.iter().all(|(_, result)| result.is_some());
+        let shown = |(id, result): (NeedleId, Option<UndeleteResult>)| {
+            let (status, message) =
+                result.map_or((None, None), |it| (Some(it.status), Some(it.sentence)));
+            ShownPhoto { key: id.key.0, alt: id.alt.0, status, message }
+        };
         Self {
             volume,
             operation: format!("{operation:016x}"),
-            key: id.key.0,
-            alt: id.alt.0,
             state: if is_done { "done" } else { "running" },
             progress: if is_done { 1.0 } else { share(done, total) },
-            status,
-            message,
+            photos: photos.into_iter().map(shown).collect(),
         }
     }
 }
@@ -92,15 +85,15 @@ fn share(done: u64, total: u64) -> f64 {
 async fn ask(
     state: &AdminState,
     id: VolumeId,
-    photo: Option<(NeedleId, Cookie)>,
+    photos: Option<Vec<(NeedleId, Cookie)>>,
 ) -> Result<ShownUndelete, ApiError> {
-    let (request, answer) = UndeleteRequest::new(id, photo);
+    let (request, answer) = UndeleteRequest::new(id, photos);
     state.requests.send(ControlRequest::Undelete(request)).map_err(|_| ApiError::Stopping)?;
     let status = answer.await.map_err(|_| ApiError::Stopping)??;
     Ok(ShownUndelete::of(id, status))
 }
 
-/// Answers `POST /volumes/{id}/undelete`: 202 once the photo is being looked for.
+/// Answers `POST /volumes/{id}/undelete`: 202 once the photos are being looked for.
 pub(super) async fn begin(
     State(state): State<AdminState>,
     ConnectInfo(connection): ConnectInfo<Connection>,
@@ -115,8 +108,8 @@ pub(super) async fn begin(
         error => error,
     })?;
     let id = parse_id(&id)?;
-    let photo = WantedPhoto::parse(&body.map_err(|_| ApiError::TooLong)?)?;
-    let shown = ask(&state, id, Some(photo)).await?;
+    let photos = photos_of(&body.map_err(|_| ApiError::TooLong)?)?;
+    let shown = ask(&state, id, Some(photos)).await?;
     let location = [(header::LOCATION, format!("/volumes/{id}/undelete"))];
     Ok((StatusCode::ACCEPTED, location, Json(shown)).into_response())
 }
@@ -134,50 +127,46 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::node::control::UndeleteResult;
 
     #[test]
-    fn wanted_photo_is_named_as_in_its_url() {
-        let body = br#"{"key": 42, "alt": 1, "cookie": "0123456789abcdef"}"#;
-        let (id, cookie) = WantedPhoto::parse(body).unwrap();
-        assert_eq!(id, NeedleId::new(42, 1));
-        assert!(cookie.matches(Cookie(0x0123_4567_89ab_cdef)));
-        for bad in [
-            "",
-            "{}",
-            r#"{"key": 42, "cookie": "0123456789abcdef"}"#,
-            r#"{"key": 42, "alt": 1, "cookie": "0123456789ABCDEF"}"#,
-            r#"{"key": 42, "alt": 1, "cookie": "+123456789abcdef"}"#,
-            r#"{"key": 42, "alt": 1, "cookie": "0123456789abcde"}"#,
-            r#"{"key": 42, "alt": 1, "cookie": 81985529216486895}"#,
-            r#"{"key": -1, "alt": 1, "cookie": "0123456789abcdef"}"#,
-            r#"{"key": 42, "alt": 1, "cookie": "0123456789abcdef", "more": 1}"#,
+    fn photos_are_named_as_in_a_multi_delete_and_cookies_are_not_repeated() {
+        let photos = photos_of(b"42/1/0123456789abcdef\n7/0/00000000000000ff\n").unwrap();
+        assert_eq!((photos[0].0, photos[1].0), (NeedleId::new(42, 1), NeedleId::new(7, 0)));
+        assert!(photos[0].1.matches(Cookie(0x0123_4567_89ab_cdef)));
+        for (bad, part) in [
+            ("", "The body names no photo"),
+            ("42/1/0123456789ABCDEF", "Line 1 is not key/alt/cookie"),
+            ("7/0/00000000000000ff\n42/1/0123456789abcde", "Line 2 is not"),
+            ("7/0/00000000000000ff\n7/0/0123456789abcdef", "Line 2 names photo 7/0 again"),
         ] {
-            let error = WantedPhoto::parse(bad.as_bytes()).unwrap_err();
+            let error = photos_of(bad.as_bytes()).unwrap_err();
             assert_eq!(error.status(), StatusCode::BAD_REQUEST, "{bad}");
-            assert!(!error.to_string().contains("81985529216486895"), "{error}");
+            let error = error.to_string();
+            assert!(error.starts_with(part) && !error.contains("abcde"), "{error}");
         }
     }
 
     #[test]
-    fn order_shows_its_progress_its_result_and_no_cookie() {
+    fn order_shows_its_progress_its_results_and_no_cookie() {
+        let [first, second] = [NeedleId::new(42, 1), NeedleId::new(43, 0)];
+        let result = Some(UndeleteResult { status: 410, sentence: "Gone.".to_owned() });
         let running = UndeleteStatus {
             operation: 0xab,
-            id: NeedleId::new(42, 1),
+            photos: vec![(first, result.clone()), (second, None)],
             done: 50,
             total: 200,
-            result: None,
         };
         let shown = serde_json::to_value(ShownUndelete::of(VolumeId(3), running.clone())).unwrap();
         let expected = json!({
-            "volume": 3, "operation": "00000000000000ab", "key": 42, "alt": 1, "state": "running",
-            "progress": 0.25, "status": null, "message": null,
+            "volume": 3, "operation": "00000000000000ab", "state": "running", "progress": 0.25,
+            "photos": [
+                {"key": 42, "alt": 1, "status": 410, "message": "Gone."},
+                {"key": 43, "alt": 0, "status": null, "message": null},
+            ],
         });
         assert_eq!(shown, expected);
-        let result = Some(UndeleteResult { status: 410, sentence: "Gone.".to_owned() });
-        let done = UndeleteStatus { result, total: 0, ..running };
+        let done = UndeleteStatus { photos: vec![(first, result)], total: 0, ..running };
         let shown = serde_json::to_value(ShownUndelete::of(VolumeId(3), done)).unwrap();
         assert_eq!((&shown["state"], &shown["progress"]), (&json!("done"), &json!(1.0)));
-        assert_eq!((&shown["status"], &shown["message"]), (&json!(410), &json!("Gone.")));
     }
 }

@@ -222,8 +222,8 @@ fn each_row_reads_its_own_field() {
         )
     };
     let rows = TABLE.iter().filter(scalar).count();
-    // volume_durable reads no counter, volume_reclaimable the difference of two, and the two times have another
-    // unit.
+    // volume_durable reads no counter, volume_reclaimable the difference of two, and the two times have
+    // another unit.
     let covered = counters.len() + gauges.len() + levels.len();
     assert_eq!(covered + 4, rows, "a row is missing here");
 
