@@ -414,21 +414,26 @@ fn piece_needs_a_buffer_and_keeps_none() {
     process.close(&slot);
 }
 
-#[test]
-fn needles_of_a_torn_commit_that_do_not_count_are_not_listed() {
+/// A volume with object 1, a torn commit of objects 10 to 13 of which these units did not arrive, and object 20.
+fn torn(is_lost: impl Fn(usize) -> bool) -> (Process, Rc<Slot>) {
     let (mut process, slot) = started();
     process.put(&slot, id(1), &bytes(1, 3000)).unwrap();
     process.close(&slot);
     let puts: Vec<_> = (10..14).map(|n| (id(n), bytes(n, 1500))).collect();
     let pool = common::pool(32 << 20);
-    // The second needle and the footer of the first are lost.
-    let survives = |n: usize| !(5..9).contains(&n);
-    let torn = common::tear(1, (OLD, &process.image()), &pool, None, &puts, survives);
+    let torn = common::tear(1, (OLD, &process.image()), &pool, None, &puts, |n| !is_lost(n));
     let mut process = Process::start(3, &torn, &pool);
     let slot = process.open_as(expected_of(0)).unwrap();
     let draft = draft(&pool, &bytes(5, 100));
     let writing = Rc::clone(&slot);
     process.run(async move { writing.put(id(20), COOKIE, draft, None).await }).unwrap();
+    (process, slot)
+}
+
+#[test]
+fn needles_of_a_torn_commit_that_do_not_count_are_not_listed() {
+    // The second needle and the footer of the first are lost.
+    let (mut process, slot) = torn(|n| (5..9).contains(&n));
     let records = read_all(&mut process, &slot, SMALL);
     for key in [10, 11, 12, 13] {
         let is_there = process.get(&slot, id(key)).is_ok();
@@ -436,4 +441,20 @@ fn needles_of_a_torn_commit_that_do_not_count_are_not_listed() {
     }
     assert!(keys(&records).ends_with(&[20]) && keys(&records).starts_with(&[1]));
     process.close(&slot);
+}
+
+#[test]
+fn piece_that_begins_inside_a_torn_commit_lists_what_counts() {
+    let mut lost_after_kept = 0;
+    // A unit of the data of a needle is lost: its header can be read.
+    for lost in 2..20 {
+        let (mut process, slot) = torn(|n| n == lost);
+        let mut expected = vec![1, 10, 11, 12, 13, 20];
+        expected.retain(|key| process.get(&slot, id(*key)).is_ok());
+        lost_after_kept += usize::from(expected.len() < 6 && expected.contains(&11));
+        let limits = PieceLimits { records: 1, ..SMALL };
+        assert_eq!(keys(&read_all(&mut process, &slot, limits)), expected, "without unit {lost}");
+        process.close(&slot);
+    }
+    assert!(lost_after_kept > 2, "{lost_after_kept}");
 }

@@ -6,6 +6,7 @@ use super::needle::Examiner;
 use super::staged::{Gap, SettledCommit, Staged};
 use super::steps::{Interrupted, Steps};
 use crate::base::limits::{BLOCK, UNIT};
+use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::stream_position::{StreamCommit, StreamPlace};
 use crate::volume::format::{COMMIT_RECORD_LEN, CommitRecord};
 use crate::volume::index::Location;
@@ -96,7 +97,7 @@ impl<'e, 'v> LogWalk<'e, 'v> {
 
     /// Whether a piece of copies had better end here: it is more than half full, and more would have to be
     /// read, most of which might not fit.
-    pub fn is_piece(&mut self) -> bool {
+    pub fn ends_piece(&mut self) -> bool {
         self.examiner.copies.len > COPIES_MAX / 2 && !self.holds_next()
     }
 
@@ -171,7 +172,7 @@ impl<'e, 'v> LogWalk<'e, 'v> {
             self.whole = Some(commit);
             return Ok(self.walk_commit(steps, commit).await?.settle(None));
         }
-        self.read_ahead().await;
+        self.fill_for_copies().await;
         let before = self.step(steps).await?;
         assert!(before.is_none(), "each commit is settled before the next one is read");
         let next = match self.has_ended() {
@@ -180,13 +181,13 @@ impl<'e, 'v> LogWalk<'e, 'v> {
         };
         let staged = self.staged.take().expect("a commit was read just now");
         let seal = next.and_then(|(record, _)| record.seal);
-        let is_whole = next.is_some() && seal.is_none();
+        let is_whole = next.is_some() && (seal.is_none() || chosen(Sabotage::StreamForgetsSeal));
         self.whole = staged.record.zip(self.last.checksum).filter(|_| is_whole).map(as_known);
         Ok(staged.settle(seal))
     }
 
     /// Reads as much as is copied at most, together with the next record.
-    async fn read_ahead(&mut self) {
+    async fn fill_for_copies(&mut self) {
         let (at, len) = (self.at, self.record_len(self.at));
         let is_wanted = self.depth == Depth::Copies && self.inside.is_none();
         if is_wanted && !self.examiner.reader.holds(at, len) {

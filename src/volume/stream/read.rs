@@ -120,7 +120,7 @@ async fn fill<C: Collector>(
         }
         let (offset, sequence) = (walk.at(), walk.sequence());
         next = StreamPlace { offset, sequence, skip: 0, skip_to: 0, commit: None, ..next };
-        if walk.is_piece() {
+        if walk.ends_piece() {
             break;
         }
         steps.reached(walk.at(), walk.bytes_read()).await?;
