@@ -416,7 +416,7 @@ fn piece_needs_a_buffer_and_keeps_none() {
     process.close(&slot);
 }
 
-/// A volume with object 1, a torn commit of objects 10 to 13 of which these units did not arrive, and object 20.
+/// A volume with object 1, a torn commit of objects 10 to 13 without the lost units, and object 20.
 fn torn(is_lost: impl Fn(usize) -> bool) -> (Process, Rc<Slot>) {
     let (mut process, slot) = started();
     process.put(&slot, id(1), &bytes(1, 3000)).unwrap();
@@ -458,8 +458,8 @@ fn last_commit(bytes: &[u8]) -> Vec<(u64, usize)> {
     needles
 }
 
-/// A volume whose last commit was torn: puts of 10 and 20, deletion of 1 and 2. The record of the deletion of 2
-/// did not arrive, so that neither of the two deletions counts.
+/// A volume whose last commit was torn: puts of 10 and 20, deletion of 1 and 2. The record of the deletion
+/// of 2 did not arrive, so that neither of the two deletions counts.
 fn torn_deletion() -> Image {
     let (mut process, slot) = started();
     for key in [1, 2] {

@@ -27,8 +27,8 @@ pub struct StreamPlace {
     pub skip_to: u64,
     /// Records up to this version were read already although they are behind the place.
     pub known: u64,
-    /// The next commit, if some of its needles were read and it is known not to be torn. Neither its record nor
-    /// the one after it has to be read again.
+    /// The next commit, if some of its needles were read and it is known not to be torn. Neither its record
+    /// nor the one after it has to be read again.
     pub commit: Option<StreamCommit>,
 }
 
