@@ -7,14 +7,14 @@ mod compaction_support;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use common::{COOKIE, Process, bytes};
+use common::{COOKIE, Process, bytes, draft};
 use compaction_support::{Model, OLD, compact, filled, id, started};
 use hayloft::base::stream_position::ExchangeState;
 use hayloft::volume::format::{
     BadExchange, EXCHANGE_START_LEN, ExchangeKind, ExchangeSequence, ExchangeStart, Kind,
     RECORD_HEAD_LEN, RecordHead, data_checksum, decode_header,
 };
-use hayloft::volume::{NotStreamed, Slot};
+use hayloft::volume::{NewNeedle, NotStreamed, Slot};
 
 /// What was read of a stream.
 #[derive(Default)]
@@ -238,5 +238,36 @@ fn stream_below_the_horizon_is_refused() {
     assert!(read(&mut process, &slot, from, false).is_ok(), "without deletions");
     let future = read_all(&mut process, &slot, ExchangeState::after(u64::MAX), |_, _| ());
     assert!(decode(&future).unwrap().objects.is_empty());
+    process.close(&slot);
+}
+
+#[test]
+fn piece_is_little_more_than_one_read() {
+    const PHOTO: usize = 40_000;
+    let (mut process, slot) = started();
+    let pool = process.runtime.handle().pool().clone();
+    let mut model = Model::default();
+    // Commits of many pieces, and pieces of many commits.
+    for batch in 0..4 {
+        let keys = batch * 100..batch * 100 + 100;
+        let new = |key| {
+            let draft = draft(&pool, &bytes(key, PHOTO));
+            NewNeedle { id: id(key), cookie: COOKIE, draft }
+        };
+        let (writing, needles) = (Rc::clone(&slot), keys.clone().map(new).collect());
+        process.run(async move { writing.put_batch(needles, None).await }).unwrap();
+        model.objects.extend(keys.map(|key| (key, bytes(key, PHOTO))));
+    }
+    for key in 1000..1100 {
+        model.put(&mut process, &slot, key, bytes(key, PHOTO));
+    }
+    let reads = slot.volume().stats().other_reads.get();
+    let mut pieces = 0;
+    let stream = read_all(&mut process, &slot, ExchangeState::after(0), |_, n| pieces = n);
+    let reads = usize::try_from(slot.volume().stats().other_reads.get() - reads).unwrap();
+    assert!(decode(&stream).unwrap().objects == model.objects);
+    assert!(pieces <= stream.len().div_ceil(900_000), "{pieces} pieces of {} bytes", stream.len());
+    // The end of each batch is looked at from its first piece, too.
+    assert!(reads <= pieces + 8, "{reads} reads for {pieces} pieces");
     process.close(&slot);
 }

@@ -13,6 +13,8 @@ use compaction_support::{
     Model, OLD, compact, compact_as, expected_of, filled, id, order, reopened, started,
 };
 use hayloft::base::stream_position::StreamPosition;
+use hayloft::runtime::op::Op;
+use hayloft::runtime::sim::disk::Image;
 use hayloft::runtime::split_mix;
 use hayloft::volume::format::{Kind, damaged_digest, decode_header};
 use hayloft::volume::{
@@ -414,26 +416,113 @@ fn piece_needs_a_buffer_and_keeps_none() {
     process.close(&slot);
 }
 
-#[test]
-fn needles_of_a_torn_commit_that_do_not_count_are_not_listed() {
+/// A volume with object 1, a torn commit of objects 10 to 13 without the lost units, and object 20.
+fn torn(is_lost: impl Fn(usize) -> bool) -> (Process, Rc<Slot>) {
     let (mut process, slot) = started();
     process.put(&slot, id(1), &bytes(1, 3000)).unwrap();
     process.close(&slot);
     let puts: Vec<_> = (10..14).map(|n| (id(n), bytes(n, 1500))).collect();
     let pool = common::pool(32 << 20);
-    // The second needle and the footer of the first are lost.
-    let survives = |n: usize| !(5..9).contains(&n);
-    let torn = common::tear(1, (OLD, &process.image()), &pool, None, &puts, survives);
+    let torn = common::tear(1, (OLD, &process.image()), &pool, None, &puts, |n| !is_lost(n));
     let mut process = Process::start(3, &torn, &pool);
     let slot = process.open_as(expected_of(0)).unwrap();
     let draft = draft(&pool, &bytes(5, 100));
     let writing = Rc::clone(&slot);
     process.run(async move { writing.put(id(20), COOKIE, draft, None).await }).unwrap();
+    (process, slot)
+}
+
+#[test]
+fn needles_of_a_torn_commit_that_do_not_count_are_not_listed() {
+    // The second needle and the footer of the first are lost.
+    let (mut process, slot) = torn(|n| (5..9).contains(&n));
     let records = read_all(&mut process, &slot, SMALL);
     for key in [10, 11, 12, 13] {
         let is_there = process.get(&slot, id(key)).is_ok();
         assert_eq!(keys(&records).contains(&key), is_there, "object {key}");
     }
     assert!(keys(&records).ends_with(&[20]) && keys(&records).starts_with(&[1]));
+    process.close(&slot);
+}
+
+/// Keys of the needles in the last commit of a volume file, and their offsets in it (units).
+fn last_commit(bytes: &[u8]) -> Vec<(u64, usize)> {
+    let mut starts = (65_536..bytes.len() - 4096).step_by(4096);
+    let start = starts.rfind(|&at| bytes[at..].starts_with(b"HAYLCMMT")).expect("a commit");
+    let (mut at, mut needles) = (start + 512, Vec::new());
+    let incarnation = common::superblock(0).incarnation;
+    while let Some((header, 0)) = decode_header(&bytes[at..], incarnation, at as u64) {
+        needles.push((header.id.key.0, (at - start) / 512));
+        at += header.layout().len;
+    }
+    needles
+}
+
+/// A volume whose last commit was torn: puts of 10 and 20, deletion of 1 and 2. The record of the deletion
+/// of 2 did not arrive, so that neither of the two deletions counts.
+fn torn_deletion() -> Image {
+    let (mut process, slot) = started();
+    for key in [1, 2] {
+        process.put(&slot, id(key), &bytes(key, 3000)).unwrap();
+    }
+    process.close(&slot);
+    let image = process.image();
+    for seed in 0..3000 {
+        let pool = common::pool(32 << 20);
+        let mut process = Process::start(seed, &image, &pool);
+        let slot = process.open_as(expected_of(0)).unwrap();
+        let cut = Rc::new(RefCell::new(None));
+        let wrecks = Rc::clone(&cut);
+        process.world.on_event(move |snapshot| {
+            let wreck = snapshot.wreck();
+            if wreck.loose() > 0 {
+                *wrecks.borrow_mut() = Some(wreck);
+            }
+        });
+        let handle = process.runtime.handle().clone();
+        // The commit of the first put is in flight while the others join the next one.
+        for (key, delay) in [(9, 0), (10, 1), (20, 1), (1, 1)] {
+            let (slot, waiting, pool) = (Rc::clone(&slot), handle.clone(), pool.clone());
+            handle.spawn(async move {
+                for _ in 0..delay {
+                    waiting.submit(Op::OpenDir { path: "data".into() }).await;
+                }
+                if key == 1 {
+                    slot.delete_all(&[1, 2].map(|key| (id(key), COOKIE)), None).await.unwrap();
+                } else {
+                    slot.put(id(key), COOKIE, draft(&pool, &bytes(key, 100)), None).await.unwrap();
+                }
+            });
+        }
+        process.run(async move { handle.sleep_until(handle.now() + 5_000_000).await });
+        let wreck = cut.take().expect("something was written");
+        let needles = last_commit(&wreck.image(|_| true, wreck.changes()).bytes(OLD));
+        if needles.iter().map(|(key, _)| *key).eq([10, 20, 1, 2]) {
+            return wreck.image(|unit| unit < needles[3].1, wreck.changes());
+        }
+    }
+    panic!("in no run do these needles share a commit");
+}
+
+#[test]
+fn piece_that_begins_inside_a_torn_commit_lists_what_counts() {
+    let torn = torn_deletion();
+    let mut process = Process::start(3, &torn, &common::pool(32 << 20));
+    let slot = process.open_as(expected_of(0)).unwrap();
+    process.put(&slot, id(30), &bytes(30, 100)).unwrap();
+    for records in [1, 100] {
+        let limits = PieceLimits { records, ..SMALL };
+        let (mut records, mut at) = (Vec::new(), StreamPosition::START);
+        loop {
+            let piece = read(&mut process, &slot, at, true, limits).unwrap();
+            records.extend(piece.records);
+            at = piece.next;
+            if piece.is_end {
+                break;
+            }
+        }
+        assert!(records.iter().all(|record| record.kind == RecordKind::Object), "{records:?}");
+        assert_eq!(keys(&records), [1, 2, 9, 10, 20, 30]);
+    }
     process.close(&slot);
 }

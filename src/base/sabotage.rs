@@ -367,6 +367,8 @@ sabotages! {
     StreamBelowHorizon = "stream-below-horizon",
     /// A stream of records has objects that were deleted or replaced.
     StreamTheDead = "stream-the-dead",
+    /// A piece of a stream that begins inside a torn commit takes it for a whole one.
+    StreamForgetsSeal = "stream-forgets-seal",
     /// Scrubs go on while their volume is compacted.
     ScrubWhileCompacting = "scrub-while-compacting",
     /// A scrub that found damage is recorded as one that found none.

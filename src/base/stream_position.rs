@@ -27,6 +27,24 @@ pub struct StreamPlace {
     pub skip_to: u64,
     /// Records up to this version were read already although they are behind the place.
     pub known: u64,
+    /// The next commit, if some of its needles were read and it is known not to be torn. Neither its record
+    /// nor the one after it has to be read again.
+    pub commit: Option<StreamCommit>,
+}
+
+/// A commit as its record describes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamCommit {
+    /// Its length (bytes).
+    pub len: u64,
+    /// Its epoch.
+    pub epoch: u64,
+    /// Its sequence.
+    pub sequence: u64,
+    /// Number of its needles.
+    pub needles: u32,
+    /// Checksum of its record.
+    pub checksum: u64,
 }
 
 impl StreamPosition {

@@ -149,10 +149,8 @@ impl<'a> Examiner<'a> {
         }
         let layout = header.layout();
         let bytes = self.reader.bytes(at.offset, at.len);
-        let mut copy = bytes[layout.attributes()].to_vec();
-        if header.kind == Kind::Data {
-            copy.extend_from_slice(&bytes[layout.data_range()]);
-        }
+        let data = if header.kind == Kind::Data { layout.data_range() } else { 0..0 };
+        let copy = [&bytes[layout.attributes()], &bytes[data]].concat();
         // A needle without data counts, too.
         self.copies.len += copy.len() + HEADER_LEN;
         Some(copy)

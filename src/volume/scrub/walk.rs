@@ -6,7 +6,8 @@ use super::needle::Examiner;
 use super::staged::{Gap, SettledCommit, Staged};
 use super::steps::{Interrupted, Steps};
 use crate::base::limits::{BLOCK, UNIT};
-use crate::base::stream_position::StreamPlace;
+use crate::base::sabotage::{Sabotage, chosen};
+use crate::base::stream_position::{StreamCommit, StreamPlace};
 use crate::volume::format::{COMMIT_RECORD_LEN, CommitRecord};
 use crate::volume::index::Location;
 use crate::volume::log::scan::{FoundNeedle, ScanFilter};
@@ -46,18 +47,26 @@ pub(in crate::volume) struct LogWalk<'e, 'v> {
     staged: Option<Staged>,
     /// Number of needles of the first commit that are passed over, and the offset of the next one (bytes).
     inside: Option<(usize, u64)>,
+    /// The first commit, if it is known not to be torn.
+    resumed: Option<StreamCommit>,
+    /// The last commit that was settled, if it is known not to be torn.
+    whole: Option<StreamCommit>,
 }
 
 impl<'e, 'v> LogWalk<'e, 'v> {
     /// Begins at `from`, where a commit begins. It ends where the examiner may read no further.
     pub fn new(examiner: &'e mut Examiner<'v>, depth: Depth, from: u64) -> Self {
-        Self { examiner, depth, at: from, last: LastCommit::default(), staged: None, inside: None }
+        Self::after(examiner, depth, from, LastCommit::default())
     }
 
     /// Begins at `from`, where the commit after the one with this sequence begins.
     pub fn resume(examiner: &'e mut Examiner<'v>, depth: Depth, from: u64, sequence: u64) -> Self {
-        let last = LastCommit { sequence, checksum: None };
-        Self { examiner, depth, at: from, last, staged: None, inside: None }
+        Self::after(examiner, depth, from, LastCommit { sequence, checksum: None })
+    }
+
+    fn after(examiner: &'e mut Examiner<'v>, depth: Depth, from: u64, last: LastCommit) -> Self {
+        let (staged, inside, resumed, whole) = (None, None, None, None);
+        Self { examiner, depth, at: from, last, staged, inside, resumed, whole }
     }
 
     /// Begins at a place, which may be inside a commit.
@@ -67,7 +76,8 @@ impl<'e, 'v> LogWalk<'e, 'v> {
         place: &StreamPlace,
     ) -> Self {
         let inside = (place.skip_to > 0).then_some((place.skip, place.skip_to));
-        Self { inside, ..Self::resume(examiner, depth, place.offset, place.sequence) }
+        let resumed = place.commit.filter(|_| inside.is_some());
+        Self { inside, resumed, ..Self::resume(examiner, depth, place.offset, place.sequence) }
     }
 
     /// Offset of the next commit (bytes).
@@ -78,6 +88,26 @@ impl<'e, 'v> LogWalk<'e, 'v> {
     /// Sequence of the last commit that was read.
     pub fn sequence(&self) -> u64 {
         self.last.sequence
+    }
+
+    /// Returns the last commit that was read, if it is known not to be torn.
+    pub fn whole_commit(&self) -> Option<StreamCommit> {
+        self.whole
+    }
+
+    /// Whether a piece of copies had better end here: it is more than half full, and more would have to be
+    /// read, most of which might not fit.
+    pub fn ends_piece(&mut self) -> bool {
+        self.examiner.copies.len > COPIES_MAX / 2 && !self.holds_next()
+    }
+
+    /// Returns whether the window holds the next commit.
+    fn holds_next(&mut self) -> bool {
+        let len = self.record_len(self.at);
+        self.examiner.reader.holds(self.at, len)
+            && self
+                .decode_record(self.at, len)
+                .is_some_and(|(record, _)| self.examiner.reader.holds(self.at, record.len))
     }
 
     /// Takes the copy of a needle, which lived when it was read.
@@ -117,7 +147,10 @@ impl<'e, 'v> LogWalk<'e, 'v> {
         steps: &mut Steps<'_>,
     ) -> Result<Option<SettledCommit>, Interrupted> {
         let staged = match self.next_record(self.at).await {
-            Ok((record, checksum)) => self.walk_commit(steps, record, checksum).await?,
+            Ok((record, checksum)) => {
+                let staged = self.walk_commit(steps, as_known((record, checksum))).await?;
+                Staged { record: Some(record), ..staged }
+            }
             Err(is_io) => self.walk_unknown(steps, is_io).await?,
         };
         let seal = staged.record.and_then(|record| record.seal);
@@ -135,6 +168,11 @@ impl<'e, 'v> LogWalk<'e, 'v> {
         &mut self,
         steps: &mut Steps<'_>,
     ) -> Result<SettledCommit, Interrupted> {
+        if let Some(commit) = self.resumed.take() {
+            self.whole = Some(commit);
+            return Ok(self.walk_commit(steps, commit).await?.settle(None));
+        }
+        self.fill_for_copies().await;
         let before = self.step(steps).await?;
         assert!(before.is_none(), "each commit is settled before the next one is read");
         let next = match self.has_ended() {
@@ -142,7 +180,25 @@ impl<'e, 'v> LogWalk<'e, 'v> {
             false => self.record(self.at).await.filter(|(record, _)| self.is_next(self.at, record)),
         };
         let staged = self.staged.take().expect("a commit was read just now");
-        Ok(staged.settle(next.and_then(|(record, _)| record.seal)))
+        let seal = next.and_then(|(record, _)| record.seal);
+        let is_whole = next.is_some() && (seal.is_none() || chosen(Sabotage::StreamForgetsSeal));
+        self.whole = staged.record.zip(self.last.checksum).filter(|_| is_whole).map(as_known);
+        Ok(staged.settle(seal))
+    }
+
+    /// Reads as much as is copied at most, together with the next record.
+    async fn fill_for_copies(&mut self) {
+        let (at, len) = (self.at, self.record_len(self.at));
+        let is_wanted = self.depth == Depth::Copies && self.inside.is_none();
+        if is_wanted && !self.examiner.reader.holds(at, len) {
+            let len = (len + self.copies_left()).min(self.examiner.to - at);
+            self.examiner.fill(at, len).await;
+        }
+    }
+
+    /// Length of the copies that the walk still makes (bytes).
+    fn copies_left(&self) -> u64 {
+        (COPIES_MAX.saturating_sub(self.examiner.copies.len) as u64).max(UNIT)
     }
 
     /// Whether the last commit was read.
@@ -191,6 +247,11 @@ impl<'e, 'v> LogWalk<'e, 'v> {
     async fn record(&mut self, at: u64) -> Option<(CommitRecord, u64)> {
         let len = self.record_len(at);
         self.examiner.fill(at, len).await;
+        self.decode_record(at, len)
+    }
+
+    /// Decodes the record at `at` in `len` bytes, which the window holds.
+    fn decode_record(&mut self, at: u64, len: u64) -> Option<(CommitRecord, u64)> {
         let superblock = &self.examiner.volume.superblock;
         let bytes = self.examiner.reader.bytes(at, len);
         CommitRecord::decode(bytes, superblock.incarnation, at, superblock.log_end())
@@ -199,24 +260,23 @@ impl<'e, 'v> LogWalk<'e, 'v> {
     async fn walk_commit(
         &mut self,
         steps: &mut Steps<'_>,
-        record: CommitRecord,
-        checksum: u64,
+        commit: StreamCommit,
     ) -> Result<Staged, Interrupted> {
-        let (start, end) = (self.at, self.at + record.len);
-        let sequences = record.sequence..=record.sequence;
+        let StreamCommit { len, epoch, sequence, needles, checksum } = commit;
+        let (start, end) = (self.at, self.at + len);
         // A torn commit may hold leftovers of an older epoch.
-        let wanted = ScanFilter { sequences, epoch: Some(record.epoch) };
-        let mut staged = Staged { record: Some(record), ..Staged::default() };
+        let wanted = ScanFilter { sequences: sequence..=sequence, epoch: Some(epoch) };
+        let mut staged = Staged::default();
         let inside = self.inside.take().filter(|(_, at)| (start + UNIT..end).contains(at));
         let (skip, from) = inside.unwrap_or((0, start + UNIT));
         if self.depth == Depth::Copies {
-            self.examiner.fill(from, (end - from).min(COPIES_MAX as u64)).await;
+            self.examiner.fill(from, (end - from).min(self.copies_left())).await;
         }
-        let needles = Some((record.needles as usize).saturating_sub(skip));
+        let needles = Some((needles as usize).saturating_sub(skip));
         let range = (from, end);
         self.walk_needles(steps, &mut staged, range, &wanted, needles).await?;
         self.at = end;
-        self.last = LastCommit { sequence: record.sequence, checksum: Some(checksum) };
+        self.last = LastCommit { sequence, checksum: Some(checksum) };
         Ok(staged)
     }
 
@@ -343,4 +403,9 @@ impl<'e, 'v> LogWalk<'e, 'v> {
         staged.found.push(found);
         true
     }
+}
+
+fn as_known((record, checksum): (CommitRecord, u64)) -> StreamCommit {
+    let CommitRecord { len, epoch, sequence, needles, .. } = record;
+    StreamCommit { len, epoch, sequence, needles, checksum }
 }

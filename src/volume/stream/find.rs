@@ -37,7 +37,8 @@ pub(super) async fn find(
         }
     }
     examiner.to = end;
-    Ok(StreamPlace { incarnation, offset: low, sequence, skip: 0, skip_to: 0, known: version })
+    let known = version;
+    Ok(StreamPlace { incarnation, offset: low, sequence, skip: 0, skip_to: 0, known, commit: None })
 }
 
 /// An object whose version is known.

@@ -115,10 +115,14 @@ async fn fill<C: Collector>(
         if let Some(skip_to) = rest.or(walk.stopped_at()) {
             let is_new = |found: &&FoundNeedle| found.location().offset >= next.skip_to;
             let skip = next.skip + commit.found[..read].iter().filter(is_new).count();
-            return Ok((StreamPlace { skip, skip_to, ..next }, version));
+            let commit = walk.whole_commit();
+            return Ok((StreamPlace { skip, skip_to, commit, ..next }, version));
         }
         let (offset, sequence) = (walk.at(), walk.sequence());
-        next = StreamPlace { offset, sequence, skip: 0, skip_to: 0, ..next };
+        next = StreamPlace { offset, sequence, skip: 0, skip_to: 0, commit: None, ..next };
+        if walk.ends_piece() {
+            break;
+        }
         steps.reached(walk.at(), walk.bytes_read()).await?;
     }
     Ok((next, version))

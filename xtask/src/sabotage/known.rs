@@ -440,6 +440,11 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
         "record_stream",
         "stream_has_every_live_object_once_and_deletions_on_request",
     ),
+    (
+        "stream-forgets-seal",
+        "record_stream",
+        "piece_that_begins_inside_a_torn_commit_lists_what_counts",
+    ),
     ("scrub-while-compacting", "scrub", "compaction_interrupts_a_scrub_which_is_made_afterwards"),
     (
         "record-damaged-scrub",
