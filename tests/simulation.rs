@@ -17,7 +17,7 @@ use hayloft::node::metrics::ReadMetric;
 use hayloft::runtime::sim::fault::WRITE_AFTER_FAILURE;
 use hayloft::runtime::sim::{Fault, World};
 use hayloft::runtime::split_mix;
-use node::{Counts, DiskStates, Memory, Missing, Node, Plan, Seen, SharedSeen, Stage, Until};
+use node::{Counts, Known, Memory, Missing, Node, Plan, Seen, SharedSeen, Stage, Until};
 
 /// Number of seeds in the test suite.
 const SEEDS: u64 = 200;
@@ -149,7 +149,7 @@ struct Simulation<'a> {
     memory: &'a Memory,
     seed: u64,
     state: u64,
-    disk_states: Rc<DiskStates>,
+    known: Known,
     seen: SharedSeen,
     tally: Tally,
 }
@@ -182,14 +182,8 @@ impl Simulation<'_> {
     fn live(&mut self, world: World, life: u64) -> World {
         let missing = self.missing();
         let (plan, seed) = (self.plan, self.seed);
-        let mut node = Node::start(
-            world.clone(),
-            &plan,
-            self.memory,
-            seed ^ life,
-            &self.disk_states,
-            &missing,
-        );
+        let mut node =
+            Node::start(world.clone(), &plan, self.memory, seed ^ life, &self.known, &missing);
         if plan.faults && self.draw(3) == 0 {
             let fault = self.one_of(&[
                 Fault::Errno(EIO),
@@ -315,7 +309,7 @@ impl Simulation<'_> {
             &calm,
             self.memory,
             self.seed,
-            &self.disk_states,
+            &self.known,
             &Missing::default(),
         );
         assert!(node.run(Until::Ready), "volumes are still being recovered");
@@ -340,7 +334,7 @@ fn run(seed: u64, memory: &Memory) -> Tally {
         memory,
         seed,
         state: seed ^ 0x5eed,
-        disk_states: Rc::default(),
+        known: Known::default(),
         seen: Rc::new(RefCell::new(Seen::default())),
         tally: Tally::default(),
     };
@@ -353,7 +347,7 @@ fn run(seed: u64, memory: &Memory) -> Tally {
     drop(world);
     assert_eq!(memory.used(), 0, "leaked buffers");
     let mut seen = simulation.seen.take();
-    seen.verify();
+    seen.verify(&simulation.known.damages);
     let mut tally = simulation.tally;
     tally.add(&Tally { hash: 0, counts: seen.counts });
     tally

@@ -22,10 +22,6 @@ const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
 
 impl Operator {
-    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[usize::try_from(self.draw(all.len() as u64)).unwrap()]
-    }
-
     /// Begins or cancels a compaction of the volume, pauses or resumes all, or lets one fail.
     pub(super) async fn compact_or_cancel(&mut self, volume: VolumeId) {
         match self.draw(12) {
@@ -86,7 +82,11 @@ impl Operator {
             size: (self.draw(4) == 0).then_some(size),
             accept_losses: self.draw(4) == 0,
             tombstone_keep_ns: self.one_of(&[0, SECOND, 3600 * SECOND]),
-            drop_expired_before_ns: 0,
+            drop_expired_before_ns: if self.plan.expiry && self.draw(2) == 0 {
+                self.handle.wall()
+            } else {
+                0
+            },
             verify: self.draw(4) > 0,
             index_memory_max: if self.draw(20) == 0 { 10 } else { u64::MAX },
         }
