@@ -15,7 +15,9 @@ impl Causes {
 
     /// Whether a write to the volume may have failed, or what a start would find is not known.
     pub(super) fn is_poisoned(&self, volume: VolumeId) -> bool {
-        self.failed(volume, true) || self.compactions.is_undecided(volume) || self.is_blind(volume)
+        let is_unmonitored = self.monitor.has_refused(volume);
+        let is_undecided = self.compactions.is_undecided(volume);
+        self.failed(volume, true) || is_unmonitored || is_undecided || self.is_blind(volume)
     }
 
     /// Whether the volume may not be opened.

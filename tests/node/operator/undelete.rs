@@ -12,6 +12,8 @@ use crate::node::{SECOND, owner_of};
 
 /// Time between two questions for the progress (ns).
 const LOOK_NS: u64 = 2_000_000;
+/// Longest time until a photo is taken back, or not (ns).
+const LONGEST_NS: u64 = 60 * SECOND;
 /// Upper bound of the buffers that it needs (bytes).
 const MEMORY: u64 = 4 << 20;
 /// Ages up to which deletions are undone (ns).
@@ -23,6 +25,8 @@ impl Operator {
         let drawn = self.draw(u64::MAX);
         let Some(name) = self.seen.borrow().some_deleted(volume, drawn) else { return };
         let within_ns = self.one_of(&WITHIN_NS);
+        // Work that is paused keeps its buffers. The memory of these shards is small.
+        self.resume().await;
         let called = self.handle.now();
         let unknown =
             Event { called, answered: u64::MAX, action: Action::Undelete, answer: Answer::Unknown };
@@ -67,6 +71,7 @@ impl Operator {
         let order = UndeleteOrder { id: NeedleId::new(key, 0), cookie: Cookie(cookie), within_ns };
         let begin = UndeleteNeedle { volume, begin: Some(order) };
         let begun = self.requester.ask(owner, begin).await.ok()??;
+        let deadline = self.handle.now() + LONGEST_NS;
         loop {
             self.handle.sleep_until(self.handle.now() + LOOK_NS).await;
             let progress = self.requester.ask(owner, UndeleteNeedle { volume, begin: None }).await;
@@ -75,6 +80,8 @@ impl Operator {
                     if let Some(result) = progress.result {
                         return Some(result);
                     }
+                    let is_late = self.handle.now() > deadline;
+                    assert!(!is_late, "{name:?} is neither taken back nor refused: {progress:?}");
                 }
                 // Nobody tells how it ended.
                 _ => return Some(Err(NotUndeleted::Stopped)),
