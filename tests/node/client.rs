@@ -509,7 +509,9 @@ impl Client {
             }
         };
         let (at, event) = self.begin(name, Action::Renew(expires));
-        let Some((asked, reply)) = self.ask(request.body(Vec::new(), 0)).await else { return };
+        let len = self.seen.borrow().longest_needle(name);
+        let request = request.body(Vec::new(), cost_of(len));
+        let Some((asked, reply)) = self.ask(request).await else { return };
         let answer = match reply.status {
             204 => Answer::Present,
             404 => self.check_404(&asked, &reply),

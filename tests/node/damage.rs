@@ -169,7 +169,7 @@ pub fn place_of(image: &Image, file: VolumeFile, name: Name, value: &Value) -> O
 }
 
 /// All damage that was done; kept across restarts.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Damages(RefCell<Vec<Planted>>);
 
 impl Damages {
@@ -177,13 +177,13 @@ impl Damages {
         self.0.borrow_mut().push(planted);
     }
 
-    /// Makes a sector readable again that cannot be read. Returns whether there was one in the volume.
-    pub fn heal(&self, world: &World, volume: VolumeId) -> bool {
+    /// Makes a sector of a file readable again that cannot be read. Returns whether there was one.
+    pub fn heal(&self, world: &World, file: VolumeFile) -> bool {
         let mut all = self.0.borrow_mut();
         let is_unreadable = |planted: &&mut Planted| {
             let is_there = planted.harm == Harm::Sector && planted.until == u64::MAX;
             let sector = usize::try_from(planted.at / UNIT).unwrap();
-            let is_in = planted.name.0 == volume;
+            let is_in = planted.file == file;
             is_there && is_in && world.unreadable().contains(&(planted.file.name(), sector))
         };
         let Some(planted) = all.iter_mut().find(is_unreadable) else { return false };

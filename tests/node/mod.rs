@@ -606,7 +606,16 @@ pub fn recount(image: &Image, plan: &Plan, memory: &Memory, metrics: &Metrics) {
     world.name_directories(&DIRECTORIES);
     for counted in metrics.volumes() {
         let names: Vec<String> = image.files.keys().cloned().collect();
-        let [file] = files::of_volume(&names, counted.board.info.id)[..] else {
+        let id = counted.board.info.id;
+        // What cannot be read is not counted, and the file beside it is kept.
+        if image
+            .unreadable
+            .iter()
+            .any(|(name, _)| VolumeFile::beside(name).is_some_and(|it| it.volume == id))
+        {
+            continue;
+        }
+        let [file] = files::of_volume(&names, id)[..] else {
             panic!("a volume has not one file: {names:?}");
         };
         let expected = Expected { checkpoints: None, ..expected(plan, file) };

@@ -230,6 +230,13 @@ impl Seen {
         stored.any(|number| self.numbered(number).len == len)
     }
 
+    /// Upper bound of the data of a needle of the object (bytes): that of a multipart object is a manifest.
+    pub fn longest_needle(&self, name: Name) -> usize {
+        let stored = self.events(name).iter().filter_map(stored_by);
+        let lens = stored.map(|number| self.numbered(number).len);
+        lens.filter(|len| *len <= 1 << 20).max().unwrap_or(0)
+    }
+
     /// One of the objects whose names the node picked.
     pub fn some_posted(&self, drawn: u64) -> Option<Name> {
         self.posted.get(usize::try_from(drawn % self.posted.len().max(1) as u64).unwrap()).copied()

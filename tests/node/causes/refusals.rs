@@ -189,11 +189,12 @@ impl Causes {
         assert!(
             self.explains_refusal(asked, reason),
             "no cause for the answer {status}, {reason:?}: {asked:?} at {}, \
-             write states {:?}, changes {:?}, faults {:?}",
+             write states {:?}, changes {:?}, faults {:?}, damage {:?}",
             self.world.now(),
             self.metrics.board.volumes().iter().map(|it| it.write_state.get()).collect::<Vec<_>>(),
             self.changes.borrow(),
             self.faults(),
+            self.damages,
         );
     }
 

@@ -47,9 +47,10 @@ impl Causes {
             };
             assert!(
                 has_cause,
-                "no cause for volume {volume} being {state:?}: {on_disk:?}, changes {:?}, faults {:?}",
+                "no cause for volume {volume} being {state:?}: {on_disk:?}, changes {:?}, faults {:?}, file {:?}",
                 self.changes.borrow(),
-                self.faults()
+                self.world.met(),
+                self.monitor.current(volume),
             );
         }
     }

@@ -10,6 +10,7 @@ use hayloft::node::shard::{ClearVolume, SuspectVolume};
 use super::Operator;
 use crate::node::causes::ChangeKind;
 use crate::node::damage::{Harm, Planted, place_of};
+use crate::node::files::VolumeFile;
 use crate::node::owner_of;
 
 /// Values that are damaged at a time.
@@ -19,7 +20,8 @@ impl Operator {
     /// Damages values in a volume, or makes one readable again.
     pub(super) fn damage_or_heal(&mut self, volume: VolumeId) {
         if self.draw(4) == 0 {
-            if self.causes.damages.heal(&self.world, volume) {
+            let file = self.settled_file(volume);
+            if file.is_some_and(|file| self.causes.damages.heal(&self.world, file)) {
                 self.count("sectors readable again");
             }
             return;
@@ -30,16 +32,16 @@ impl Operator {
         }
     }
 
+    /// The file of a volume of which no copy is being made: that may be without the damage, or with it.
+    fn settled_file(&self, volume: VolumeId) -> Option<VolumeFile> {
+        let board = self.metrics.board.volume(volume)?;
+        let is_serving = board.state.get().serves() && !board.compaction.is_running();
+        let is_settled = is_serving && self.causes.compactions.is_settled(volume);
+        self.monitor.current(volume).filter(|_| is_settled)
+    }
+
     fn damage(&mut self, volume: VolumeId, with_sectors: bool) {
-        let board = self.metrics.board.volume(volume);
-        let is_serving = board.is_some_and(|board| {
-            // A copy that is being made may be without the damage, or with it.
-            board.state.get().serves() && !board.compaction.is_running()
-        });
-        let Some(file) = self.monitor.current(volume).filter(|_| is_serving) else { return };
-        if !self.causes.compactions.is_settled(volume) {
-            return;
-        }
+        let Some(file) = self.settled_file(volume) else { return };
         let (drawn, byte) = (self.draw(u64::MAX), self.draw(u64::MAX));
         let mut harm = self.one_of(&[Harm::Data, Harm::Data, Harm::Header, Harm::Footer]);
         if with_sectors && self.draw(2) == 0 {
