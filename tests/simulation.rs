@@ -42,6 +42,7 @@ const REQUIRED_EVENTS: &[&str] = &[
     "made read-only",
     "made writable",
     "messages between shards",
+    "multi-deletes",
     "names picked",
     "not modified",
     "operations without an answer",
@@ -73,6 +74,7 @@ const REQUIRED_EVENTS: &[&str] = &[
     "kills during an exchange",
     "kills during copying",
     "losses of old files",
+    "multi-deletes across an exchange",
     "power cuts before a removal",
     "power cuts during an exchange",
     "power cuts during copying",
@@ -84,6 +86,22 @@ const REQUIRED_EVENTS: &[&str] = &[
     // Of scrubs.
     "scrubs asked for",
     "volumes without damage",
+    // Of damage.
+    "answers about damage",
+    "bits of data changed",
+    "bits of footers changed",
+    "bits of headers changed",
+    "compactions failed: damage",
+    "sectors readable again",
+    "sectors unreadable",
+    "suspicions ended",
+    "volumes suspect",
+    "volumes with damage found",
+    // Of what expires and of what is taken back.
+    "compactions without what has expired",
+    "objects that expire",
+    "photos not taken back",
+    "photos taken back",
 ];
 
 /// Counts of events, and a hash of the whole run.
@@ -197,7 +215,8 @@ impl Simulation<'_> {
             self.tally.count("faults", 1);
         }
         node.clients(seed ^ (life << 8), 5 + self.draw(40), &self.seen);
-        let most = if plan.compactions { 14 } else { 6 };
+        let more = u64::from(plan.damage) + u64::from(plan.undelete);
+        let most = more * 4 + if plan.compactions { 14 } else { 6 };
         node.operator(seed ^ (life << 16), self.draw(most), &self.seen);
         let end = self.one_of(&ENDS);
         self.run_to(&mut node, end);
@@ -314,6 +333,10 @@ impl Simulation<'_> {
         );
         assert!(node.run(Until::Ready), "volumes are still being recovered");
         node.settle();
+        if calm.compactions && calm.expiry {
+            node.drop_expired(&self.seen);
+            node.settle();
+        }
         node.check(self.seed, &self.seen);
         node.settle();
         node.scrub(&self.seen);

@@ -630,6 +630,7 @@ impl Client {
         }
         self.causes.explain(asked, status, reason);
         self.count(match status {
+            503 if reason.ends_with("failed too often") => "refusals by suspect volumes",
             503 => "refusals with 503",
             507 => "refusals with 507",
             500 => "failures with 500",

@@ -132,14 +132,21 @@ impl Place {
             Harm::Header => self.needle + n % 100,
             Harm::Data => self.data + n % self.data_len,
             Harm::Footer => self.needle + self.len - n % FOOTER_LEN as u64 - 1,
-            Harm::Sector => self.needle + n % (self.len / UNIT) * UNIT,
+            // Of header or data: a compaction may carry over a needle without its footer.
+            Harm::Sector => {
+                self.needle + n % (self.data + self.data_len - self.needle).div_ceil(UNIT) * UNIT
+            }
         }
     }
 }
 
-/// Where a file holds the value of an object: the needle that was written last.
-pub fn place_of(image: &Image, file: VolumeFile, name: Name, value: &Value) -> Option<Place> {
-    let all = needles(image, file);
+/// Where a file with the needles `all` holds the value of an object: the needle that was written last.
+pub fn place_of(
+    image: &Image,
+    (file, all): (VolumeFile, &[Found]),
+    name: Name,
+    value: &Value,
+) -> Option<Place> {
     let id = NeedleId::new(name.1, 0);
     let is_it = |found: &&Found| found.header.id == id && found.header.data_checksum == value.etag;
     let found = all.iter().rfind(is_it)?;
@@ -196,6 +203,11 @@ impl Damages {
         self.0.borrow().iter().any(holds)
     }
 
+    /// Whether there is damage within `distance` of a byte of a file.
+    pub fn is_near(&self, file: VolumeFile, at: u64, distance: u64) -> bool {
+        self.any(|it| it.file == file && it.is_fatal() && it.needle.abs_diff(at) < distance)
+    }
+
     pub fn is_of_value(&self, name: Name, value: u64) -> bool {
         self.any(|planted| planted.name == name && planted.value.number == value)
     }
@@ -246,6 +258,7 @@ impl Damages {
             since: it.since,
             until: it.until,
             is_of_head: it.is_of_head(),
+            is_in_part: it.is_of_large(),
         };
         of.map(|planted| (planted.value.number, damaged(planted))).collect()
     }

@@ -407,6 +407,12 @@ impl Node {
         self.spawn(self.new_operator(seed, seen).work(changes));
     }
 
+    /// Compacts all volumes without what has expired.
+    pub fn drop_expired(&mut self, seen: &SharedSeen) {
+        self.spawn(self.new_operator(0, seen).drop_expired());
+        assert!(self.run(Until::Done), "a compaction does not end");
+    }
+
     /// Scrubs all volumes.
     pub fn scrub(&mut self, seen: &SharedSeen) {
         let unreadable = seen.borrow().unreadable_since(self.checked_at);

@@ -93,7 +93,7 @@ impl Operator {
                 continue;
             }
             if self.plan.damage && self.draw(4) == 0 {
-                self.damage_or_heal(volume);
+                self.damage_or_heal(volume).await;
                 continue;
             }
             if self.plan.undelete && self.draw(3) == 0 {

@@ -191,19 +191,16 @@ impl Seen {
                 matches!(event.answer, Answer::Created | Answer::Replaced | Answer::Stored);
             is_done && event.answered <= last_write
         };
+        // The needle that counts may be a copy, which must be proven, too.
+        let copies = |event: &&Event| matches!(event.action, Action::Renew(_) | Action::Undelete);
+        if self.events(name).iter().filter(copies).any(|event| event.answered > last_write) {
+            return None;
+        }
         let stored = self.events(name).iter().filter(is_stored).filter_map(stored_by);
         let stored: Vec<u64> = stored.collect();
         let last = *stored.last()?;
         let some = stored[usize::try_from(drawn % stored.len() as u64).unwrap()];
         Some(self.numbered(if drawn % 8 == 0 { some } else { last }))
-    }
-
-    /// Whether an operation that copies what the object has may be under way.
-    pub fn may_be_copied(&self, name: Name) -> bool {
-        self.events(name).iter().any(|event| {
-            let copies = matches!(event.action, Action::Renew(_) | Action::Undelete);
-            copies && event.answered == u64::MAX
-        })
     }
 
     fn numbered(&self, number: u64) -> Value {

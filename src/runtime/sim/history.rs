@@ -95,6 +95,8 @@ pub struct Damaged {
     pub until: u64,
     /// Whether the header may be unreadable.
     pub is_of_head: bool,
+    /// Whether it is in a part of a multipart object: a change of the time of expiry does not read it.
+    pub is_in_part: bool,
 }
 
 /// What is known of the values of an object beside the operations.
@@ -218,7 +220,7 @@ impl Search<'_> {
             }
             Action::Renew(expires) => match before.current {
                 // What is damaged is not written anew.
-                Some(stored) if stored.expires != expires && self.is_damaged(event, stored) => {
+                Some(stored) if stored.expires != expires && self.is_unrenewable(event, stored) => {
                     (before, Answer::Unreadable)
                 }
                 Some(stored) => (
@@ -261,6 +263,12 @@ impl Search<'_> {
     fn is_damaged(&self, event: &Event, stored: Stored) -> bool {
         let damaged = self.facts.damaged.get(&stored.value);
         damaged.is_some_and(|it| it.since < event.called && it.until > event.answered)
+    }
+
+    /// Whether the value certainly is damaged where a change of the time of expiry reads it.
+    fn is_unrenewable(&self, event: &Event, stored: Stored) -> bool {
+        let damaged = self.facts.damaged.get(&stored.value);
+        self.is_damaged(event, stored) && damaged.is_some_and(|it| !it.is_in_part)
     }
 
     /// Whether the operation may have found the object damaged.

@@ -238,7 +238,7 @@ impl Causes {
 
     /// Whether something failed that leaves the files of a volume as they should not be.
     pub fn had_failure(&self, volume: VolumeId) -> bool {
-        self.is_unopened(volume) || self.compactions.is_undecided(volume)
+        self.is_unopened(volume) || self.compactions.is_undecided(volume) || self.is_blind(volume)
     }
 
     /// Whether volumes may be moved.

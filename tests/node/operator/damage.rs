@@ -6,19 +6,24 @@ use hayloft::base::limits::{SUSPECT_HARD, UNIT};
 use hayloft::base::types::VolumeId;
 use hayloft::node::board::VolumeState as Shown;
 use hayloft::node::shard::{ClearVolume, SuspectVolume};
+use hayloft::runtime::sim::disk::Image;
 
 use super::Operator;
 use crate::node::causes::ChangeKind;
-use crate::node::damage::{Harm, Planted, place_of};
+use crate::node::damage::{Found, Harm, Planted, needles, place_of};
 use crate::node::files::VolumeFile;
 use crate::node::owner_of;
 
+/// Distance from which on errors are in different places, and the length of a long needle (bytes).
+const PLACE_DISTANCE: u64 = (1 << 20) + (64 << 10);
 /// Values that are damaged at a time.
-const AT_A_TIME: [u64; 4] = [1, 1, 2, 8];
+const AT_A_TIME: [u64; 4] = [1, 1, 2, 3];
+/// Attempts to find values in different places of a file.
+const ATTEMPTS: u64 = 30;
 
 impl Operator {
     /// Damages values in a volume, or makes one readable again.
-    pub(super) fn damage_or_heal(&mut self, volume: VolumeId) {
+    pub(super) async fn damage_or_heal(&mut self, volume: VolumeId) {
         if self.draw(4) == 0 {
             let file = self.settled_file(volume);
             if file.is_some_and(|file| self.causes.damages.heal(&self.world, file)) {
@@ -27,8 +32,19 @@ impl Operator {
             return;
         }
         let [count, with_sectors] = [self.draw(AT_A_TIME.len() as u64), self.draw(2)];
+        let Some(file) = self.settled_file(volume) else { return };
+        let image = self.world.look(|snapshot| snapshot.image());
+        let all = needles(&image, file);
+        let disk = (&image, file, &all[..]);
         for _ in 0..AT_A_TIME[usize::try_from(count).unwrap()] {
-            self.damage(volume, with_sectors == 0);
+            self.damage(disk, with_sectors == 0, 0);
+        }
+        if self.draw(4) == 0 {
+            // So far apart that each counts.
+            for _ in 0..ATTEMPTS {
+                self.damage(disk, with_sectors == 0, PLACE_DISTANCE);
+            }
+            self.scrub(volume).await;
         }
     }
 
@@ -40,8 +56,14 @@ impl Operator {
         self.monitor.current(volume).filter(|_| is_settled)
     }
 
-    fn damage(&mut self, volume: VolumeId, with_sectors: bool) {
-        let Some(file) = self.settled_file(volume) else { return };
+    /// Damages a value that is at least `distance` bytes away from other damage in the file.
+    fn damage(
+        &mut self,
+        (image, file, all): (&Image, VolumeFile, &[Found]),
+        with_sectors: bool,
+        distance: u64,
+    ) {
+        let volume = file.volume;
         let (drawn, byte) = (self.draw(u64::MAX), self.draw(u64::MAX));
         let mut harm = self.one_of(&[Harm::Data, Harm::Data, Harm::Header, Harm::Footer]);
         if with_sectors && self.draw(2) == 0 {
@@ -54,11 +76,13 @@ impl Operator {
         // damaged.
         let is_data_only = seen.expires_within(name, 0, u64::MAX) || value.len > 1 << 20;
         let is_known = self.causes.damages.is_of_value(name, value.number);
-        if is_known || (is_data_only && harm != Harm::Data) || seen.may_be_copied(name) {
+        if is_known || (is_data_only && harm != Harm::Data) {
             return;
         }
-        let image = self.world.look(|snapshot| snapshot.image());
-        let Some(place) = place_of(&image, file, name, &value) else { return };
+        let Some(place) = place_of(image, (file, all), name, &value) else { return };
+        if self.causes.damages.is_near(file, place.needle, distance) {
+            return;
+        }
         let at = place.byte(harm, byte);
         let offset = usize::try_from(at).unwrap();
         match harm {

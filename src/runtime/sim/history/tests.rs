@@ -264,7 +264,7 @@ fn what_was_deleted_last_comes_back_once() {
     let lost = undelete(40, Answer::Unknown);
     assert!(is_linearizable(&[PUT, delete, lost, at(50, Answer::Missing)]));
     assert!(is_linearizable(&[PUT, delete, lost, at(50, Answer::Value(1))]));
-    let damaged = Damaged { since: 15, until: u64::MAX, is_of_head: false };
+    let damaged = Damaged { since: 15, until: u64::MAX, is_of_head: false, is_in_part: false };
     assert!(!is_explained(&[PUT, delete, back], &[], &[(1, damaged)]), "it is damaged");
     assert!(
         !is_explained(&[PUT, delete, undelete(120, Answer::Restored)], &[(1, 100)], &[]),
@@ -276,7 +276,8 @@ fn what_was_deleted_last_comes_back_once() {
 
 #[test]
 fn damaged_value_is_unreadable_until_it_is_replaced() {
-    let damaged = |is_of_head| [(1, Damaged { since: 20, until: 200, is_of_head })];
+    let damaged =
+        |is_of_head| [(1, Damaged { since: 20, until: 200, is_of_head, is_in_part: false })];
     let at = |called, answer| event(called, called + 5, Action::Get, answer);
     let explained = |events: &[Event]| is_explained(events, &[], &damaged(false));
     assert!(explained(&[PUT, at(30, Answer::Unreadable)]));
