@@ -31,7 +31,8 @@ const BURST_TIME_NS: u64 = 1_500_000;
 pub const EPOCH_NS: u64 = 1_700_000_000 * SECOND;
 /// Longest time after which an object expires that is to expire soon (ns).
 const EXPIRES_WITHIN_NS: u64 = SECOND;
-/// Time to the next expiry of an object that another change of it must leave (ns): longer than a request takes.
+/// Time to the next expiry of an object that another change of it must leave (ns): longer than a request
+/// takes.
 const UNCHANGED_BEFORE_NS: u64 = 60 * SECOND;
 /// A time of expiry after the end (ns since 1970).
 const FAR_NS: u64 = 18_000_000_000 * SECOND;

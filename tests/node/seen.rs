@@ -86,8 +86,8 @@ fn proven_by(event: &Event) -> Option<u64> {
     }
 }
 
-/// Whether the event at `at` must have deleted the object, which does not expire: it was there, it was missing
-/// later, and nothing else can have deleted it in between.
+/// Whether the event at `at` must have deleted the object, which does not expire: it was there, it was
+/// missing later, and nothing else can have deleted it in between.
 fn must_have_deleted(events: &[Event], at: usize, wipes: impl Iterator<Item = Event>) -> bool {
     let others = events.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, event)| *event);
     let may_have_deleted = |event: &Event| {
@@ -183,8 +183,8 @@ impl Seen {
         Some((name, self.durable_value(name, last_write, drawn / 64)?))
     }
 
-    /// A value that was stored in the object, and is durable: an operation that was called later was answered,
-    /// so that more than its own bytes prove it.
+    /// A value that was stored in the object, and is durable: an operation that was called later was
+    /// answered, so that more than its own bytes prove it.
     fn durable_value(&self, name: Name, last_write: u64, drawn: u64) -> Option<Value> {
         let is_stored = |event: &&Event| {
             let is_done =

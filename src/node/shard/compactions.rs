@@ -11,8 +11,8 @@ use crate::node::metrics::VolumeMetrics;
 use crate::runtime::Handle;
 use crate::runtime::background::Pace;
 use crate::volume::{
-    Compacted, CompactionOrder, CompactionPhase, CompactionProgress, IoError, NotCompacted,
-    Preallocation, Slot, Volume,
+    Compacted, CompactionOrder, CompactionPhase, CompactionProgress, IoError, NotCompacted, Preallocation,
+    Slot, Volume,
 };
 
 /// Called when the new file of a volume counts: monitors it in the place of the old one. Returns why it

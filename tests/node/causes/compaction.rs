@@ -109,8 +109,8 @@ impl Compactions {
         former.iter().filter(of).copied().collect()
     }
 
-    /// Whether no compaction of the volume that was ordered may still be under way, and it is known which file
-    /// counts.
+    /// Whether no compaction of the volume that was ordered may still be under way, and it is known which
+    /// file counts.
     pub fn is_settled(&self, volume: VolumeId) -> bool {
         let orders = self.orders.borrow();
         let ordered = orders.iter().flatten().filter(|order| order.volume == volume).count() as u64;

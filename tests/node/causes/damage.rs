@@ -30,7 +30,8 @@ impl Causes {
             || self.changed(Some(volume), 0, now, &[ChangeKind::Suspect])
     }
 
-    /// The answer 500, if it says that the object is damaged, and it may be; `None` if that has another cause.
+    /// The answer 500, if it says that the object is damaged, and it may be; `None` if that has another
+    /// cause.
     pub fn damage_of(&self, asked: &RequestInfo) -> Option<Answer> {
         let (now, name) = (self.world.now(), asked.name?);
         let has_other_cause =

@@ -47,7 +47,8 @@ impl Causes {
             };
             assert!(
                 has_cause,
-                "no cause for volume {volume} being {state:?}: {on_disk:?}, changes {:?}, faults {:?}, file {:?}",
+                "no cause for volume {volume} being {state:?}: {on_disk:?}, changes {:?}, faults {:?}, \
+                 file {:?}",
                 self.changes.borrow(),
                 self.world.met(),
                 self.monitor.current(volume),

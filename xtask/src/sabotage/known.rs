@@ -321,11 +321,7 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
         "compaction_order",
         "failed_write_of_the_atomic_point_ends_all_writes",
     ),
-    (
-        "serve-unwatched",
-        "compaction_faults",
-        "a_file_that_cannot_be_monitored_takes_no_more_writes",
-    ),
+    ("serve-unwatched", "compaction_faults", "a_file_that_cannot_be_monitored_takes_no_more_writes"),
     ("old-offsets-in-new-file", "compaction", "a_long_download_goes_on_in_the_next_generation"),
     ("state-of-the-begin", "compaction", "state_of_a_volume_is_that_of_its_next_generation"),
     ("copy-the-dead", "compaction", "bytes_of_a_deleted_object_are_in_no_file_afterwards"),
