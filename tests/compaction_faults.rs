@@ -17,9 +17,9 @@ use hayloft::runtime::sim::Fault;
 use hayloft::runtime::sim::disk::Image;
 use hayloft::runtime::sim::fault::NO_SPACE;
 use hayloft::volume::{
-    CompactionOrder, DamageSource, Expected, FenceReason, GenerationFile, GetError, IoError,
-    NotCompacted, OpenContext, Preallocation, Refusal, Slot, Superblock, Volume, WriteState,
-    open_current,
+    CompactionOrder, CompactionPhase, DamageSource, Expected, FenceReason, GenerationFile,
+    GetError, IoError, NotCompacted, OpenContext, Preallocation, Refusal, Slot, Superblock, Volume,
+    WriteState, open_current,
 };
 
 const EIO: i32 = 5;
@@ -324,6 +324,49 @@ fn volumes_that_may_not_be_compacted_are_refused() {
     let refused = compact_as(&mut process, &slot, little_memory);
     assert!(matches!(refused, Err(NotCompacted::IndexMemory { .. })), "{refused:?}");
     assert_eq!(names(&process), [OLD]);
+}
+
+#[test]
+fn old_file_may_be_lost_at_any_moment_of_an_exchange() {
+    let (mut done, mut called_off) = (0, 0);
+    for moment in 0..40 {
+        let (mut process, slot) = started();
+        let model = filled(&mut process, &slot);
+        let (compacted, handle) = (Rc::clone(&slot), process.runtime.handle().clone());
+        let result = process.run(async move {
+            let (old, result) = (compacted.volume(), Rc::new(RefCell::new(None)));
+            let (compacting, told) = (Rc::clone(&compacted), Rc::clone(&result));
+            compacted.compaction_task().start(async move {
+                told.replace(Some(compacting.compact(&order(), &|_| Ok(())).await));
+            });
+            let mut left = moment;
+            while result.borrow().is_none() {
+                if compacted.compaction_progress().phase == CompactionPhase::Swapping {
+                    if left == 0 && Rc::ptr_eq(&old, &compacted.volume()) {
+                        old.fence();
+                    }
+                    left -= 1;
+                }
+                handle.submit(Op::OpenDir { path: "data".into() }).await;
+            }
+            result.take().unwrap()
+        });
+        let put = process.put(&slot, id(90), b"x").map(drop);
+        match result {
+            Ok(_) => {
+                assert_eq!((slot.volume().generation(), put), (1, Ok(())));
+                process.delete(&slot, id(90)).unwrap();
+                done += 1;
+            }
+            Err(NotCompacted::State(WriteState::Fenced(FenceReason::FileLost))) => {
+                assert_eq!((slot.volume().generation(), put), (0, Err(Refusal::Poisoned)));
+                called_off += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+        model.check(&mut process, &slot);
+    }
+    assert!(done > 0 && called_off > 0, "{done} done, {called_off} called off");
 }
 
 #[test]

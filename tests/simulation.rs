@@ -17,7 +17,7 @@ use hayloft::node::metrics::ReadMetric;
 use hayloft::runtime::sim::fault::WRITE_AFTER_FAILURE;
 use hayloft::runtime::sim::{Fault, World};
 use hayloft::runtime::split_mix;
-use node::{Counts, DiskStates, Memory, Missing, Node, Plan, Seen, SharedSeen, Stage, Until};
+use node::{Counts, Known, Memory, Missing, Node, Plan, Seen, SharedSeen, Stage, Until};
 
 /// Number of seeds in the test suite.
 const SEEDS: u64 = 200;
@@ -42,6 +42,7 @@ const REQUIRED_EVENTS: &[&str] = &[
     "made read-only",
     "made writable",
     "messages between shards",
+    "multi-deletes",
     "names picked",
     "not modified",
     "operations without an answer",
@@ -73,6 +74,7 @@ const REQUIRED_EVENTS: &[&str] = &[
     "kills during an exchange",
     "kills during copying",
     "losses of old files",
+    "multi-deletes across an exchange",
     "power cuts before a removal",
     "power cuts during an exchange",
     "power cuts during copying",
@@ -84,6 +86,22 @@ const REQUIRED_EVENTS: &[&str] = &[
     // Of scrubs.
     "scrubs asked for",
     "volumes without damage",
+    // Of damage.
+    "answers about damage",
+    "bits of data changed",
+    "bits of footers changed",
+    "bits of headers changed",
+    "compactions failed: damage",
+    "sectors readable again",
+    "sectors unreadable",
+    "suspicions ended",
+    "volumes suspect",
+    "volumes with damage found",
+    // Of what expires and of what is taken back.
+    "compactions without what has expired",
+    "objects that expire",
+    "photos not taken back",
+    "photos taken back",
 ];
 
 /// Counts of events, and a hash of the whole run.
@@ -149,7 +167,7 @@ struct Simulation<'a> {
     memory: &'a Memory,
     seed: u64,
     state: u64,
-    disk_states: Rc<DiskStates>,
+    known: Known,
     seen: SharedSeen,
     tally: Tally,
 }
@@ -182,14 +200,8 @@ impl Simulation<'_> {
     fn live(&mut self, world: World, life: u64) -> World {
         let missing = self.missing();
         let (plan, seed) = (self.plan, self.seed);
-        let mut node = Node::start(
-            world.clone(),
-            &plan,
-            self.memory,
-            seed ^ life,
-            &self.disk_states,
-            &missing,
-        );
+        let mut node =
+            Node::start(world.clone(), &plan, self.memory, seed ^ life, &self.known, &missing);
         if plan.faults && self.draw(3) == 0 {
             let fault = self.one_of(&[
                 Fault::Errno(EIO),
@@ -203,7 +215,8 @@ impl Simulation<'_> {
             self.tally.count("faults", 1);
         }
         node.clients(seed ^ (life << 8), 5 + self.draw(40), &self.seen);
-        let most = if plan.compactions { 14 } else { 6 };
+        let more = u64::from(plan.damage) + u64::from(plan.undelete);
+        let most = more * 4 + if plan.compactions { 14 } else { 6 };
         node.operator(seed ^ (life << 16), self.draw(most), &self.seen);
         let end = self.one_of(&ENDS);
         self.run_to(&mut node, end);
@@ -315,11 +328,15 @@ impl Simulation<'_> {
             &calm,
             self.memory,
             self.seed,
-            &self.disk_states,
+            &self.known,
             &Missing::default(),
         );
         assert!(node.run(Until::Ready), "volumes are still being recovered");
         node.settle();
+        if calm.compactions && calm.expiry {
+            node.drop_expired(&self.seen);
+            node.settle();
+        }
         node.check(self.seed, &self.seen);
         node.settle();
         node.scrub(&self.seen);
@@ -340,7 +357,7 @@ fn run(seed: u64, memory: &Memory) -> Tally {
         memory,
         seed,
         state: seed ^ 0x5eed,
-        disk_states: Rc::default(),
+        known: Known::default(),
         seen: Rc::new(RefCell::new(Seen::default())),
         tally: Tally::default(),
     };
@@ -353,7 +370,7 @@ fn run(seed: u64, memory: &Memory) -> Tally {
     drop(world);
     assert_eq!(memory.used(), 0, "leaked buffers");
     let mut seen = simulation.seen.take();
-    seen.verify();
+    seen.verify(&simulation.known.damages);
     let mut tally = simulation.tally;
     tally.add(&Tally { hash: 0, counts: seen.counts });
     tally

@@ -2,6 +2,7 @@
 //! bug of the node.
 
 mod compaction;
+mod damage;
 mod disk_states;
 mod files;
 mod refusals;
@@ -17,9 +18,10 @@ use hayloft::node::board::VolumeState as Shown;
 use hayloft::node::metrics::{Metrics, VolumeMetrics};
 use hayloft::runtime::sim::World;
 
-use super::SECOND;
+use super::damage::Damages;
 use super::files::VolumeFile;
 use super::monitor::Monitor;
+use super::{Known, SECOND};
 use compaction::Compactions;
 use disk_states::{NOTHING, OnDisk, READ_ONLY, WRITABLE};
 
@@ -49,6 +51,10 @@ pub enum ChangeKind {
     Unplug,
     /// Its compaction is cancelled.
     Cancel,
+    /// Too many reads of it have failed.
+    Suspect,
+    /// That is over, says the operator.
+    Clear,
 }
 
 impl ChangeKind {
@@ -58,7 +64,7 @@ impl ChangeKind {
             Self::ReadOnly => Some(READ_ONLY),
             Self::Writable | Self::Create => Some(WRITABLE),
             Self::Delete => Some(NOTHING),
-            Self::Fence | Self::Unplug | Self::Cancel => None,
+            Self::Fence | Self::Unplug | Self::Cancel | Self::Suspect | Self::Clear => None,
         }
     }
 }
@@ -115,6 +121,9 @@ pub struct Causes {
     metrics: Arc<Metrics>,
     disk_states: Rc<DiskStates>,
     monitor: Arc<Monitor>,
+    pub damages: Rc<Damages>,
+    /// Volumes of which parts of the log may not have been read when they were opened.
+    blind: BTreeSet<VolumeId>,
     pub compactions: Compactions,
     /// What is missing.
     missing: Missing,
@@ -152,7 +161,7 @@ impl Causes {
     pub fn new(
         world: World,
         metrics: Arc<Metrics>,
-        disk_states: Rc<DiskStates>,
+        Known { disk_states, damages }: &Known,
         monitor: Arc<Monitor>,
         present: &[VolumeId],
         missing: Missing,
@@ -160,11 +169,16 @@ impl Causes {
     ) -> Self {
         let may_be = |volume: &VolumeId| disk_states.of(*volume).read_only;
         let read_only = present.iter().copied().filter(may_be).collect();
+        let unreadable = world.unreadable();
+        let files = unreadable.iter().filter_map(|(name, _)| VolumeFile::beside(name));
+        let blind = files.map(|file| file.volume).collect();
         Self {
             world,
             metrics,
-            disk_states,
+            disk_states: Rc::clone(disk_states),
             monitor,
+            damages: Rc::clone(damages),
+            blind,
             compactions: Compactions::default(),
             missing,
             all: (1..=volumes).map(VolumeId).collect(),
@@ -285,7 +299,11 @@ impl Causes {
                 read_only_since.remove(&volume);
                 present.remove(&volume);
             }
-            ChangeKind::Fence | ChangeKind::Unplug | ChangeKind::Cancel => {}
+            ChangeKind::Fence
+            | ChangeKind::Unplug
+            | ChangeKind::Cancel
+            | ChangeKind::Suspect
+            | ChangeKind::Clear => {}
         }
     }
 

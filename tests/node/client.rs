@@ -13,7 +13,7 @@ use hayloft::runtime::{Handle, split_mix};
 use super::causes::{Causes, RequestInfo, cost_of};
 use super::seen::{Name, Value, value_of};
 use super::wire::{self, Reply};
-use super::{BATCH_MAX, Plan, SharedSeen, listener};
+use super::{BATCH_MAX, Plan, SECOND, SharedSeen, listener};
 
 /// Cookie of all objects whose names clients choose.
 const COOKIE: u64 = 0x0123_4567_89ab_cdef;
@@ -27,6 +27,15 @@ const DELETE_MEMORY: u64 = (2 + PHOTOS_MAX) * 4096;
 pub const CONNECT_DELAY_NS: u64 = 300_000;
 /// Time within which the clients of a burst send their requests (ns).
 const BURST_TIME_NS: u64 = 1_500_000;
+/// The wall clock when the monotonic one begins (ns since 1970).
+pub const EPOCH_NS: u64 = 1_700_000_000 * SECOND;
+/// Longest time after which an object expires that is to expire soon (ns).
+const EXPIRES_WITHIN_NS: u64 = SECOND;
+/// Time to the next expiry of an object that another change of it must leave (ns): longer than a request
+/// takes.
+const UNCHANGED_BEFORE_NS: u64 = 60 * SECOND;
+/// A time of expiry after the end (ns since 1970).
+const FAR_NS: u64 = 18_000_000_000 * SECOND;
 /// Upper bound of the buffers for a read, or for reading the needle that a write replaces (bytes).
 const READ_MEMORY: u64 = (1 << 20) + (64 << 10);
 
@@ -47,21 +56,44 @@ struct Request {
     body: Vec<u8>,
     /// Upper bound of its space in the log (bytes); 0 if it stores nothing.
     cost: u64,
+    /// The object that it names.
+    name: Option<Name>,
+    /// Time at which what it stores expires (ns).
+    expires: Option<u64>,
 }
 
 impl Request {
     fn new(method: &str, target: &str, volume: Option<VolumeId>) -> Self {
         let head = format!("{method} {target} HTTP/1.1\r\nHost: a\r\n");
-        Self { volume, head, body: Vec::new(), cost: 0 }
+        Self { volume, head, body: Vec::new(), cost: 0, name: None, expires: None }
     }
 
     fn of(method: &str, name: Name) -> Self {
-        Self::new(method, &path_of(name), Some(name.0))
+        Self { name: Some(name), ..Self::new(method, &path_of(name), Some(name.0)) }
+    }
+
+    /// With the time at which the object expires (ns).
+    fn expires(mut self, expires: Option<u64>) -> Self {
+        self.expires = expires;
+        match expires {
+            Some(time) => {
+                let wall = EPOCH_NS + time;
+                let text = format!("{}.{:09}", wall / SECOND, wall % SECOND);
+                self.field("X-Hayloft-Expires", &text)
+            }
+            None => self,
+        }
     }
 
     fn field(mut self, name: &str, value: &str) -> Self {
         write!(self.head, "{name}: {value}\r\n").unwrap();
         self
+    }
+
+    /// Whether this is a conditional write.
+    fn decides_by_header(&self) -> bool {
+        let is_write = self.head.starts_with("PUT") || self.head.starts_with("DELETE");
+        is_write && (self.head.contains("If-Match") || self.head.contains("If-None-Match"))
     }
 
     fn body(mut self, body: Vec<u8>, cost: u64) -> Self {
@@ -116,6 +148,12 @@ impl Client {
             self.count("large bodies");
         }
         value
+    }
+
+    /// A time at which an object is to expire (ns), for some.
+    fn expiry(&mut self) -> Option<u64> {
+        let expires = self.plan.expiry && self.draw(4) == 0;
+        expires.then(|| self.handle.now() + 5_000_000 + self.draw(EXPIRES_WITHIN_NS))
     }
 
     /// A value that was written to the object at some time.
@@ -248,7 +286,11 @@ impl Client {
         action: Action,
         condition: Option<(&str, String)>,
     ) {
-        let mut request = Request::of("PUT", name);
+        let expires = self.expiry();
+        if let Some(time) = expires {
+            self.seen.borrow_mut().set_expiry(value, time);
+        }
+        let mut request = Request::of("PUT", name).expires(expires);
         if let Some((field, text)) = &condition {
             request = request.field(field, text);
         }
@@ -264,6 +306,9 @@ impl Client {
         };
         if matches!(reply.status, 201 | 204) {
             assert_eq!(reply.etag(), Some(value.etag), "entity tag of the stored value");
+        }
+        if matches!(reply.status, 201 | 204) && expires.is_some() {
+            self.count("objects that expire");
         }
         if matches!(reply.status, 201 | 204) && value.len > 1 << 20 {
             self.across(name, event.called, "large bodies across an exchange");
@@ -320,6 +365,10 @@ impl Client {
         let keys = (0..count).map(|n| (first + n) % self.plan.keys);
         let names: Vec<Name> = keys.map(|key| (volume, key, COOKIE)).collect();
         let values: Vec<Value> = names.iter().map(|_| self.value()).collect();
+        let expires = self.expiry();
+        if let Some(time) = expires {
+            values.iter().for_each(|value| self.seen.borrow_mut().set_expiry(*value, time));
+        }
         let mut tar = tar::Builder::new(Vec::new());
         for (name, value) in names.iter().zip(&values) {
             let mut header = tar::Header::new_ustar();
@@ -339,6 +388,7 @@ impl Client {
         let at = names.iter().zip(&begun).map(|(name, (at, _))| (*name, *at)).collect();
         self.seen.borrow_mut().add_batch(at);
         let request = Request::new("POST", &format!("/{volume}/batch"), Some(volume));
+        let request = request.expires(expires);
         let request = request.field("Content-Type", "application/x-tar").body(tar, cost);
         let Some((asked, reply)) = self.ask(request).await else { return };
         let answer = match reply.status {
@@ -408,7 +458,7 @@ impl Client {
         let called = self.handle.now();
         let Some((asked, reply)) = self.ask(Request::of("GET", name)).await else { return };
         let answer = match reply.status {
-            200 => self.value_of_body(&reply),
+            200 => self.value_of_body(&asked, &reply),
             404 => self.check_404(&asked, &reply),
             _ => self.check_refusal(&asked, &reply),
         };
@@ -416,9 +466,10 @@ impl Client {
     }
 
     /// The value in a body; asserts that the entity tag matches.
-    fn value_of_body(&self, reply: &Reply) -> Answer {
+    fn value_of_body(&self, asked: &RequestInfo, reply: &Reply) -> Answer {
         let value = self.seen.borrow().tagged(reply.etag());
         assert_eq!(value_of(&reply.body), value.number, "the entity tag of another value");
+        self.causes.check_read(asked, value);
         Answer::Value(value.number)
     }
 
@@ -429,9 +480,11 @@ impl Client {
             200 => {
                 let value = self.seen.borrow().tagged(reply.etag());
                 assert_eq!(reply.number("Content-Length"), Some(value.len));
+                self.causes.check_head(&asked, value);
                 Answer::Value(value.number)
             }
             404 => Answer::Missing,
+            500 if let Some(answer) = self.causes.damage_of(&asked) => answer,
             // The response to HEAD has no message.
             status => self.causes.explain_head(&asked, status),
         };
@@ -439,19 +492,34 @@ impl Client {
         self.read(name, called, Action::Get, answer);
     }
 
-    /// Changes when an object expires, which is not before the end: it is written anew, and stays the same.
+    /// Changes when an object expires: it is written anew, and stays the same. Not shortly before it expires:
+    /// what the change is decided on might not be true any more when it takes effect.
     async fn renew(&mut self, name: Name) {
-        let expires = if self.draw(3) == 0 { "never" } else { "18000000000" };
-        let called = self.handle.now();
-        let request = Request::of("POST", name).field("X-Hayloft-Expires", expires);
-        let Some((asked, reply)) = self.ask(request.body(Vec::new(), 0)).await else { return };
+        let now = self.handle.now();
+        if self.seen.borrow().expires_within(name, now, now + UNCHANGED_BEFORE_NS) {
+            return;
+        }
+        let soon = self.expiry();
+        let request = Request::of("POST", name);
+        let (request, expires) = match soon {
+            Some(_) => (request.expires(soon), soon),
+            None if self.draw(3) == 0 => (request.field("X-Hayloft-Expires", "never"), None),
+            None => {
+                let far = Some(FAR_NS - EPOCH_NS);
+                (request.expires(far), far)
+            }
+        };
+        let (at, event) = self.begin(name, Action::Renew(expires));
+        let len = self.seen.borrow().longest_needle(name);
+        let request = request.body(Vec::new(), cost_of(len));
+        let Some((asked, reply)) = self.ask(request).await else { return };
         let answer = match reply.status {
             204 => Answer::Present,
             404 => self.check_404(&asked, &reply),
             _ => self.check_refusal(&asked, &reply),
         };
         self.count("changes of the time of expiry");
-        self.read(name, called, Action::Get, answer);
+        self.answered(name, at, event, answer);
     }
 
     async fn range(&mut self, name: Name) {
@@ -470,6 +538,9 @@ impl Client {
                 assert_eq!(reply.field("Content-Range"), Some(&*said));
                 assert_eq!(reply.body, value.bytes()[first..=last], "bytes of a range");
                 self.count("ranges");
+                if value.len <= 1 << 20 {
+                    self.causes.check_read(&asked, value);
+                }
                 Answer::Value(value.number)
             }
             416 => {
@@ -495,11 +566,14 @@ impl Client {
         let answer = match reply.status {
             200 => {
                 assert_ne!(reply.etag(), Some(had.etag), "200 although the entity tag matches");
-                self.value_of_body(&reply)
+                self.value_of_body(&asked, &reply)
             }
             304 => {
                 assert_eq!(reply.etag(), Some(had.etag));
                 self.count("not modified");
+                if had.len <= 1 << 20 {
+                    self.causes.check_read(&asked, had);
+                }
                 Answer::Value(had.number)
             }
             404 => self.check_404(&asked, &reply),
@@ -515,7 +589,7 @@ impl Client {
         let request = Request::of("GET", name).field("If-Match", &quoted(wanted));
         let Some((asked, reply)) = self.ask(request).await else { return };
         let answer = match reply.status {
-            200 => self.value_of_body(&reply),
+            200 => self.value_of_body(&asked, &reply),
             404 => self.check_404(&asked, &reply),
             412 => Answer::Unmet,
             _ => self.check_refusal(&asked, &reply),
@@ -549,8 +623,15 @@ impl Client {
         {
             reason = "the photo is damaged on disk";
         }
+        if reason == "the photo is damaged on disk"
+            && let Some(answer) = self.causes.damage_of(asked)
+        {
+            self.count("answers about damage");
+            return answer;
+        }
         self.causes.explain(asked, status, reason);
         self.count(match status {
+            503 if reason.ends_with("failed too often") => "refusals by suspect volumes",
             503 => "refusals with 503",
             507 => "refusals with 507",
             500 => "failures with 500",
@@ -572,6 +653,9 @@ impl Client {
         let is_multi_delete = request.head.contains("/delete ");
         let asked = RequestInfo {
             volume: request.volume,
+            name: request.name,
+            needs_header_only: is_head || request.decides_by_header(),
+            expires: request.expires,
             is_delete: request.head.starts_with("DELETE") || is_multi_delete,
             called: self.handle.now(),
             memory: READ_MEMORY

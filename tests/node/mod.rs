@@ -3,6 +3,7 @@
 
 mod causes;
 mod client;
+mod damage;
 mod files;
 mod monitor;
 mod operator;
@@ -11,7 +12,7 @@ mod stage;
 mod wire;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ use monitor::Monitor;
 use operator::Operator;
 
 pub use causes::{DiskStates, Missing};
+pub use damage::Damages;
 pub use seen::{Counts, Seen};
 pub use stage::Stage;
 
@@ -80,6 +82,12 @@ pub struct Plan {
     pub pause_ns: u64,
     /// Whether volumes are compacted.
     pub compactions: bool,
+    /// Whether the disk damages what is stored.
+    pub damage: bool,
+    /// Whether objects expire.
+    pub expiry: bool,
+    /// Whether deleted objects are taken back.
+    pub undelete: bool,
 }
 
 impl Plan {
@@ -101,6 +109,9 @@ impl Plan {
             drain_ns: [30 * SECOND, 100_000, 5_000_000][usize::try_from(draw(3)).unwrap()],
             pause_ns: [20_000_000, 20_000_000, 100_000][usize::try_from(draw(3)).unwrap()],
             compactions: draw(3) > 0,
+            damage: draw(2) == 0,
+            expiry: draw(2) == 0,
+            undelete: draw(2) == 0,
         };
         // A file that is compacted must have space for tombstones twice.
         let size = if plan.compactions { SIZES[0] } else { plan.size };
@@ -217,6 +228,13 @@ fn config(plan: &Plan, disk_missing: bool) -> ShardConfig {
     }
 }
 
+/// What is known of the disk; kept across restarts.
+#[derive(Clone, Default)]
+pub struct Known {
+    pub disk_states: Rc<DiskStates>,
+    pub damages: Rc<Damages>,
+}
+
 /// Shards of a running node, its operator and its clients.
 pub struct Node {
     pub world: World,
@@ -231,6 +249,8 @@ pub struct Node {
     client_driver: SimDriver,
     requester: Rc<Requester>,
     tasks_left: Rc<Cell<u64>>,
+    /// When the last check of all objects began (ns).
+    checked_at: u64,
 }
 
 /// Condition that ends a run.
@@ -299,14 +319,14 @@ impl Node {
         plan: &Plan,
         memory: &Memory,
         seed: u64,
-        disk_states: &Rc<DiskStates>,
+        known: &Known,
         missing: &Missing,
     ) -> Self {
         world.name_directories(&DIRECTORIES);
         if plan.compactions {
             world.set_capacity(CAPACITY);
         }
-        let Found { files, missing } = find_volumes(&world, plan, disk_states, missing);
+        let Found { files, missing } = find_volumes(&world, plan, &known.disk_states, missing);
         let present: Vec<VolumeId> = files.iter().map(|(id, _)| *id).collect();
         let monitor = Arc::new(Monitor::default());
         let info = |id| ShardInfo { id, core: u32::from(u16::from(id)), port: None };
@@ -342,16 +362,16 @@ impl Node {
         }
         let client_driver = world.member(plan.shards, &memory.clients);
         let clients = Runtime::new(&client_driver, memory.clients.clone(), || 0);
-        let (of, figures, disk_states) =
-            (world.clone(), Arc::clone(&metrics), Rc::clone(disk_states));
+        let (of, figures) = (world.clone(), Arc::clone(&metrics));
         let bounds = (plan.volumes, POOL as u64);
         let watched = Arc::clone(&monitor);
-        let causes = Causes::new(of, figures, disk_states, watched, &present, missing, bounds);
+        let causes = Causes::new(of, figures, known, watched, &present, missing, bounds);
         Self {
             causes: Rc::new(causes),
             monitor,
             requester: Rc::new(Requester::new(RequestOrigin::Main, clients.handle(), &shared)),
             tasks_left: Rc::default(),
+            checked_at: 0,
             plan: *plan,
             world,
             metrics,
@@ -387,9 +407,16 @@ impl Node {
         self.spawn(self.new_operator(seed, seen).work(changes));
     }
 
+    /// Compacts all volumes without what has expired.
+    pub fn drop_expired(&mut self, seen: &SharedSeen) {
+        self.spawn(self.new_operator(0, seen).drop_expired());
+        assert!(self.run(Until::Done), "a compaction does not end");
+    }
+
     /// Scrubs all volumes.
     pub fn scrub(&mut self, seen: &SharedSeen) {
-        self.spawn(self.new_operator(0, seen).scrub_all());
+        let unreadable = seen.borrow().unreadable_since(self.checked_at);
+        self.spawn(self.new_operator(0, seen).scrub_all(unreadable));
         assert!(self.run(Until::Done), "a scrub does not end");
     }
 
@@ -405,6 +432,7 @@ impl Node {
             plan: self.plan,
             seed,
             is_paused: false,
+            cleared: BTreeMap::new(),
         }
     }
 
@@ -420,6 +448,7 @@ impl Node {
     /// Runs a client that reads every object, and one that writes to every volume.
     pub fn check(&mut self, seed: u64, seen: &SharedSeen) {
         let plan = Plan { faults: false, ..self.plan };
+        self.checked_at = self.world.now();
         self.spawn(self.client(plan, seed, seen).read_all());
         assert!(
             self.run(Until::Done),
@@ -583,7 +612,16 @@ pub fn recount(image: &Image, plan: &Plan, memory: &Memory, metrics: &Metrics) {
     world.name_directories(&DIRECTORIES);
     for counted in metrics.volumes() {
         let names: Vec<String> = image.files.keys().cloned().collect();
-        let [file] = files::of_volume(&names, counted.board.info.id)[..] else {
+        let id = counted.board.info.id;
+        // What cannot be read is not counted, and the file beside it is kept.
+        if image
+            .unreadable
+            .iter()
+            .any(|(name, _)| VolumeFile::beside(name).is_some_and(|it| it.volume == id))
+        {
+            continue;
+        }
+        let [file] = files::of_volume(&names, id)[..] else {
             panic!("a volume has not one file: {names:?}");
         };
         let expected = Expected { checkpoints: None, ..expected(plan, file) };

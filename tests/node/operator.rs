@@ -1,7 +1,10 @@
 //! The operator of a simulated node: changes the state of volumes, deletes, creates, fences and unplugs them.
 
 mod compaction;
+mod damage;
+mod undelete;
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -21,6 +24,7 @@ use hayloft::volume::{self, NotRemoved, Preallocation};
 use super::causes::{Causes, ChangeKind};
 use super::files::{self, VolumeFile};
 use super::monitor::Monitor;
+use super::seen::Name;
 use super::{Plan, SECOND, SharedSeen, owner_of, superblock};
 
 pub struct Operator {
@@ -35,6 +39,8 @@ pub struct Operator {
     pub seed: u64,
     /// Whether the compactions are paused.
     pub is_paused: bool,
+    /// Errors of volumes up to which an operator said that all is well.
+    pub cleared: BTreeMap<VolumeId, u64>,
 }
 
 /// A volume that a shard is to open, with these files.
@@ -61,6 +67,10 @@ impl Operator {
         split_mix(&mut self.seed) % below
     }
 
+    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[usize::try_from(self.draw(all.len() as u64)).unwrap()]
+    }
+
     /// Makes `changes` random changes sequentially, with pauses.
     pub async fn work(mut self, changes: u64) {
         for _ in 0..changes {
@@ -69,6 +79,9 @@ impl Operator {
             self.handle.sleep_until(self.handle.now() + pause).await;
             let volume =
                 VolumeId(1 + u32::try_from(self.draw(u64::from(self.plan.volumes))).unwrap());
+            if self.plan.damage {
+                self.look_at_health().await;
+            }
             if !self.causes.present().contains(&volume) {
                 if self.causes.may_create() {
                     self.create(volume).await;
@@ -77,6 +90,14 @@ impl Operator {
             }
             if self.draw(8) == 0 {
                 self.scrub(volume).await;
+                continue;
+            }
+            if self.plan.damage && self.draw(4) == 0 {
+                self.damage_or_heal(volume).await;
+                continue;
+            }
+            if self.plan.undelete && self.draw(3) == 0 {
+                self.undelete(volume).await;
                 continue;
             }
             if self.plan.compactions && self.draw(3) > 0 {
@@ -129,9 +150,10 @@ impl Operator {
         }
     }
 
-    /// Scrubs all volumes, one after the other, and asserts that nothing is wrong in them. There must have
-    /// been no fault in this life.
-    pub async fn scrub_all(self) {
+    /// Scrubs all volumes, one after the other, and asserts that nothing is wrong in them but what is known
+    /// to be damaged: all of it, if it matters. `unreadable` are the objects that cannot be read. There must
+    /// have been no fault in this life.
+    pub async fn scrub_all(self, unreadable: Vec<Name>) {
         for volume in self.causes.present() {
             let owner = owner_of(&self.plan, volume);
             let board = self.metrics.board.volume(volume).expect("it is present");
@@ -148,9 +170,17 @@ impl Operator {
                 self.handle.sleep_until(self.handle.now() + SECOND / 10).await;
             }
             let damage = self.requester.ask(owner, ListDamage { volume }).await;
-            assert_eq!(damage, Ok(Vec::new()), "damage of volume {volume}");
-            assert_eq!(board.scrub.is_index_compared.get(), 1, "index of volume {volume}");
-            self.count("volumes without damage");
+            let damage = damage.unwrap_or_else(|error| panic!("volume {volume}: {error}"));
+            let file = self.monitor.current(volume).expect("an open file");
+            let found = self.causes.damages.check_found(file, &damage, &unreadable);
+            let is_compared = board.scrub.is_index_compared.get() == 1;
+            assert!(
+                is_compared || self.causes.is_blind(volume),
+                "the index of volume {volume} was not compared"
+            );
+            let what =
+                if found > 0 { "volumes with damage found" } else { "volumes without damage" };
+            self.count(what);
         }
     }
 

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use hayloft::base::types::VolumeId;
-use hayloft::runtime::sim::history::{Action, Answer, Event, check};
+use hayloft::runtime::sim::history::{Action, Answer, Event, Facts, check_with};
 use hayloft::runtime::split_mix;
 use xxhash_rust::xxh3::xxh3_64;
+
+use super::damage::Damages;
 
 /// Name of an object: volume, key, cookie.
 pub type Name = (VolumeId, u64, u64);
@@ -58,6 +60,8 @@ pub struct Seen {
     values: Vec<Value>,
     /// Numbers of values by entity tag.
     tags: BTreeMap<u64, u64>,
+    /// Times at which values expire (ns), by number.
+    expires: BTreeMap<u64, u64>,
     /// Objects whose names the node picked.
     posted: Vec<Name>,
     pub counts: Counts,
@@ -82,8 +86,8 @@ fn proven_by(event: &Event) -> Option<u64> {
     }
 }
 
-/// Whether the event at `at` must have deleted the object: it was there, it was missing later, and nothing
-/// else can have deleted it in between.
+/// Whether the event at `at` must have deleted the object, which does not expire: it was there, it was
+/// missing later, and nothing else can have deleted it in between.
 fn must_have_deleted(events: &[Event], at: usize, wipes: impl Iterator<Item = Event>) -> bool {
     let others = events.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, event)| *event);
     let may_have_deleted = |event: &Event| {
@@ -92,8 +96,8 @@ fn must_have_deleted(events: &[Event], at: usize, wipes: impl Iterator<Item = Ev
     };
     let deletes: Vec<Event> = others.chain(wipes).filter(may_have_deleted).collect();
     let is_there = |event: &&Event| {
-        use Answer::{Created, Exists, Present, Replaced, Stored, Value};
-        matches!(event.answer, Created | Replaced | Stored | Exists | Present | Value(_))
+        use Answer::{Created, Exists, Present, Replaced, Restored, Stored, Value};
+        matches!(event.answer, Created | Replaced | Stored | Exists | Present | Restored | Value(_))
     };
     let deleting = events[at];
     events.iter().filter(|event| event.answer == Answer::Missing).any(|missing| {
@@ -118,6 +122,87 @@ impl Seen {
         value
     }
 
+    /// Records the time at which a value expires (ns).
+    pub fn set_expiry(&mut self, value: Value, time: u64) {
+        self.expires.insert(value.number, time);
+    }
+
+    /// Whether a value of the object expires in this interval, or did.
+    pub fn expires_within(&self, name: Name, from: u64, until: u64) -> bool {
+        let time = |event: &Event| match event.action {
+            Action::Renew(time) => time,
+            _ => self.expires.get(&stored_by(event)?).copied(),
+        };
+        let mut times = self.objects.get(&name).into_iter().flatten().filter_map(time);
+        times.any(|time| (from..=until).contains(&time))
+    }
+
+    /// Operations on an object.
+    pub fn events(&self, name: Name) -> &[Event] {
+        self.objects.get(&name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Objects of which a read since `from` (ns) said that they are damaged.
+    pub fn unreadable_since(&self, from: u64) -> Vec<Name> {
+        let is_damaged = |event: &Event| {
+            event.called >= from
+                && event.answer == Answer::Unreadable
+                && event.action == Action::Get
+        };
+        let damaged = self.objects.iter().filter(|(_, events)| events.iter().any(is_damaged));
+        damaged.map(|(name, _)| *name).collect()
+    }
+
+    /// Objects of a volume.
+    fn names_of(&self, volume: VolumeId) -> impl Iterator<Item = (&Name, &Vec<Event>)> {
+        self.objects.iter().filter(move |(name, _)| name.0 == volume)
+    }
+
+    /// One of the objects of a volume that a client wanted to delete, or any.
+    pub fn some_deleted(&self, volume: VolumeId, drawn: u64) -> Option<Name> {
+        let is_delete =
+            |event: &Event| matches!(event.action, Action::Delete | Action::DeleteIf(_));
+        let is_any = drawn % 8 == 0;
+        let deleted = self.names_of(volume).filter(|(_, of)| is_any || of.iter().any(is_delete));
+        let names: Vec<Name> = deleted.map(|(name, _)| *name).collect();
+        let at = (drawn / 8).checked_rem(names.len() as u64)?;
+        Some(names[usize::try_from(at).unwrap()])
+    }
+
+    /// A value of a volume that is durable for certain, and the object in which it was stored.
+    pub fn some_durable(&self, volume: VolumeId, drawn: u64) -> Option<(Name, Value)> {
+        let is_write = |event: &&Event| {
+            use Answer::{Created, Deleted, Replaced, Stored};
+            matches!(event.answer, Created | Replaced | Stored | Deleted)
+        };
+        let writes = self.names_of(volume).flat_map(|(_, events)| events).filter(is_write);
+        let last_write = writes.map(|event| event.called).max()?;
+        let names: Vec<Name> = self.names_of(volume).map(|(name, _)| *name).collect();
+        let at = drawn.checked_rem(names.len() as u64)?;
+        let name = names[usize::try_from(at).unwrap()];
+        Some((name, self.durable_value(name, last_write, drawn / 64)?))
+    }
+
+    /// A value that was stored in the object, and is durable: an operation that was called later was
+    /// answered, so that more than its own bytes prove it.
+    fn durable_value(&self, name: Name, last_write: u64, drawn: u64) -> Option<Value> {
+        let is_stored = |event: &&Event| {
+            let is_done =
+                matches!(event.answer, Answer::Created | Answer::Replaced | Answer::Stored);
+            is_done && event.answered <= last_write
+        };
+        // The needle that counts may be a copy, which must be proven, too.
+        let copies = |event: &&Event| matches!(event.action, Action::Renew(_) | Action::Undelete);
+        if self.events(name).iter().filter(copies).any(|event| event.answered > last_write) {
+            return None;
+        }
+        let stored = self.events(name).iter().filter(is_stored).filter_map(stored_by);
+        let stored: Vec<u64> = stored.collect();
+        let last = *stored.last()?;
+        let some = stored[usize::try_from(drawn % stored.len() as u64).unwrap()];
+        Some(self.numbered(if drawn % 8 == 0 { some } else { last }))
+    }
+
     fn numbered(&self, number: u64) -> Value {
         self.values[usize::try_from(number - 1).unwrap()]
     }
@@ -140,6 +225,13 @@ impl Seen {
     pub fn had_len(&self, name: Name, len: usize) -> bool {
         let mut stored = self.objects.get(&name).into_iter().flatten().filter_map(stored_by);
         stored.any(|number| self.numbered(number).len == len)
+    }
+
+    /// Upper bound of the data of a needle of the object (bytes): that of a multipart object is a manifest.
+    pub fn longest_needle(&self, name: Name) -> usize {
+        let stored = self.events(name).iter().filter_map(stored_by);
+        let lens = stored.map(|number| self.numbered(number).len);
+        lens.filter(|len| *len <= 1 << 20).max().unwrap_or(0)
     }
 
     /// One of the objects whose names the node picked.
@@ -226,6 +318,9 @@ impl Seen {
     fn settle_multi_deletes(&mut self) {
         for photos in &self.multi_deletes {
             let is_proven = |(name, at): &(Name, usize)| {
+                if self.expires_within(*name, 0, u64::MAX) {
+                    return false;
+                }
                 let wipes = self.wipes.get(&name.0).into_iter().flatten();
                 must_have_deleted(&self.objects[name], *at, wipes.copied())
             };
@@ -243,13 +338,18 @@ impl Seen {
     }
 
     /// Verifies the history of every object.
-    pub fn verify(&mut self) {
+    pub fn verify(&mut self, damages: &Damages) {
         self.settle_batches();
         self.settle_multi_deletes();
         for (name, events) in &self.objects {
             let wipes = self.wipes.get(&name.0).into_iter().flatten();
             let events: Vec<Event> = events.iter().chain(wipes).copied().collect();
-            check(&events).unwrap_or_else(|violation| panic!("object {name:?}: {violation}"));
+            let stored: Vec<u64> = events.iter().filter_map(stored_by).collect();
+            let of = |value: &u64| Some((*value, *self.expires.get(value)?));
+            let expires = stored.iter().filter_map(of).collect();
+            let facts = Facts { expires, damaged: damages.of(*name) };
+            let checked = check_with(&events, &facts);
+            checked.unwrap_or_else(|violation| panic!("object {name:?}, {facts:?}: {violation}"));
             let unknown = events.iter().filter(|event| event.answer == Answer::Unknown).count();
             *self.counts.entry("operations without an answer").or_default() += unknown as u64;
         }

@@ -6,7 +6,7 @@
 //! later answer, even after a restart, may contradict it. An unanswered operation took effect before the
 //! process ended, or never.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 
 /// A client's request for an object. Values are identified by numbers.
@@ -28,6 +28,12 @@ pub enum Action {
     GetIf(u64),
     /// Delete the whole volume, whether the object exists or not.
     Wipe,
+    /// Change the time at which the object expires; `None` for never.
+    Renew(Option<u64>),
+    /// Take the object back that was deleted last.
+    Undelete,
+    /// The object expires, if this is its time. [`check_with`] adds it.
+    Expire(u64),
 }
 
 /// Answer that the client received.
@@ -54,6 +60,12 @@ pub enum Answer {
     Present,
     /// The object does not exist.
     Missing,
+    /// The object that was deleted last is back.
+    Restored,
+    /// The object exists and is damaged. Nothing was done.
+    Unreadable,
+    /// The object exists, and its header is damaged. Nothing was done.
+    HeadUnreadable,
     /// Refused: the operation must not have taken effect.
     Refused,
     /// No answer, or one that leaves the effect unknown.
@@ -72,6 +84,28 @@ pub struct Event {
     pub action: Action,
     /// Answer.
     pub answer: Answer,
+}
+
+/// Damage of a stored value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damaged {
+    /// Time of the damage.
+    pub since: u64,
+    /// Time at which it went away; `u64::MAX` for never.
+    pub until: u64,
+    /// Whether the header may be unreadable.
+    pub is_of_head: bool,
+    /// Whether it is in a part of a multipart object: a change of the time of expiry does not read it.
+    pub is_in_part: bool,
+}
+
+/// What is known of the values of an object beside the operations.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Times at which values expire, by value.
+    pub expires: BTreeMap<u64, u64>,
+    /// Damage by value.
+    pub damaged: BTreeMap<u64, Damaged>,
 }
 
 /// Operations on one object that are not linearizable.
@@ -97,36 +131,26 @@ impl fmt::Display for Violation {
     }
 }
 
-type Value = Option<u64>;
+/// A value that is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Stored {
+    value: u64,
+    /// Time at which it expires.
+    expires: Option<u64>,
+}
 
-/// Returns the value of the object after an operation; `None` if the answer is incorrect for the value
-/// before.
-fn effect(event: &Event, before: Value) -> Option<Value> {
-    let (after, right) = match event.action {
-        Action::Put(value) => {
-            let right = if before.is_some() { Answer::Replaced } else { Answer::Created };
-            (Some(value), right)
-        }
-        Action::PutNew(_) if before.is_some() => (before, Answer::Exists),
-        Action::PutNew(value) => (Some(value), Answer::Created),
-        Action::PutIf(value, old) if before == Some(old) => (Some(value), Answer::Replaced),
-        Action::PutIf(..) => (before, Answer::Unmet),
-        Action::Delete | Action::DeleteIf(_) if before.is_none() => (None, Answer::Missing),
-        Action::DeleteIf(old) if before != Some(old) => (before, Answer::Unmet),
-        Action::Delete | Action::DeleteIf(_) | Action::Wipe => (None, Answer::Deleted),
-        Action::GetIf(value) if before.is_some_and(|there| there != value) => {
-            (before, Answer::Unmet)
-        }
-        Action::Get | Action::GetIf(_) => (before, before.map_or(Answer::Missing, Answer::Value)),
-    };
-    let is_right = match event.answer {
-        Answer::Unknown => true,
-        Answer::Stored => matches!(right, Answer::Created | Answer::Replaced),
-        Answer::Removed => matches!(right, Answer::Deleted | Answer::Missing),
-        Answer::Present => matches!(right, Answer::Value(_)),
-        answer => answer == right,
-    };
-    is_right.then_some(after)
+/// State of an object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Object {
+    current: Option<Stored>,
+    /// What was deleted last, if that was the last change.
+    deleted: Option<Stored>,
+}
+
+impl Object {
+    fn value(self) -> Option<u64> {
+        self.current.map(|stored| stored.value)
+    }
 }
 
 /// Bit set of the operations that are part of the order.
@@ -141,9 +165,12 @@ const UNREAD: u64 = u64::MAX;
 
 struct Search<'a> {
     events: &'a [Event],
+    facts: &'a Facts,
     /// Values that an answer or a condition names.
     read: HashSet<u64>,
-    seen: HashSet<(Set, Value)>,
+    /// Whether an operation takes a deleted object back.
+    has_undeletes: bool,
+    seen: HashSet<(Set, Object)>,
     order: Vec<usize>,
     best: Vec<usize>,
 }
@@ -162,7 +189,98 @@ impl Search<'_> {
         }
     }
 
-    fn run(&mut self, done: &mut Set, value: Value) -> bool {
+    /// Returns the state of the object after an operation; `None` if the answer is incorrect for the state
+    /// before.
+    fn effect(&self, event: &Event, before: Object) -> Option<Object> {
+        if matches!(event.answer, Answer::Unreadable | Answer::HeadUnreadable) {
+            return self.may_be_unreadable(event, before).then_some(before);
+        }
+        let put = |value| Object { current: Some(self.stored(value)), deleted: None };
+        let deleted = before.current.filter(|_| self.has_undeletes);
+        let gone = Object { current: None, deleted };
+        let there = before.value();
+        let (after, right) = match event.action {
+            Action::Put(value) => {
+                let right = if there.is_some() { Answer::Replaced } else { Answer::Created };
+                (put(value), right)
+            }
+            Action::PutNew(_) if there.is_some() => (before, Answer::Exists),
+            Action::PutNew(value) => (put(value), Answer::Created),
+            Action::PutIf(value, old) if there == Some(old) => (put(value), Answer::Replaced),
+            Action::PutIf(..) => (before, Answer::Unmet),
+            Action::Delete | Action::DeleteIf(_) if there.is_none() => (before, Answer::Missing),
+            Action::DeleteIf(old) if there != Some(old) => (before, Answer::Unmet),
+            Action::Delete | Action::DeleteIf(_) => (gone, Answer::Deleted),
+            Action::Wipe => (Object::default(), Answer::Deleted),
+            Action::GetIf(value) if there.is_some_and(|there| there != value) => {
+                (before, Answer::Unmet)
+            }
+            Action::Get | Action::GetIf(_) => {
+                (before, there.map_or(Answer::Missing, Answer::Value))
+            }
+            Action::Renew(expires) => match before.current {
+                // What is damaged is not written anew.
+                Some(stored) if stored.expires != expires && self.is_unrenewable(event, stored) => {
+                    (before, Answer::Unreadable)
+                }
+                Some(stored) => (
+                    Object { current: Some(Stored { expires, ..stored }), ..before },
+                    Answer::Present,
+                ),
+                None => (before, Answer::Missing),
+            },
+            Action::Undelete => match (before.current, before.deleted) {
+                (Some(_), _) => (before, Answer::Exists),
+                (None, Some(deleted)) if self.is_damaged(event, deleted) => {
+                    (before, Answer::Unreadable)
+                }
+                (None, Some(deleted)) => {
+                    (Object { current: Some(deleted), deleted: None }, Answer::Restored)
+                }
+                (None, None) => (before, Answer::Missing),
+            },
+            Action::Expire(time) => {
+                let expires = before.current.and_then(|stored| stored.expires);
+                (if expires == Some(time) { Object::default() } else { before }, event.answer)
+            }
+        };
+        let is_right = match event.answer {
+            Answer::Unknown => true,
+            Answer::Stored => matches!(right, Answer::Created | Answer::Replaced),
+            Answer::Removed => matches!(right, Answer::Deleted | Answer::Missing | Answer::Removed),
+            Answer::Present => matches!(right, Answer::Value(_) | Answer::Present),
+            answer => answer == right,
+        };
+        is_right.then_some(after)
+    }
+
+    fn stored(&self, value: u64) -> Stored {
+        let expires = self.facts.expires.get(&value).copied();
+        Stored { value: self.canonical(value), expires }
+    }
+
+    /// Whether the value certainly is damaged when the operation takes effect.
+    fn is_damaged(&self, event: &Event, stored: Stored) -> bool {
+        let damaged = self.facts.damaged.get(&stored.value);
+        damaged.is_some_and(|it| it.since < event.called && it.until > event.answered)
+    }
+
+    /// Whether the value certainly is damaged where a change of the time of expiry reads it.
+    fn is_unrenewable(&self, event: &Event, stored: Stored) -> bool {
+        let damaged = self.facts.damaged.get(&stored.value);
+        self.is_damaged(event, stored) && damaged.is_some_and(|it| !it.is_in_part)
+    }
+
+    /// Whether the operation may have found the object damaged.
+    fn may_be_unreadable(&self, event: &Event, before: Object) -> bool {
+        let damaged = before.value().and_then(|value| self.facts.damaged.get(&value));
+        damaged.is_some_and(|it| {
+            let overlaps = it.since <= event.answered && it.until >= event.called;
+            overlaps && (it.is_of_head || event.answer == Answer::Unreadable)
+        })
+    }
+
+    fn run(&mut self, done: &mut Set, before: Object) -> bool {
         if self.order.len() > self.best.len() {
             self.best.clone_from(&self.order);
         }
@@ -171,7 +289,7 @@ impl Search<'_> {
         if !open().any(|n| known(&n)) {
             return true;
         }
-        if !self.seen.insert((done.clone(), value)) {
+        if !self.seen.insert((done.clone(), before)) {
             return false;
         }
         // An operation that was answered before another one was called comes before it.
@@ -193,9 +311,8 @@ impl Search<'_> {
             if event.answer == Answer::Unknown && !tried.insert(kind) {
                 continue;
             }
-            let Some(after) = effect(event, value) else { continue };
-            let after = after.map(|value| self.canonical(value));
-            if event.answer == Answer::Unknown && after == value {
+            let Some(after) = self.effect(event, before) else { continue };
+            if event.answer == Answer::Unknown && after == before {
                 continue;
             }
             done[n / 64] |= 1 << (n % 64);
@@ -210,28 +327,90 @@ impl Search<'_> {
     }
 }
 
+/// The value that an operation stores if it takes effect.
+fn stored_by(event: &Event) -> Option<u64> {
+    match event.action {
+        Action::Put(value) | Action::PutNew(value) | Action::PutIf(value, _) => Some(value),
+        _ => None,
+    }
+}
+
+/// Times at which the object may expire.
+fn times(events: &[Event], facts: &Facts) -> BTreeSet<u64> {
+    let time = |event: &Event| match event.action {
+        Action::Renew(time) => time,
+        _ => facts.expires.get(&stored_by(event)?).copied(),
+    };
+    events.iter().filter_map(time).collect()
+}
+
+/// Weakens the answer to a write during which the object may expire: what it replaces is decided before it
+/// takes effect.
+fn weakened(event: &Event, times: &BTreeSet<u64>) -> Event {
+    if event.called > event.answered || times.range(event.called..=event.answered).next().is_none()
+    {
+        return *event;
+    }
+    match (event.action, event.answer) {
+        (Action::Put(_), Answer::Created | Answer::Replaced) => {
+            Event { answer: Answer::Stored, ..*event }
+        }
+        (Action::PutIf(value, _), Answer::Replaced) => {
+            Event { action: Action::Put(value), answer: Answer::Stored, ..*event }
+        }
+        (Action::PutIf(value, _), Answer::Unknown) => {
+            Event { action: Action::Put(value), ..*event }
+        }
+        _ => *event,
+    }
+}
+
+/// The object expires at `time`, or, if that was set by an operation that took longer, at its end at the
+/// latest.
+fn expiry(events: &[Event], facts: &Facts, time: u64) -> Event {
+    let sets = |event: &&Event| times(&[**event], facts).contains(&time);
+    let ends = events.iter().filter(sets).filter(|event| event.called <= time);
+    let answered = ends.map(|event| event.answered).max().unwrap_or(0).max(time);
+    Event { called: time, answered, action: Action::Expire(time), answer: Answer::Removed }
+}
+
 /// Checks the operations on one object that did not exist at first.
 ///
 /// # Errors
 /// A [`Violation`] when no order of the operations explains their answers.
 pub fn check(events: &[Event]) -> Result<(), Box<Violation>> {
+    check_with(events, &Facts::default())
+}
+
+/// As [`check`], of an object with values that expire or are damaged.
+///
+/// # Errors
+/// A [`Violation`] when no order of the operations explains their answers.
+pub fn check_with(events: &[Event], facts: &Facts) -> Result<(), Box<Violation>> {
     let took_part = events.iter().filter(|event| event.answer != Answer::Refused);
-    let events: &[Event] = &took_part.copied().collect::<Vec<_>>();
-    // A value that a condition names is distinguishable too.
+    let took_part: Vec<Event> = took_part.copied().collect();
+    let times = times(&took_part, facts);
+    let expiries = times.iter().map(|time| expiry(&took_part, facts, *time));
+    let events = took_part.iter().map(|event| weakened(event, &times)).chain(expiries);
+    let events: &[Event] = &events.collect::<Vec<_>>();
+    // A value that a condition names is distinguishable too, and so is one that is damaged or expires.
     let read = |event: &Event| match (event.action, event.answer) {
         (Action::PutIf(_, old) | Action::DeleteIf(old) | Action::GetIf(old), _) => Some(old),
         (_, Answer::Value(value)) => Some(value),
         _ => None,
     };
+    let special = facts.damaged.keys().chain(facts.expires.keys());
     let mut search = Search {
         events,
-        read: events.iter().filter_map(read).collect(),
+        facts,
+        read: events.iter().filter_map(read).chain(special.copied()).collect(),
+        has_undeletes: events.iter().any(|event| event.action == Action::Undelete),
         seen: HashSet::new(),
         order: Vec::new(),
         best: Vec::new(),
     };
 
-    if search.run(&mut vec![0; events.len() / 64 + 1], None) {
+    if search.run(&mut vec![0; events.len() / 64 + 1], Object::default()) {
         return Ok(());
     }
     let best = search.best;

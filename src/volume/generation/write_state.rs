@@ -452,19 +452,18 @@ impl WriteState {
         }
     }
 
-    /// Ends a generation whose place another one takes.
+    /// Ends a generation whose place another one takes. Its file may have been lost, or a write to it failed,
+    /// while the new generation was made to count, which has everything that was acknowledged.
     ///
     /// # Panics
     /// If it may not be compacted.
     #[must_use]
     pub(in crate::volume) fn supersede(self) -> Self {
         match self {
-            Self::Writable | Self::Fenced(FenceReason::Suspect) => Self::Superseded,
+            Self::Writable | Self::Fenced(_) | Self::Poisoned(_) => Self::Superseded,
             Self::ReadOnly(reason) if reason.may_write_file() => Self::Superseded,
             Self::Full
             | Self::ReadOnly(_)
-            | Self::Fenced(FenceReason::FileLost)
-            | Self::Poisoned(_)
             | Self::StateUnknown(_)
             | Self::Closing
             | Self::Closed

@@ -109,6 +109,15 @@ impl Compactions {
         former.iter().filter(of).copied().collect()
     }
 
+    /// Whether no compaction of the volume that was ordered may still be under way, and it is known which
+    /// file counts.
+    pub fn is_settled(&self, volume: VolumeId) -> bool {
+        let orders = self.orders.borrow();
+        let ordered = orders.iter().flatten().filter(|order| order.volume == volume).count() as u64;
+        let ended = self.ended.borrow().get(&volume).copied().unwrap_or(0);
+        ordered == ended && !self.is_undecided(volume)
+    }
+
     /// Whether a compaction of the volume was begun.
     pub fn is_ordered(&self, volume: VolumeId) -> bool {
         self.orders.borrow().iter().flatten().any(|order| order.volume == volume)
@@ -189,23 +198,30 @@ impl Causes {
     /// Returns the name of the cause of a failure.
     fn cause_of_failure(&self, order: &Order, reason: &str) -> Option<&'static str> {
         let (volume, now) = (order.volume, self.world.now());
+        let is_damaged = self.damages.is_of_volume(volume);
         let failed = self.failed(volume, false);
         let is_ended = self.metrics.board.draining()
             || self.changed(Some(volume), order.from, now, &[ChangeKind::Delete]);
         let takes_no_writes = failed
             || is_ended
             || self.is_fenced(volume, now)
+            || self.is_blind(volume)
             || self.compactions.is_undecided(volume);
         let had_no_space = self.had_no_space();
         let causes = [
             ("the volume is ", takes_no_writes, "compactions refused"),
-            ("parts of the log could not be read", failed, "compactions refused"),
+            (
+                "parts of the log could not be read",
+                failed || self.is_blind(volume),
+                "compactions refused",
+            ),
             ("bytes are needed for what lives", self.is_too_small(order), "compactions refused"),
             ("a second index needs", order.index_memory_max < u64::MAX, "compactions refused"),
             ("a file with the name", failed, "compactions refused"),
-            ("No space left", had_no_space, "compactions failed: no space"),
-            ("cannot be read", failed, "compactions failed: read error"),
             ("it is not known which", failed, "compactions undecided"),
+            ("No space left", had_no_space, "compactions failed: no space"),
+            ("cannot be read", is_damaged && !failed, "compactions failed: damage"),
+            ("cannot be read", failed, "compactions failed: read error"),
             ("cannot ", failed, "compactions failed: other errors"),
             ("did not end in time", self.has_stalled(), "compactions failed: writes hang"),
             ("does not fit into the new", order.size.is_some(), "compactions refused"),
@@ -215,13 +231,14 @@ impl Causes {
                 "compactions refused",
             ),
         ];
-        let (_, has_cause, what) = causes.into_iter().find(|(text, ..)| reason.contains(text))?;
-        has_cause.then_some(what)
+        let of = |(text, ..): &(&str, _, _)| reason.contains(text);
+        let mut causes = causes.into_iter().filter(of);
+        causes.find_map(|(_, has_cause, what)| has_cause.then_some(what))
     }
 
     /// Whether something failed that leaves the files of a volume as they should not be.
     pub fn had_failure(&self, volume: VolumeId) -> bool {
-        self.is_unopened(volume) || self.compactions.is_undecided(volume)
+        self.is_unopened(volume) || self.compactions.is_undecided(volume) || self.is_blind(volume)
     }
 
     /// Whether volumes may be moved.

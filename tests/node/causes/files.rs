@@ -49,6 +49,7 @@ impl Causes {
                 others.iter().all(|name| is_allowed(&name)) && of_volume(&names, volume).len() == 1;
             let has_cause = self.is_unopened(volume)
                 || self.compactions.is_undecided(volume)
+                || self.is_blind(volume)
                 || self.is_recovering(Some(volume))
                 || self.opening_at_drain.borrow().contains(&volume)
                 || self.is_being_deleted(volume);

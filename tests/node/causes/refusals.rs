@@ -5,6 +5,7 @@ use hayloft::node::board::VolumeState as Shown;
 use hayloft::runtime::sim::history::Answer;
 
 use super::{Causes, ChangeKind, FIGURES_DELAY_NS};
+use crate::node::seen::Name;
 
 /// Possible reasons for a refused HEAD, whose response has no text.
 const REASONS: [(u16, &str); 6] = [
@@ -21,6 +22,12 @@ const REASONS: [(u16, &str); 6] = [
 pub struct RequestInfo {
     /// `None` if the node picks the volume.
     pub volume: Option<VolumeId>,
+    /// The object that it names.
+    pub name: Option<Name>,
+    /// Whether the header of the object is enough to answer it.
+    pub needs_header_only: bool,
+    /// Time at which what it stores expires (ns).
+    pub expires: Option<u64>,
     /// Whether this is a DELETE, which may use the reserve of a full volume.
     pub is_delete: bool,
     pub called: u64,
@@ -153,7 +160,14 @@ impl Causes {
                 asked.was_recovering || present().all(|of| self.takes_no_writes(of, asked, now))
             }
             "the photo is damaged on disk" => {
-                now >= self.drain_deadline.get() || holds(&|volume| self.failed(volume, false))
+                let has_cause = |volume| self.failed(volume, false) || self.is_blind(volume);
+                now >= self.drain_deadline.get() || holds(&has_cause)
+            }
+            "the volume takes no writes: reads of its disk failed too often" => {
+                holds(&|volume| self.is_suspect(volume))
+            }
+            "X-Hayloft-Expires is in the past: nobody could read the photo" => {
+                asked.expires.is_some_and(|time| time <= now)
             }
             "the write failed; whether the change took effect is not known" => {
                 holds(&|volume| self.failed(volume, true) || self.is_fenced(volume, now))
@@ -175,11 +189,12 @@ impl Causes {
         assert!(
             self.explains_refusal(asked, reason),
             "no cause for the answer {status}, {reason:?}: {asked:?} at {}, \
-             write states {:?}, changes {:?}, faults {:?}",
+             write states {:?}, changes {:?}, faults {:?}, damage {:?}",
             self.world.now(),
             self.metrics.board.volumes().iter().map(|it| it.write_state.get()).collect::<Vec<_>>(),
             self.changes.borrow(),
             self.faults(),
+            self.damages,
         );
     }
 
@@ -192,7 +207,10 @@ impl Causes {
             was_exchanged || self.failed(volume, false)
         });
         assert!(
-            failed || self.metrics.board.draining() || self.is_short_of_buffers(asked),
+            failed
+                || self.metrics.board.draining()
+                || self.is_short_of_buffers(asked)
+                || self.may_end_early(asked),
             "no cause for a request without an answer: {asked:?} at {}",
             self.world.now()
         );

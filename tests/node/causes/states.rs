@@ -15,7 +15,9 @@ impl Causes {
 
     /// Whether a write to the volume may have failed, or what a start would find is not known.
     pub(super) fn is_poisoned(&self, volume: VolumeId) -> bool {
-        self.failed(volume, true) || self.compactions.is_undecided(volume)
+        let is_unmonitored = self.monitor.has_refused(volume);
+        let is_undecided = self.compactions.is_undecided(volume);
+        self.failed(volume, true) || is_unmonitored || is_undecided || self.is_blind(volume)
     }
 
     /// Whether the volume may not be opened.
@@ -35,7 +37,8 @@ impl Causes {
                 Shown::Recovering => false,
                 Shown::Writable => on_disk.writable,
                 Shown::ReadOnly => {
-                    on_disk.read_only || self.changed(Some(volume), 0, now, &[ChangeKind::ReadOnly])
+                    let changed = self.changed(Some(volume), 0, now, &[ChangeKind::ReadOnly]);
+                    on_disk.read_only || changed || self.is_suspect(volume)
                 }
                 Shown::Poisoned => self.is_poisoned(volume),
                 // The name of the file is compared with it when it is opened.
@@ -44,9 +47,11 @@ impl Causes {
             };
             assert!(
                 has_cause,
-                "no cause for volume {volume} being {state:?}: {on_disk:?}, changes {:?}, faults {:?}",
+                "no cause for volume {volume} being {state:?}: {on_disk:?}, changes {:?}, faults {:?}, \
+                 file {:?}",
                 self.changes.borrow(),
-                self.faults()
+                self.world.met(),
+                self.monitor.current(volume),
             );
         }
     }

@@ -2,6 +2,7 @@
 //! and resumes compactions, and fills the disk.
 
 use hayloft::base::types::{ShardId, VolumeId};
+use hayloft::node::board::CompactionOutcome;
 use hayloft::node::shard::{
     CancelCompaction, CompactVolume, CompactionRequest, OrderError, PauseBackground, TargetDir,
 };
@@ -9,7 +10,8 @@ use hayloft::runtime::sim::Fault;
 
 use super::Operator;
 use crate::node::causes::{ChangeKind, Order};
-use crate::node::files::{DIRECTORIES, STORES};
+use crate::node::damage::{Found, needles};
+use crate::node::files::{DIRECTORIES, STORES, VolumeFile};
 use crate::node::{SECOND, owner_of};
 
 /// Sizes of new generations (bytes).
@@ -22,10 +24,6 @@ const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
 
 impl Operator {
-    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[usize::try_from(self.draw(all.len() as u64)).unwrap()]
-    }
-
     /// Begins or cancels a compaction of the volume, pauses or resumes all, or lets one fail.
     pub(super) async fn compact_or_cancel(&mut self, volume: VolumeId) {
         match self.draw(12) {
@@ -86,10 +84,60 @@ impl Operator {
             size: (self.draw(4) == 0).then_some(size),
             accept_losses: self.draw(4) == 0,
             tombstone_keep_ns: self.one_of(&[0, SECOND, 3600 * SECOND]),
-            drop_expired_before_ns: 0,
+            drop_expired_before_ns: if self.plan.expiry && self.draw(2) == 0 {
+                self.handle.wall()
+            } else {
+                0
+            },
             verify: self.draw(4) > 0,
             index_memory_max: if self.draw(20) == 0 { 10 } else { u64::MAX },
         }
+    }
+
+    /// Compacts all volumes, one after the other, without what has expired. Asserts that nothing of that is
+    /// left where this succeeds.
+    pub async fn drop_expired(self) {
+        for volume in self.causes.present() {
+            let Some(board) = self.metrics.board.volume(volume) else { continue };
+            let Some(before) = self.monitor.current(volume) else { continue };
+            let (limit, ended) = (self.handle.wall(), board.compaction.ended());
+            let had = self.expired(before, limit);
+            let request =
+                CompactionRequest { drop_expired_before_ns: limit, ..CompactionRequest::default() };
+            let number = self.causes.compactions.begin(Order {
+                volume,
+                is_move: false,
+                size: None,
+                index_memory_max: u64::MAX,
+                from: self.handle.now(),
+            });
+            let asked = CompactVolume { volume, request };
+            if let Err(error) = self.requester.ask(owner_of(&self.plan, volume), asked).await {
+                self.causes.compactions.refuse(number);
+                self.explain(volume, &error, false);
+                continue;
+            }
+            while board.compaction.ended() == ended {
+                self.handle.sleep_until(self.handle.now() + SECOND / 100).await;
+            }
+            let end = board.compaction.last_end().expect("the record of the end");
+            if end.outcome == CompactionOutcome::Done {
+                let after = self.monitor.current(volume).expect("an open file");
+                let left = self.expired(after, limit);
+                assert_eq!(left, 0, "expired objects that were kept in volume {volume}");
+                if had > 0 {
+                    self.count("compactions without what has expired");
+                }
+            }
+        }
+    }
+
+    /// Number of objects in a file that have expired at `now` (ns since 1970).
+    fn expired(&self, file: VolumeFile, now: u64) -> usize {
+        let image = self.world.look(|snapshot| snapshot.image());
+        let needles = needles(&image, file);
+        let has_expired = |found: &&Found| found.header.expires_ns.is_some_and(|time| time <= now);
+        needles.iter().filter(has_expired).count()
     }
 
     fn is_compacting(&self, volume: VolumeId) -> bool {

@@ -191,3 +191,109 @@ fn generated_histories_are_accepted_and_wrong_ones_rejected() {
     }
     assert_eq!(wrong, 10_000);
 }
+
+/// Checks the operations on an object of which values expire or are damaged.
+fn is_explained(events: &[Event], expires: &[(u64, u64)], damaged: &[(u64, Damaged)]) -> bool {
+    let facts = Facts {
+        expires: expires.iter().copied().collect(),
+        damaged: damaged.iter().copied().collect(),
+    };
+    check_with(events, &facts).is_ok()
+}
+
+#[test]
+fn value_is_missing_from_the_time_on_at_which_it_expires() {
+    let at = |called, answer| event(called, called + 5, Action::Get, answer);
+    let explained = |events: &[Event]| is_explained(events, &[(1, 100)], &[]);
+    assert!(explained(&[PUT, at(90, Answer::Value(1)), at(101, Answer::Missing)]));
+    assert!(
+        explained(&[PUT, at(97, Answer::Value(1))]) && explained(&[PUT, at(97, Answer::Missing)])
+    );
+    assert!(!explained(&[PUT, at(90, Answer::Missing)]), "too early");
+    assert!(!explained(&[PUT, at(101, Answer::Value(1))]), "too late");
+    let then = |action, answer| [PUT, event(101, 110, action, answer)];
+    assert!(explained(&then(Action::Put(2), Answer::Created)));
+    assert!(!explained(&then(Action::Put(2), Answer::Replaced)));
+    assert!(!explained(&then(Action::Delete, Answer::Deleted)));
+    // It was decided before, and took effect after another had found nothing.
+    let put = event(99, 120, Action::Put(2), Answer::Replaced);
+    assert!(explained(&[PUT, put, at(101, Answer::Missing), at(130, Answer::Value(2))]));
+    let put_if = event(99, 120, Action::PutIf(2, 1), Answer::Replaced);
+    assert!(explained(&[PUT, put_if, at(101, Answer::Missing), at(130, Answer::Value(2))]));
+}
+
+#[test]
+fn time_of_expiry_can_be_changed() {
+    let at = |called, answer| event(called, called + 5, Action::Get, answer);
+    let renew = |called, time, answer| event(called, called + 5, Action::Renew(time), answer);
+    let explained = |events: &[Event]| is_explained(events, &[(1, 100)], &[]);
+    let present = Answer::Present;
+    assert!(explained(&[PUT, renew(50, None, present), at(101, Answer::Value(1))]));
+    assert!(!explained(&[PUT, renew(50, None, present), at(101, Answer::Missing)]));
+    assert!(!explained(&[PUT, renew(50, Some(200), present), at(201, Answer::Value(1))]));
+    assert!(explained(&[PUT, renew(50, Some(200), present), at(201, Answer::Missing)]));
+    assert!(explained(&[PUT, renew(101, None, Answer::Missing)]));
+    assert!(!explained(&[PUT, renew(101, None, present)]), "expired things do not come back");
+    let slow = event(50, 150, Action::Renew(Some(99)), present);
+    assert!(is_explained(
+        &[PUT, slow, at(120, Answer::Value(1)), at(151, Answer::Missing)],
+        &[],
+        &[]
+    ));
+}
+
+#[test]
+fn what_was_deleted_last_comes_back_once() {
+    let undelete = |called, answer| event(called, called + 5, Action::Undelete, answer);
+    let delete = event(20, 30, Action::Delete, Answer::Deleted);
+    let at = |called, answer| event(called, called + 5, Action::Get, answer);
+    let back = undelete(40, Answer::Restored);
+    assert!(is_linearizable(&[PUT, delete, back, at(50, Answer::Value(1))]));
+    assert!(!is_linearizable(&[PUT, delete, back, at(50, Answer::Missing)]));
+    assert!(!is_linearizable(&[PUT, back]), "it was there");
+    assert!(is_linearizable(&[PUT, undelete(40, Answer::Exists)]));
+    assert!(is_linearizable(&[undelete(40, Answer::Missing)]));
+    assert!(!is_linearizable(&[PUT, delete, undelete(40, Answer::Missing)]));
+    let put = event(32, 34, Action::Put(2), Answer::Created);
+    let again = event(36, 38, Action::Delete, Answer::Deleted);
+    assert!(
+        !is_linearizable(&[PUT, delete, put, again, back, at(50, Answer::Value(1))]),
+        "an older one"
+    );
+    assert!(is_linearizable(&[PUT, delete, put, again, back, at(50, Answer::Value(2))]));
+    let lost = undelete(40, Answer::Unknown);
+    assert!(is_linearizable(&[PUT, delete, lost, at(50, Answer::Missing)]));
+    assert!(is_linearizable(&[PUT, delete, lost, at(50, Answer::Value(1))]));
+    let damaged = Damaged { since: 15, until: u64::MAX, is_of_head: false, is_in_part: false };
+    assert!(!is_explained(&[PUT, delete, back], &[], &[(1, damaged)]), "it is damaged");
+    assert!(
+        !is_explained(&[PUT, delete, undelete(120, Answer::Restored)], &[(1, 100)], &[]),
+        "expired"
+    );
+    let wipe = event(32, 34, Action::Wipe, Answer::Deleted);
+    assert!(!is_linearizable(&[PUT, delete, wipe, back]));
+}
+
+#[test]
+fn damaged_value_is_unreadable_until_it_is_replaced() {
+    let damaged =
+        |is_of_head| [(1, Damaged { since: 20, until: 200, is_of_head, is_in_part: false })];
+    let at = |called, answer| event(called, called + 5, Action::Get, answer);
+    let explained = |events: &[Event]| is_explained(events, &[], &damaged(false));
+    assert!(explained(&[PUT, at(30, Answer::Unreadable)]));
+    assert!(!explained(&[PUT, at(12, Answer::Unreadable)]), "before the damage");
+    assert!(!explained(&[PUT, at(201, Answer::Unreadable)]), "when it is readable again");
+    assert!(!explained(&[PUT, at(30, Answer::Missing)]));
+    assert!(!explained(&[PUT, at(30, Answer::HeadUnreadable)]));
+    assert!(is_explained(&[PUT, at(30, Answer::HeadUnreadable)], &[], &damaged(true)));
+    let put = event(40, 50, Action::Put(2), Answer::Replaced);
+    assert!(explained(&[PUT, put, at(60, Answer::Value(2))]));
+    assert!(!explained(&[PUT, put, at(60, Answer::Unreadable)]));
+    let renew = |answer| event(40, 50, Action::Renew(None), answer);
+    let expires = [(1, 100)];
+    assert!(is_explained(&[PUT, renew(Answer::Unreadable)], &expires, &damaged(false)));
+    assert!(
+        !is_explained(&[PUT, renew(Answer::Present)], &expires, &damaged(false)),
+        "it is damaged"
+    );
+}

@@ -3,7 +3,7 @@ use std::panic::catch_unwind;
 use super::FenceReason::{FileLost, Suspect};
 use super::ReadOnlyReason::{Changing, Inspection, Operator, Sealed};
 use super::WriteState::{
-    Closed, Closing, Fenced, Full, Poisoned, ReadOnly, StateUnknown, Writable,
+    Closed, Closing, Fenced, Full, Poisoned, ReadOnly, StateUnknown, Superseded, Writable,
 };
 use super::*;
 
@@ -190,6 +190,20 @@ fn log_is_closed_in_two_steps() {
     let stays = [&failed[..], &[Closing, Closed]].concat();
     check_transition(WriteState::begin_to_close, &changes.map(|from| (from, Closing)), &stays);
     check_transition(WriteState::finish_closing, &[(Closing, Closed)], &failed);
+}
+
+#[test]
+fn generation_is_superseded_whatever_happened_to_its_file() {
+    let ends = [
+        Writable,
+        ReadOnly(Operator),
+        ReadOnly(Changing),
+        ReadOnly(Sealed),
+        Fenced(FileLost),
+        Fenced(Suspect),
+        Poisoned(FIRST),
+    ];
+    check_transition(WriteState::supersede, &ends.map(|from| (from, Superseded)), &[]);
 }
 
 #[test]
