@@ -1,7 +1,7 @@
 //! The operator takes deleted photos back.
 
 use hayloft::base::types::{Cookie, NeedleId, VolumeId};
-use hayloft::node::shard::UndeleteNeedle;
+use hayloft::node::shard::UndeleteNeedles;
 use hayloft::runtime::sim::history::{Action, Answer, Event};
 use hayloft::volume::{NotUndeleted, Refusal, UndeleteOrder};
 
@@ -68,22 +68,23 @@ impl Operator {
     async fn take_back(&mut self, name: Name, within_ns: u64) -> Option<Result<(), NotUndeleted>> {
         let (volume, key, cookie) = name;
         let owner = owner_of(&self.plan, volume);
-        let order = UndeleteOrder { id: NeedleId::new(key, 0), cookie: Cookie(cookie), within_ns };
-        let begin = UndeleteNeedle { volume, begin: Some(order) };
+        let photos = vec![(NeedleId::new(key, 0), Cookie(cookie))];
+        let order = UndeleteOrder { photos, within_ns };
+        let begin = UndeleteNeedles { volume, begin: Some(order) };
         let begun = self.requester.ask(owner, begin).await.ok()??;
         let deadline = self.handle.now() + LONGEST_NS;
         loop {
             self.handle.sleep_until(self.handle.now() + LOOK_NS).await;
-            let progress = self.requester.ask(owner, UndeleteNeedle { volume, begin: None }).await;
+            let progress = self.requester.ask(owner, UndeleteNeedles { volume, begin: None }).await;
             match progress {
                 Ok(Some(progress)) if progress.operation == begun.operation => {
-                    if let Some(result) = progress.result {
+                    if let Some(result) = progress.photos[0].result {
                         return Some(result);
                     }
                     let is_late = self.handle.now() > deadline;
                     assert!(!is_late, "{name:?} is neither taken back nor refused: {progress:?}");
                 }
-                // Nobody tells how it ended.
+                // How it ended is not known.
                 _ => return Some(Err(NotUndeleted::Stopped)),
             }
         }
