@@ -162,7 +162,7 @@ impl Seen {
     pub fn some_deleted(&self, volume: VolumeId, drawn: u64) -> Option<Name> {
         let is_delete =
             |event: &Event| matches!(event.action, Action::Delete | Action::DeleteIf(_));
-        let is_any = drawn % 8 == 0;
+        let is_any = drawn.is_multiple_of(8);
         let deleted = self.names_of(volume).filter(|(_, of)| is_any || of.iter().any(is_delete));
         let names: Vec<Name> = deleted.map(|(name, _)| *name).collect();
         let at = (drawn / 8).checked_rem(names.len() as u64)?;
@@ -200,7 +200,7 @@ impl Seen {
         let stored: Vec<u64> = stored.collect();
         let last = *stored.last()?;
         let some = stored[usize::try_from(drawn % stored.len() as u64).unwrap()];
-        Some(self.numbered(if drawn % 8 == 0 { some } else { last }))
+        Some(self.numbered(if drawn.is_multiple_of(8) { some } else { last }))
     }
 
     fn numbered(&self, number: u64) -> Value {
