@@ -240,8 +240,11 @@ impl Search<'_> {
                 (None, None) => (before, Answer::Missing),
             },
             Action::Expire(time) => {
-                let expires = before.current.and_then(|stored| stored.expires);
-                (if expires == Some(time) { Object::default() } else { before }, event.answer)
+                let lasts = |stored: &Stored| stored.expires != Some(time);
+                let Object { current, deleted } = before;
+                let after =
+                    Object { current: current.filter(lasts), deleted: deleted.filter(lasts) };
+                (after, event.answer)
             }
         };
         let is_right = match event.answer {

@@ -147,13 +147,23 @@ fn generated_histories_are_accepted_and_wrong_ones_rejected() {
     let mut seed = 5;
     let mut draw = |below: u64| crate::runtime::split_mix(&mut seed) % below;
     let mut wrong = 0;
+    let facts = Facts::default();
+    let search = Search {
+        events: &[],
+        facts: &facts,
+        read: (0..100).collect(),
+        has_undeletes: true,
+        seen: HashSet::new(),
+        order: Vec::new(),
+        best: Vec::new(),
+    };
     for _ in 0..10_000 {
-        let mut value = None;
+        let mut object = Object::default();
         let mut events = Vec::new();
         for n in 0..2 + draw(10) {
             let at = 100 * n + 50;
             let old = draw(n + 1);
-            let action = match draw(8) {
+            let action = match draw(10) {
                 0 => Action::Put(n),
                 1 => Action::PutNew(n),
                 2 => Action::Delete,
@@ -161,6 +171,8 @@ fn generated_histories_are_accepted_and_wrong_ones_rejected() {
                 4 => Action::DeleteIf(old),
                 5 => Action::GetIf(old),
                 6 => Action::Wipe,
+                7 => Action::Undelete,
+                8 => Action::Renew(None),
                 _ => Action::Get,
             };
             let right = [
@@ -170,21 +182,25 @@ fn generated_histories_are_accepted_and_wrong_ones_rejected() {
                 Answer::Unmet,
                 Answer::Deleted,
                 Answer::Missing,
+                Answer::Present,
+                Answer::Restored,
             ];
-            let right = right.into_iter().chain(value.map(Answer::Value));
+            let right = right.into_iter().chain(object.value().map(Answer::Value));
             let candidates = right.map(|answer| event(at, at, action, answer));
-            let mut found = candidates.filter_map(|e| effect(&e, value).map(|after| (e, after)));
+            let effect = |event| search.effect(&event, object).map(|after| (event, after));
+            let mut found = candidates.filter_map(effect);
             let (mut found, after) = found.next_back().expect("one answer is right");
             let (before, behind) = (draw(180), draw(180));
             (found.called, found.answered) = (at.saturating_sub(before), at + behind);
-            value = after;
+            object = after;
             if draw(8) == 0 {
                 found.answer = Answer::Unknown;
             }
             events.push(found);
         }
         check(&events).unwrap_or_else(|violation| panic!("{violation}"));
-        events.push(event(5000, 5001, Action::Get, value.map_or(Answer::Missing, Answer::Value)));
+        let last = object.value().map_or(Answer::Missing, Answer::Value);
+        events.push(event(5000, 5001, Action::Get, last));
         check(&events).unwrap_or_else(|violation| panic!("{violation}"));
         events.push(event(6000, 6001, Action::Get, Answer::Value(99)));
         wrong += u64::from(check(&events).is_err());
