@@ -305,7 +305,7 @@ pub(super) static TABLE: &[MetricRow] = &[
     volume("volume_replica", |v| v.board.replica.is_replica.get(),
         "1 if the volume is a copy, which takes no writes but those of its source."),
     volume("volume_replica_pulled_timestamp", |v| v.board.replica.pulled_ns.get() / 1_000_000_000,
-        "Time of the last pull into the copy, or since which it is open, in seconds since 1970; 0 if it is none.")
+        "Time of the last pull into the copy, or since which it is open, in seconds since 1970; else 0.")
         .seconds(),
     volume("volume_suspect", |v| v.board.health.suspect.get(),
         "1 if the volume takes no writes because reads of its disk failed; see hayloft volume clear."),
