@@ -1,6 +1,7 @@
 //! Serves a connection: its requests one after the other, from the head to the reply.
 
 use std::num::NonZeroU64;
+use std::pin::Pin;
 use std::rc::Rc;
 
 use super::answered::{Answered, NextStep};
@@ -148,7 +149,18 @@ async fn serve_request(shard: &Rc<Shard>, conn: &mut Conn, head: &Head) -> NextS
     answered.next_step
 }
 
-/// Passes a request to the handler of its target and method.
+/// Stores an object.
+fn store<'a>(
+    shard: &'a Rc<Shard>,
+    conn: &'a mut Conn,
+    head: &'a Head,
+    destination: Destination,
+) -> Pin<Box<impl Future<Output = Result<Answered, PlainReply>> + use<'a>>> {
+    Box::pin(store::store(shard, conn, head, destination))
+}
+
+/// Passes a request to the handler of its target and method. Handlers that change something are boxed: their
+/// futures are large, and each connection has room for the largest that is not, also an idle one.
 async fn dispatch(
     shard: &Rc<Shard>,
     conn: &mut Conn,
@@ -161,16 +173,12 @@ async fn dispatch(
             match head.method {
                 Method::Get | Method::Head => download::read(shard, conn, head, object).await,
                 Method::Delete => delete::delete(shard, conn, head, object).await,
-                Method::Put => store::store(shard, conn, head, Destination::Object(object)).await,
-                // Boxed: this path is rare and its future is large.
+                Method::Put => store(shard, conn, head, Destination::Object(object)).await,
                 Method::Post => Box::pin(set_expiry::set_expiry(shard, conn, head, object)).await,
             }
         }
-        Target::Volume { volume } => {
-            store::store(shard, conn, head, Destination::Volume(volume)).await
-        }
-        Target::Root => store::store(shard, conn, head, Destination::Any).await,
-        // Boxed: these paths are rare and their futures are large.
+        Target::Volume { volume } => store(shard, conn, head, Destination::Volume(volume)).await,
+        Target::Root => store(shard, conn, head, Destination::Any).await,
         Target::Batch { volume } => Box::pin(batch::store(shard, conn, head, volume)).await,
         Target::MultiDelete { volume } => {
             Box::pin(multi_delete::delete(shard, conn, head, volume)).await
