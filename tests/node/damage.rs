@@ -224,7 +224,7 @@ impl Damages {
         })
     }
 
-    /// Whether reads of a volume may fail at so many places that it is suspect.
+    /// Whether a volume has enough damaged places to become suspect.
     pub fn may_make_suspect(&self, volume: VolumeId) -> bool {
         let all = self.0.borrow();
         let of = all.iter().filter(|planted| planted.name.0 == volume && planted.is_fatal());
