@@ -158,7 +158,7 @@ fn multi_deletes_with_checkpoints() {
 fn concurrent_operations_on_a_volume_of_a_cluster() {
     let variant =
         Variant { cluster: true, checkpoints: true, concurrent: true, ..Variant::default() };
-    explore(&histories(2), variant, 2500);
+    explore(&histories(2), variant, 1000);
 }
 
 /// Variants in which histories of three operations run in a round.
