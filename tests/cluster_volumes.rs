@@ -251,7 +251,7 @@ fn highest_key_outlives_what_had_it() {
     assert_eq!(max_key(&slot), Some(900));
     // From the checkpoint of a clean close, and from the log.
     let (mut process, slot) = closed(&mut process, &slot, 0);
-    assert_eq!(slot.volume().figures().checkpoint.opened_read, 0);
+    assert!(slot.volume().figures().checkpoint.opened_from > 65_536);
     assert_eq!(max_key(&slot), Some(900));
     // The tombstone is left out, and with it the last record of the key.
     compact(&mut process, &slot).unwrap();

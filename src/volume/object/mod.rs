@@ -5,7 +5,8 @@
 //! - `expiry`: when a needle counts as absent. `renew`: a needle with another time of
 //!   expiry. `restore`: a deleted needle that comes back. `upload_key`: the number of an upload. `cost`:
 //!   space that objects take.
-//! - `read`: GET and HEAD. `description`: what is known of a needle without its body. `body`: reading a multipart object. `walk`: all live needles.
+//! - `read`: GET and HEAD. `description`: what is known of a needle without its body. `body`: reading a
+//!   multipart object. `walk`: all live needles.
 
 pub(in crate::volume) mod body;
 pub(in crate::volume) mod cost;
