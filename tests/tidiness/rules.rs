@@ -8,6 +8,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("base::types", &["base::limits"]),
     ("base::stream_position", &["base::types"]),
     ("base::buckets", &["base::types"]),
+    ("base::cluster", &[]),
     ("base::access_trace", &[]),
     ("base::pool_shares", &["base::limits"]),
     ("base::size", &[]),
@@ -20,7 +21,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("base::new_name", &[]),
     ("runtime::mailbox", &[]),
     ("node::label", &[]),
-    ("node::board", &["base::types", "node::label"]),
+    ("node::board", &["base::cluster", "base::types", "node::label"]),
     ("node::metrics", &["base::types", "node::board", "node::label"]),
     ("base::throttle", &[]),
     ("base::accept", &["base::throttle"]),
@@ -49,6 +50,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     (
         "volume",
         &[
+            "base::cluster",
             "base::stream_position",
             "base::account",
             "base::types",
@@ -76,6 +78,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     (
         "node::control",
         &[
+            "base::cluster",
             "base::buckets",
             "base::stream_position",
             "base::limits",
@@ -96,6 +99,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     (
         "node::shard",
         &[
+            "base::cluster",
             "base::stream_position",
             "base::account",
             "base::types",
@@ -120,6 +124,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     (
         "node::daemon",
         &[
+            "base::cluster",
             "base::stream_position",
             "base::types",
             "base::access_trace",

@@ -1,12 +1,13 @@
 //! Table of the live needles of volumes.
 
-use std::fmt::Write as _;
 use std::io;
 
 use serde::Serialize;
 
 use super::check::unopened_text;
+use super::cluster_row::ClusterRow;
 use super::directories::Offline;
+use super::escaped::escaped;
 use super::location::VolumeLocation;
 use super::picked::Picked;
 use super::reader::{Progress, Reader};
@@ -44,6 +45,9 @@ pub struct Row {
     pub etag: String,
     /// Time of expiry: RFC 3339, in UTC; null if it does not expire. A needle that has expired is listed.
     pub expires: Option<String>,
+    /// What a cluster stores with it; absent if there is nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterRow>,
 }
 
 /// A needle or volume that could not be read, and why. It contains no cookie.
@@ -94,23 +98,9 @@ impl Row {
             version: *version,
             etag: format!("{:016x}", needle.etag),
             expires: needle.expires_ns.map(rfc3339_nanos),
+            cluster: ClusterRow::of(&needle.attributes()),
         }
     }
-}
-
-/// Escapes text for a column: a backslash, a tab, and every byte that is not printable ASCII.
-#[must_use]
-pub fn escaped(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for &byte in bytes {
-        match byte {
-            b'\\' => text.push_str("\\\\"),
-            b'\t' => text.push_str("\\t"),
-            b' '..=b'~' => text.push(char::from(byte)),
-            _ => write!(text, "\\x{byte:02x}").expect("writing to a string does not fail"),
-        }
-    }
-    text
 }
 
 impl Offline {
@@ -186,14 +176,3 @@ type Listed = Result<LiveNeedle, Unlisted>;
 /// its number, and the needle or its damage.
 pub(super) type Sink<'s> =
     dyn FnMut(Option<&mut Reader<'_>>, VolumeId, Listed) -> io::Result<()> + 's;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn control_characters_in_content_types_are_escaped() {
-        assert_eq!(escaped(b"image/jpeg; q=\"1\""), "image/jpeg; q=\"1\"");
-        assert_eq!(escaped(b"a\tb\\c\nd\xe9"), "a\\tb\\\\c\\x0ad\\xe9");
-    }
-}

@@ -22,7 +22,9 @@ use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::size::{ByteSize, rounded};
 use crate::base::types::{ShardId, VolumeId};
 use crate::node::config::Config;
-use crate::node::control::{ChangeRequest, Creations, NewVolume, Refused, VolumeChange};
+use crate::node::control::{
+    ChangeRequest, Creations, NewClusterVolume, NewVolume, Refused, VolumeChange,
+};
 use crate::node::shard::{
     DeleteVolume, LimitDevice, OpenVolume, OrderError, RemoteKind, Requester, SetReadOnly,
     SetRoute, Shared,
@@ -74,6 +76,7 @@ pub(super) struct Plan {
     size: u64,
     store: usize,
     is_replica: bool,
+    cluster: Option<NewClusterVolume>,
 }
 
 impl Plan {
@@ -85,7 +88,7 @@ impl Plan {
 
 impl ManagerState {
     pub(super) async fn change(self: Rc<Self>, request: ChangeRequest) {
-        match request.change {
+        match request.change.clone() {
             VolumeChange::Create(new) => match self.plan(new) {
                 Ok(plan) => {
                     request.answer(Ok(plan.changing.id));
@@ -160,7 +163,8 @@ impl ManagerState {
         let changing = self.begin(id)?;
         let disk = u32::try_from(store).expect("at most 256 data directories: checked in config");
         self.creations.begin(id, disk, size.bytes());
-        Ok(Plan { changing, size: size.bytes(), store, is_replica: new.replica })
+        let NewVolume { replica: is_replica, cluster, .. } = new;
+        Ok(Plan { changing, size: size.bytes(), store, is_replica, cluster })
     }
 
     /// Checks that no volume and no file has the number of a volume to be created.
@@ -268,7 +272,9 @@ impl ManagerState {
         let (id, store) = (plan.changing.id, &self.stores[plan.store]);
         let dir = store.dir.as_ref().expect("plan() refuses while a data directory is missing");
         let new = volume_files::superblock(dir, id, plan.size);
-        let superblock = Superblock { replica: plan.is_replica.then(Replica::default), ..new };
+        let replica = plan.is_replica.then(Replica::default);
+        let cluster = plan.cluster.as_ref().map(volume_files::cluster_properties);
+        let superblock = Superblock { replica, cluster, ..new };
         let preallocation = volume_files::preallocation(&self.config);
         let progress = |done| self.creations.progress(id, done);
         let path = store.path.clone();
@@ -394,9 +400,12 @@ pub(super) fn refused(id: VolumeId, what: &str, error: OrderError) -> Refused {
         | OrderError::Compacting
         | OrderError::NotCompacting
         | OrderError::NotCompacted(_)
-        | OrderError::State(StateError::Sealed | StateError::Poisoned | StateError::Suspect) => {
-            Refused::Conflict(sentence)
-        }
+        | OrderError::State(
+            StateError::Sealed
+            | StateError::Poisoned
+            | StateError::Suspect
+            | StateError::NotOfCluster,
+        ) => Refused::Conflict(sentence),
         OrderError::NotStreamed(NotStreamed::Behind(_)) => Refused::Gone(sentence),
         OrderError::NotStreamed(NotStreamed::NoBuffer | NotStreamed::Closing) => {
             Refused::Unavailable(sentence)
@@ -416,7 +425,12 @@ fn not_pulled(why: NotPulled, sentence: String) -> Refused {
         | NotPulled::OtherSource
         | NotPulled::Position(_)
         | NotPulled::Superseded
-        | NotPulled::State(StateError::Sealed | StateError::Poisoned | StateError::Suspect)
+        | NotPulled::State(
+            StateError::Sealed
+            | StateError::Poisoned
+            | StateError::Suspect
+            | StateError::NotOfCluster,
+        )
         | NotPulled::Refused(
             Refusal::Conflict
             | Refusal::Precondition

@@ -33,6 +33,7 @@ mod accept;
 mod background;
 mod bounded;
 mod bucket_filter;
+mod cluster_status;
 mod compaction_status;
 mod connection;
 mod damage;
@@ -63,6 +64,7 @@ mod volume_status;
 mod volumes;
 mod web_page;
 
+pub use cluster_status::ClusterStatus;
 pub use compaction_status::{CompactionStatus, LastCompaction};
 pub use error::ApiError;
 pub use health::{Readiness, SilentShard};

@@ -79,7 +79,7 @@ fn invalid_creation_is_refused_with_its_reason() {
         let disk = Some(0);
         let plan = bench
             .state
-            .plan(NewVolume { id: Some(VolumeId(9)), size: None, disk, replica: false })
+            .plan(NewVolume { id: Some(VolumeId(9)), disk, ..new_volume() })
             .ok()
             .unwrap();
         assert_eq!((plan.changing.id, plan.store), (VolumeId(9), 0));
@@ -223,7 +223,7 @@ fn creation_is_refused_if_any_file_has_the_number() {
     with_manager(&[1], async |bench| {
         let path = bench.make_file(7, 3);
         let seven = NewVolume { id: Some(VolumeId(7)), ..new_volume() };
-        let Some(Refused::Conflict(why)) = bench.state.plan(seven).err() else {
+        let Some(Refused::Conflict(why)) = bench.state.plan(seven.clone()).err() else {
             panic!("it is taken")
         };
         assert!(why.contains(path.to_str().unwrap()) && why.contains("restart"), "{why}");
