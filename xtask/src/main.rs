@@ -20,6 +20,7 @@ mod photos;
 mod powercut;
 mod process;
 mod project;
+mod proto;
 mod record;
 mod sabotage;
 mod scorecard;
@@ -103,6 +104,7 @@ cargo xtask fuzz [--seconds N] [--keep] [TARGET]
                                    fuzzes all targets, or one, for N seconds each (60) and records the
                                    result. --keep replaces the corpora in fuzz/corpus/ with reduced
                                    ones. Needs nightly Rust and cargo-fuzz
+cargo xtask proto                  generates the Rust code of the cluster protocol (proto/src) from proto/proto
 cargo xtask smuggling [--streams N] [--seed N]
                                    sends N mutated streams (1000000) through a real nginx, compares the
                                    requests seen by it and by the daemon, and records the result";
@@ -130,6 +132,7 @@ fn main() -> ExitCode {
         ["coverage", ref flags @ ..] => {
             coverage::Options::parse(flags).map(|it| coverage::coverage(&it))
         }
+        ["proto"] => Some(proto::proto()),
         ["quick"] => Some(suite::run_quick()),
         ["hostile"] => Some(hostile::hostile()),
         ["powercut", ref flags @ ..] => Some(powercut::powercut(flags)),
