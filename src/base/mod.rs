@@ -5,6 +5,7 @@ pub mod access_trace;
 pub mod account;
 pub mod buckets;
 pub mod calendar;
+pub mod host_port;
 pub mod limits;
 pub mod logging;
 pub mod new_name;
