@@ -70,6 +70,7 @@ impl VolumeEntry {
         board.size_bytes.set(figures.size);
         board.used_bytes.set(figures.used);
         board.unavailable_bytes.set(figures.unavailable);
+        board.unreserved_bytes.set(figures.unreserved);
         board.live_bytes.set(figures.live);
         board.dead_bytes.set(figures.dead);
         board.expired_bytes.set(figures.expired);
