@@ -77,6 +77,7 @@ fn superblock(id: u32) -> Superblock {
         history_from: 0,
         verified_ns: 0,
         replica: None,
+        cluster: None,
     }
 }
 

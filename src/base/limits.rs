@@ -19,6 +19,10 @@ pub const CHUNK: u64 = 64 * 1024;
 pub const ATTRIBUTES_MAX: usize = 4096;
 /// Largest stored content type (bytes).
 pub const CONTENT_TYPE_MAX: usize = 255;
+/// Largest file name that a needle of a cluster has (bytes).
+pub const FILE_NAME_MAX: usize = 255;
+/// Largest pairs of names and values that a needle of a cluster has (bytes, as JSON).
+pub const PAIRS_MAX: usize = 3400;
 /// Largest needle (bytes): data, header, attributes, checksums and footer.
 pub const NEEDLE_LEN_MAX: u64 = NEEDLE_DATA_MAX + 8192;
 

@@ -5,6 +5,7 @@ pub mod access_trace;
 pub mod account;
 pub mod buckets;
 pub mod calendar;
+pub mod cluster;
 pub mod host_port;
 pub mod limits;
 pub mod logging;

@@ -59,6 +59,16 @@ sabotages! {
     PullForgetsSurplus = "pull-forgets-surplus",
     /// A compaction turns a copy into an ordinary volume.
     CompactionForgetsReplica = "compaction-forgets-replica",
+    /// A compaction makes a volume of a cluster one that belongs to none.
+    CompactionDropsCluster = "compaction-drops-cluster",
+    /// A compaction forgets the highest key, if it leaves out what has it.
+    CompactionForgetsKeyFloor = "compaction-forgets-key-floor",
+    /// A volume that its cluster makes read-only is answered as such while writes are under way.
+    ClusterReadOnlyTooEarly = "cluster-read-only-too-early",
+    /// Needles do not expire after the time to live of their volume.
+    IgnoreTtlOfVolume = "ignore-ttl-of-volume",
+    /// A write that is older than what has its name takes its place.
+    OlderOriginWins = "older-origin-wins",
     /// Bytes that have expired do not count as garbage.
     NothingIsExpired = "nothing-is-expired",
     /// A checkpoint does not restore the sums of bytes that expire.

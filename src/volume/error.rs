@@ -129,6 +129,9 @@ pub enum StateError {
     /// The volume is suspect.
     #[error("it is suspect, because reads of it or of its disk failed (hayloft volume clear)")]
     Suspect,
+    /// The volume belongs to no cluster.
+    #[error("it is no volume of a cluster")]
+    NotOfCluster,
     /// No buffer is free.
     #[error("no buffer is free; try again")]
     NoBuffer,

@@ -42,7 +42,10 @@ mod undelete;
 pub use checkpoint::{CheckpointFigures, Checkpointing, NotWritten, checkpoint_queue};
 pub use compaction::{Carried, Compacted, CompactionOrder, NotCompacted, OnSwap};
 pub use error::{BodyError, Damage, GetError, IoError, OpenError, Refusal, StateError, Undecided};
-pub use format::{Replica, Superblock, SuperblockState};
+pub use format::{
+    AttributeSet, ClusterAttributes, ClusterProperties, ClusterSettings, Replica, Superblock,
+    SuperblockState, UnfitAttributes,
+};
 pub use generation::{
     Choice, Examined, Expected, FenceReason, Figures, GenerationFile, NotRemoved, OpenContext,
     OpenReport, OtherFiles, Preallocation, ReadOnlyReason, SuperblockCopy, Volume, WriteState,
@@ -54,8 +57,8 @@ pub use io::Stats;
 pub use log::{DamageSource, DamagedRange, Ending, LogEnd, Progress};
 pub use names::file_name;
 pub use object::{
-    Body, Check, DamagedNeedle, Draft, DraftAttributes, Existing, LiveNeedle, Needle, NewNeedle,
-    Stored, Walk,
+    Body, Check, DamagedNeedle, Draft, DraftAttributes, Existing, Foreseen, LiveNeedle, Needle,
+    NeedleDescription, NewNeedle, Stored, Walk,
 };
 pub use pull::{NotPulled, Pull, Pulled};
 pub use scrub::{Finding, Flaw, ScrubPlan, Scrubbed};

@@ -44,6 +44,7 @@ pub fn superblock(size: u64) -> Superblock {
         history_from: 0,
         verified_ns: 0,
         replica: None,
+        cluster: None,
     }
 }
 

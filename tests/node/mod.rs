@@ -185,6 +185,7 @@ fn superblock(id: VolumeId, size: u64, number: u64) -> Superblock {
         history_from: 0,
         verified_ns: 0,
         replica: None,
+        cluster: None,
     }
 }
 

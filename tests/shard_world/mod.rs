@@ -87,6 +87,7 @@ fn disk(pool: &Pool) -> Image {
         history_from: 0,
         verified_ns: 0,
         replica: None,
+        cluster: None,
     };
     let world = World::new(1, &Image::default());
     let mut driver = world.driver();

@@ -394,9 +394,12 @@ pub(super) fn refused(id: VolumeId, what: &str, error: OrderError) -> Refused {
         | OrderError::Compacting
         | OrderError::NotCompacting
         | OrderError::NotCompacted(_)
-        | OrderError::State(StateError::Sealed | StateError::Poisoned | StateError::Suspect) => {
-            Refused::Conflict(sentence)
-        }
+        | OrderError::State(
+            StateError::Sealed
+            | StateError::Poisoned
+            | StateError::Suspect
+            | StateError::NotOfCluster,
+        ) => Refused::Conflict(sentence),
         OrderError::NotStreamed(NotStreamed::Behind(_)) => Refused::Gone(sentence),
         OrderError::NotStreamed(NotStreamed::NoBuffer | NotStreamed::Closing) => {
             Refused::Unavailable(sentence)
@@ -416,7 +419,12 @@ fn not_pulled(why: NotPulled, sentence: String) -> Refused {
         | NotPulled::OtherSource
         | NotPulled::Position(_)
         | NotPulled::Superseded
-        | NotPulled::State(StateError::Sealed | StateError::Poisoned | StateError::Suspect)
+        | NotPulled::State(
+            StateError::Sealed
+            | StateError::Poisoned
+            | StateError::Suspect
+            | StateError::NotOfCluster,
+        )
         | NotPulled::Refused(
             Refusal::Conflict
             | Refusal::Precondition

@@ -101,6 +101,7 @@ pub fn superblock(dir: &DataDir, id: VolumeId, size: u64) -> Superblock {
         history_from: 0,
         verified_ns: 0,
         replica: None,
+        cluster: None,
     }
 }
 

@@ -217,7 +217,7 @@ async fn unpack(
         let size = photo.size;
         let content_type = photo.content_type.as_ref().map(|text| text.as_bytes());
         let expires_ns = photo.expires_ns.or(expires_ns);
-        let attributes = DraftAttributes { content_type, expires_ns };
+        let attributes = DraftAttributes { content_type, expires_ns, ..DraftAttributes::default() };
         let draft = if size > NEEDLE_DATA_MAX {
             slot.await_blocks_for(size).await;
             let upload = slot.upload(id, cookie, size);

@@ -147,6 +147,10 @@ async fn read_all(
             let footer = CheckpointFooter::decode(piece.payload).ok_or_else(damaged)?;
             let whole = footer.len == at + len && (footer.sums == sums || !verified);
             let covers = header.covers;
+            // The cluster must never assign a key twice.
+            if superblock.cluster.is_some() && !restoring.has_key_max() {
+                return Err("it lacks the highest key".to_owned());
+            }
             let saved = restoring.finish(covers, footer).filter(|_| whole);
             let saved = saved.ok_or("it is incomplete")?;
             return Ok((saved, at + len));
@@ -184,6 +188,7 @@ mod tests {
             history_from: 0,
             verified_ns: 0,
             replica: None,
+            cluster: None,
         }
     }
 

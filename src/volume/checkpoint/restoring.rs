@@ -135,6 +135,11 @@ impl Restoring {
         (self.end <= self.log_end).then_some(())
     }
 
+    /// Whether the highest key is known.
+    pub fn has_key_max(&self) -> bool {
+        self.key_max.is_some()
+    }
+
     /// Completes the restoring. Returns `None` if something is missing or does not agree.
     pub fn finish(mut self, covers: LogPosition, footer: CheckpointFooter) -> Option<Saved> {
         let reached = footer.reached;

@@ -14,7 +14,7 @@ use crate::runtime::op::{DirId, Op};
 use crate::runtime::{ClosedGate, within};
 use crate::volume::error::IoError;
 use crate::volume::format::{
-    INCOMPAT_LOSSES, RISING_MAX, Replica, SuperblockState, superblock_offsets,
+    ClusterProperties, INCOMPAT_LOSSES, RISING_MAX, Replica, SuperblockState, superblock_offsets,
 };
 use crate::volume::generation::remove::remove;
 use crate::volume::io::outcome;
@@ -240,6 +240,7 @@ impl<'a> Swap<'a> {
             new.incompat.set(new.incompat.get() | INCOMPAT_LOSSES);
         }
         new.replica.set(self.replica_now());
+        new.cluster.replace(self.cluster_now());
         new.history_from.set(old.history_from.get().max(self.copier.history_from()));
         let superblock = new.current_superblock();
         let [first, others @ ..] = superblock_offsets(superblock.size);
@@ -267,6 +268,13 @@ impl<'a> Swap<'a> {
     /// Whose copy the volume is: more may have been copied meanwhile.
     fn replica_now(&self) -> Option<Replica> {
         if chosen(Sabotage::CompactionForgetsReplica) { None } else { self.old.replica.get() }
+    }
+
+    /// What the cluster says about the volume. The highest key so far goes along: the new log may lack it.
+    fn cluster_now(&self) -> Option<ClusterProperties> {
+        let properties = self.old.cluster.borrow().clone();
+        let properties = properties.filter(|_| !chosen(Sabotage::CompactionDropsCluster))?;
+        Some(ClusterProperties { key_floor: key_floor(self.old), ..properties })
     }
 
     /// Ends the writes to the volume, since it is not known which generation a start will find.
@@ -317,6 +325,11 @@ impl<'a> Swap<'a> {
             new.suspect();
         }
     }
+}
+
+/// Highest key that the old log may have and the new one not.
+fn key_floor(old: &Volume) -> u64 {
+    if chosen(Sabotage::CompactionForgetsKeyFloor) { 0 } else { old.max_key().unwrap_or(0) }
 }
 
 /// Keeps the gate closed until the new generation counts.

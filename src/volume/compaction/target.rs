@@ -52,6 +52,7 @@ pub async fn create_target(
         history_from: 0,
         verified_ns: 0,
         replica: None,
+        cluster: None,
         ..old.superblock.clone()
     };
     let created = create_file(handle, order.target, &superblock, order.preallocation, |_| ()).await;
@@ -146,6 +147,7 @@ async fn open_target(
         history_from: Cell::new(superblock.history_from),
         verified_ns: Cell::new(superblock.verified_ns),
         replica: Cell::new(superblock.replica),
+        cluster: RefCell::new(superblock.cluster.clone()),
         was_full: Cell::new(false),
         write_state: Cell::new(WriteState::Building),
         hasher: old.hasher,

@@ -29,12 +29,34 @@ pub fn checksum(bytes: &[u8], seed: u64) -> u64 {
     xxh3_64_with_seed(bytes, seed)
 }
 
+/// Checksum of a body by which a cluster knows it: CRC32C (Castagnoli).
+#[must_use]
+pub fn crc32c(bytes: &[u8]) -> u32 {
+    ::crc32c::crc32c(bytes)
+}
+
+/// Continues a [`crc32c`] with the bytes that follow.
+#[must_use]
+pub fn crc32c_append(crc: u32, bytes: &[u8]) -> u32 {
+    ::crc32c::crc32c_append(crc, bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use xxhash_rust::xxh3::xxh3_64;
 
     use super::*;
+
+    fn bit_by_bit(bytes: &[u8]) -> u32 {
+        let step = |crc: u32, _| (crc >> 1) ^ (0x82f6_3b78 * (crc & 1));
+        !bytes.iter().fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
+    }
+
+    #[test]
+    fn crc32c_has_its_check_value() {
+        assert_eq!((crc32c(b"123456789"), crc32c(b"")), (0xe306_9283, 0));
+    }
 
     proptest! {
         #[test]
@@ -44,6 +66,16 @@ mod tests {
         ) {
             let bytes = bytes.repeat(repeat);
             prop_assert_eq!(data_checksum(&bytes), xxh3_64(&bytes));
+        }
+
+        #[test]
+        fn crc32c_is_that_of_castagnoli_in_any_pieces(
+            bytes in proptest::collection::vec(any::<u8>(), 0..3000),
+            cut in 0_usize..3000,
+        ) {
+            let (front, back) = bytes.split_at(cut.min(bytes.len()));
+            prop_assert_eq!(crc32c(&bytes), bit_by_bit(&bytes));
+            prop_assert_eq!(crc32c_append(crc32c(front), back), crc32c(&bytes));
         }
     }
 }

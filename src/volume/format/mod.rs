@@ -4,8 +4,9 @@
 //! Pure functions over slices: nothing here reads a file, a clock or a random source. Decoding never
 //! panics, whatever the bytes are.
 //!
-//! - `superblock`, `hint`: the blocks before the log; `replica`: whose copy the volume is. `commit`,
-//!   `needle`: the log. `manifest`: the data of a needle that names the parts of a multipart object.
+//! - `superblock`, `hint`: the blocks before the log; `replica`: whose copy the volume is; `cluster`: what
+//!   its cluster says about it. `commit`, `needle`: the log. `manifest`: the data of a needle that names the
+//!   parts of a multipart object.
 //! - `checkpoint`: the file beside a volume file.
 //! - `exchange`: the records of a volume as a stream of bytes, for copies.
 //! - `field`: integers as bytes. `checksum`, `rising`: what all structures have in common.
@@ -15,6 +16,7 @@
 mod agreement;
 mod checkpoint;
 mod checksum;
+mod cluster;
 mod commit;
 mod exchange;
 mod field;
@@ -33,7 +35,8 @@ pub use checkpoint::{
     encode_damage, encode_pairs, encode_segment, finish_piece, other_checkpoint_version, piece_len,
     segment_len,
 };
-pub use checksum::{checksum, data_checksum, seed};
+pub use checksum::{checksum, crc32c, crc32c_append, data_checksum, seed};
+pub use cluster::{ClusterProperties, ClusterSettings};
 pub use commit::{COMMIT_RECORD_LEN, CommitRecord, KEPT_BYTES, Kept, Seal};
 pub use exchange::{
     BadExchange, DigestedObject, EXCHANGE_START_LEN, ExchangeKind, ExchangeSequence, ExchangeStart,
@@ -42,8 +45,9 @@ pub use exchange::{
 pub use hint::{HINT_OFFSETS, TailHint};
 pub use manifest::{Manifest, PartEntry, encode_manifest, manifest_len};
 pub use needle::{
-    Attribute, EXPIRY_LEN, EarlierRange, ExpiryValue, FOOTER_LEN, Footer, HASH_PREFIX_BITS,
-    HEADER_LEN, HashPrefix, Kind, Loss, NeedleHeader, NeedleLayout, Spare, Unreadable,
+    Attribute, AttributeSet, ClusterAttributes, EXPIRY_LEN, EarlierRange, ExpiryValue, FOOTER_LEN, Footer, HASH_PREFIX_BITS,
+    HEADER_LEN, HashPrefix, Kind, Loss, NeedleHeader, NeedleLayout, Spare,
+    UnfitAttributes, Unreadable,
     attribute_bytes, attributes, damaged_spare, decode_header, encode_chunk_table,
     encode_data_needle, encode_loss, encode_tombstone, expiry_of, footer_at, put_chunk_table,
     reseal, verify_data, verify_meta, verify_range, with_expiry, with_expiry_len_max,

@@ -4,6 +4,7 @@
 use thiserror::Error;
 
 use super::checksum::{checksum, seed};
+use super::cluster::ClusterProperties;
 use super::field::{Decoder, Encoder};
 use super::replica::Replica;
 use super::rising::RISING_MAX;
@@ -22,11 +23,14 @@ const MOVING: u32 = 1 << 1;
 /// Ro-compat feature *replica*: the volume is a copy of another one, and takes no writes but those of its
 /// source. Held as [`Superblock::replica`].
 const REPLICA: u32 = 1 << 2;
+/// Ro-compat feature *cluster*: the volume belongs to a SeaweedFS cluster, and what is written to it carries
+/// what that needs. Held as [`Superblock::cluster`].
+const CLUSTER: u32 = 1 << 3;
 /// Incompat feature: the log holds records of losses or of damaged ranges.
 pub const INCOMPAT_LOSSES: u32 = 1;
 /// Incompat features of this build.
 const INCOMPAT_KNOWN: u32 = INCOMPAT_LOSSES;
-/// Ro-compat features of this build, without the one that has a field.
+/// Ro-compat features of this build, without those that have a field.
 const RO_COMPAT_KNOWN: u32 = PARTIAL | MOVING;
 
 const MAGIC: [u8; 8] = *b"HAYLSUPR";
@@ -117,6 +121,8 @@ pub struct Superblock {
     pub verified_ns: u64,
     /// Whose copy the volume is; `None` if it is no copy.
     pub replica: Option<Replica>,
+    /// What its cluster says about the volume; `None` if it belongs to none.
+    pub cluster: Option<ClusterProperties>,
 }
 
 /// Reason why a superblock cannot be used.
@@ -159,7 +165,9 @@ impl Superblock {
         let sum = {
             let mut out = Encoder::new(&mut block[..CHECKSUM_AT]);
             out.bytes(&MAGIC).u32(FORMAT_VERSION);
-            let ro_compat = self.ro_compat | self.replica.map_or(0, |_| REPLICA);
+            let replica = self.replica.map_or(0, |_| REPLICA);
+            let cluster = self.cluster.as_ref().map_or(0, |_| CLUSTER);
+            let ro_compat = self.ro_compat | replica | cluster;
             out.u32(self.compat).u32(ro_compat).u32(self.incompat);
             out.u32(self.volume.0).u32(self.unit).u32(self.chunk).u32(CHECKSUM_XXH3);
             out.u64(self.incarnation).u64(self.parent).u64(self.generation).u64(self.size);
@@ -167,6 +175,9 @@ impl Superblock {
             out.bytes(&self.store).u64(self.created_ns).u64(self.revision).u64(self.history_from);
             out.u64(self.verified_ns);
             self.replica.unwrap_or_default().put(&mut out);
+            if let Some(cluster) = &self.cluster {
+                cluster.put(&mut out);
+            }
             out.zeros_to(CHECKSUM_AT);
             checksum(out.written(), COPIES_SEED)
         };
@@ -192,7 +203,7 @@ impl Superblock {
             return Err(SuperblockError::Version(version));
         }
         let (compat, features, incompat) = (input.u32(), input.u32(), input.u32());
-        let ro_compat = features & !REPLICA;
+        let ro_compat = features & !(REPLICA | CLUSTER);
         check_features(incompat, ro_compat)?;
         let volume = VolumeId(input.u32());
         let (unit, chunk, checksum_id) = (input.u32(), input.u32(), input.u32());
@@ -220,6 +231,12 @@ impl Superblock {
             history_from: input.u64(),
             verified_ns: input.u64(),
             replica: Some(Replica::take(&mut input)).filter(|_| features & REPLICA != 0),
+            cluster: match features & CLUSTER {
+                0 => None,
+                _ => Some(
+                    ClusterProperties::take(&mut input).map_err(SuperblockError::Geometry)?,
+                ),
+            },
         };
         superblock.check(checksum_id)?;
         Ok(superblock)
@@ -291,15 +308,101 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::base::cluster::{Collection, ReplicaPlacement, Ttl};
     use crate::volume::format::agreement::{accepts, number};
+    use crate::volume::format::cluster::ClusterSettings;
+
+    fn cluster() -> impl Strategy<Value = ClusterProperties> {
+        let len = prop_oneof![Just(0), Just(1), 248usize..=255];
+        let ttl = any::<[u8; 2]>().prop_map(Ttl::from_bytes);
+        (len, ttl, any::<(u8, bool, bool, u64)>()).prop_map(|(len, ttl, of_cluster)| {
+            let (placement, is_read_only, takes_deletes, key_floor) = of_cluster;
+            let placement = ReplicaPlacement(placement);
+            ClusterProperties {
+                settings: ClusterSettings { placement, is_read_only, takes_deletes },
+                ttl,
+                collection: Collection::new(&"c".repeat(len)).unwrap(),
+                key_floor,
+            }
+        })
+    }
+
+    /// A superblock of a volume in the collection `photos`, with time to live, as it is encoded.
+    fn encoded() -> Vec<u8> {
+        let cluster = ClusterProperties {
+            ttl: Ttl::from_bytes([5, 1]),
+            collection: Collection::new("photos").unwrap(),
+            ..ClusterProperties::default()
+        };
+        let superblock = Superblock {
+            compat: 0,
+            ro_compat: 0,
+            incompat: 0,
+            volume: VolumeId(1),
+            incarnation: 2,
+            parent: 0,
+            generation: 0,
+            state: SuperblockState::Live,
+            size: VOLUME_SIZE_MAX,
+            unit: 512,
+            chunk: 65_536,
+            hash_seed: 5,
+            store: [6; 16],
+            created_ns: 0,
+            revision: 1,
+            history_from: 0,
+            verified_ns: 0,
+            replica: None,
+            cluster: Some(cluster),
+        };
+        let mut block = vec![0; BLOCK as usize];
+        superblock.encode(&mut block);
+        block
+    }
+
+    /// Decodes a superblock of which one byte is another one.
+    fn decode_with(at: usize, byte: u8) -> Result<Superblock, SuperblockError> {
+        let mut block = encoded();
+        block[at] = byte;
+        let sum = checksum(&block[..CHECKSUM_AT], COPIES_SEED);
+        block[CHECKSUM_AT..LEN].copy_from_slice(&sum.to_le_bytes());
+        Superblock::decode(&block)
+    }
+
+    #[test]
+    fn impossible_properties_of_a_cluster_are_refused() {
+        let ttl = Err(SuperblockError::Geometry("an impossible time to live"));
+        // A count of 0 with a unit, a unit of 0 with a count, and an unknown unit.
+        for (at, byte) in [(157, 0), (158, 0), (158, 7)] {
+            assert_eq!(decode_with(at, byte), ttl, "byte {at}");
+        }
+        let collection = Err(SuperblockError::Geometry("an impossible collection"));
+        for byte in [0, b'\n', b'/', 0x7f, 0xff] {
+            assert_eq!(decode_with(161, byte), collection, "{byte:#x}");
+        }
+        // A name that is longer than its letters.
+        assert_eq!(decode_with(160, 7), collection);
+        let named = |at, byte| decode_with(at, byte).unwrap().cluster.unwrap();
+        assert_eq!(named(160, 5).collection.as_str(), "photo");
+        assert_eq!(named(156, 255).settings.placement.to_string(), "255");
+        assert!(named(159, 0xfd).settings.is_read_only, "unknown flags are ignored");
+        assert_eq!(named(423, 1).key_floor, 1 << 56);
+        // Without the bit nothing of this is read.
+        let mut block = encoded();
+        (block[16], block[158]) = (0, 7);
+        let sum = checksum(&block[..CHECKSUM_AT], COPIES_SEED);
+        block[CHECKSUM_AT..LEN].copy_from_slice(&sum.to_le_bytes());
+        assert_eq!(Superblock::decode(&block).unwrap().cluster, None);
+    }
 
     proptest! {
         #[test]
         fn superblock_is_encoded_exactly_if_it_would_be_decoded(
             (size, revision, created_ns, verified_ns) in (number(), number(), number(), number()),
             (compat, incompat) in (any::<u32>(), 0u32..4),
-            // The bit of a copy has a field instead.
-            ro_compat in (0u32..8).prop_map(|bits| bits & 3 | (bits & 4) << 1),
+            // The bits of a copy and of a cluster have a field instead.
+            ro_compat in (0u32..8).prop_map(|bits| bits & 3 | (bits & 4) << 2),
+            cluster in prop::option::of(cluster()),
             (history_from, position) in (number(), number()),
             (is_replica, has_surplus) in (any::<bool>(), any::<bool>()),
             (unit, chunk, state) in (0u32..2, 0u32..2, 0u32..4),
@@ -323,6 +426,7 @@ mod tests {
                 history_from,
                 verified_ns,
                 replica: is_replica.then_some(Replica { source: 7, position, has_surplus }),
+                cluster,
             };
             let mut block = [0xee; BLOCK as usize];
             superblock.put(&mut block);

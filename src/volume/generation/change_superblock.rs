@@ -16,6 +16,7 @@ impl Volume {
             history_from: self.history_from.get(),
             verified_ns: self.verified_ns.get(),
             replica: self.replica.get(),
+            cluster: self.cluster.borrow().clone(),
             revision: self.revision.get(),
             ..self.superblock.clone()
         }
@@ -48,8 +49,9 @@ impl Volume {
         }
         if let Err(error) = self.write_copies(&superblock).await {
             if let StateError::Failed(error) = error {
-                let has_same_state =
-                    before.state == superblock.state && before.ro_compat == superblock.ro_compat;
+                let has_same_state = before.state == superblock.state
+                    && before.ro_compat == superblock.ro_compat
+                    && before.cluster == superblock.cluster;
                 match has_same_state {
                     true => self.poison(error),
                     false => self.lose_state(error),
@@ -62,6 +64,7 @@ impl Volume {
         self.ro_compat.set(superblock.ro_compat);
         self.verified_ns.set(superblock.verified_ns);
         self.replica.set(superblock.replica);
+        self.cluster.replace(superblock.cluster);
         Ok(())
     }
 

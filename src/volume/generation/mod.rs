@@ -9,11 +9,13 @@
 //!   it found. `read_block`, `superblock_copies`, `hints`: the blocks before the log.
 //! - `write_state`: whether a volume may be written. `set_read_only`: what the operator changes about it.
 //!   `change_superblock`: changes of the superblock.
+//! - `cluster`: what the cluster of a volume says about it.
 //! - `own_name`: whether the name of the file leads to it. `close`: the end of a volume.
 
 mod change_superblock;
 mod choose;
 mod close;
+mod cluster;
 pub(in crate::volume) mod create;
 mod examine;
 mod expected;

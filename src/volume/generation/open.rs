@@ -218,6 +218,7 @@ async fn open_file(
         history_from: Cell::new(superblock.history_from),
         verified_ns: Cell::new(superblock.verified_ns),
         replica: Cell::new(superblock.replica),
+        cluster: RefCell::new(superblock.cluster.clone()),
         was_full: Cell::new(false),
         write_state: Cell::new(write_state),
         superblock,

@@ -115,6 +115,7 @@ mod tests {
             history_from: 0,
             verified_ns: 0,
             replica: None,
+            cluster: None,
         }
     }
 

@@ -11,7 +11,9 @@ use crate::runtime::op::DirId;
 use crate::runtime::{Handle, KeyLocks};
 use crate::volume::blocks::block_steps::BlockSteps;
 use crate::volume::checkpoint::checkpoints::Checkpoints;
-use crate::volume::format::{EarlierRange, NeedleLayout, Replica, Superblock, SuperblockState};
+use crate::volume::format::{
+    ClusterProperties, EarlierRange, NeedleLayout, Replica, Superblock, SuperblockState,
+};
 use crate::volume::generation::figures::Figures;
 use crate::volume::generation::open_report::OpenReport;
 use crate::volume::generation::write_state::{ReadOnlyReason, WriteState};
@@ -51,6 +53,8 @@ pub struct Volume {
     pub(in crate::volume) verified_ns: Cell<u64>,
     /// Whose copy the volume is, as stored in the superblock.
     pub(in crate::volume) replica: Cell<Option<Replica>>,
+    /// What its cluster says about the volume, as stored in the superblock.
+    pub(in crate::volume) cluster: RefCell<Option<ClusterProperties>>,
     /// Whether the volume was full when that was looked at last, in this generation or the one before.
     pub(in crate::volume) was_full: Cell<bool>,
     /// Whether the volume may be written; never [`WriteState::Full`], which is derived.
@@ -155,6 +159,9 @@ impl Volume {
         match self.write_state.get().shown(|| self.is_full()) {
             WriteState::Writable | WriteState::Full if self.replica.get().is_some() => {
                 WriteState::ReadOnly(ReadOnlyReason::Replica)
+            }
+            WriteState::Writable | WriteState::Full if self.is_closed_by_cluster() => {
+                WriteState::ReadOnly(ReadOnlyReason::Cluster)
             }
             state => state,
         }

@@ -12,6 +12,7 @@ use crate::volume::format::SuperblockState;
 /// | [`Full`](Self::Full) | if it fits | yes | yes | yes | yes |
 /// | [`ReadOnly`](Self::ReadOnly), except for the next rows | no | no | yes | yes | yes |
 /// | `ReadOnly` because it is a [`Replica`](ReadOnlyReason::Replica) | copies | copies | yes | yes | yes |
+/// | `ReadOnly` because of its [`Cluster`](ReadOnlyReason::Cluster) | no | if allowed | yes | yes | yes |
 /// | `ReadOnly` because of [`Inspection`](ReadOnlyReason::Inspection) | no | no | no | no | no |
 /// | [`Fenced`](Self::Fenced), except for the next row | no | no | no | no | no |
 /// | `Fenced` because it is [`Suspect`](FenceReason::Suspect) | no | no | yes | yes | yes |
@@ -71,6 +72,9 @@ pub enum ReadOnlyReason {
     /// It is a copy of another volume, and takes writes of that one only. Derived when it is asked for
     /// ([`Volume::write_state`](crate::volume::Volume::write_state)), never held.
     Replica,
+    /// Its cluster has closed it to writes, perhaps except for deletes. Derived when it is asked for
+    /// ([`Volume::write_state`](crate::volume::Volume::write_state)), never held.
+    Cluster,
 }
 
 /// Reason why a volume is fenced.
@@ -482,7 +486,7 @@ impl ReadOnlyReason {
     /// checkpoints.
     pub(in crate::volume) fn may_write_file(self) -> bool {
         match self {
-            Self::Operator | Self::Changing | Self::Sealed | Self::Replica => true,
+            Self::Operator | Self::Changing | Self::Sealed | Self::Replica | Self::Cluster => true,
             Self::Inspection => false,
         }
     }

@@ -20,7 +20,7 @@ impl Volume {
         let state = self.write_state.get();
         let deletes = needles.iter().all(Pending::is_tombstone);
         let permitted = match if deletes { state.takes_deletes() } else { state.takes_puts() } {
-            true if self.takes(&needles) => Ok(()),
+            true if self.takes(&needles) && !self.is_closed_to(deletes) => Ok(()),
             true => Err(Refusal::ReadOnly),
             false => Err(state.refusal(self.superblock_state.get())),
         };
@@ -41,6 +41,11 @@ impl Volume {
         let is_replica = self.replica.get().is_some();
         needles.iter().all(|needle| needle.is_copy == is_replica)
             || chosen(Sabotage::WriteToReplica)
+    }
+
+    /// Whether the cluster of the volume has closed it to such needles.
+    fn is_closed_to(&self, deletes: bool) -> bool {
+        if deletes { self.is_closed_to_deletes() } else { self.is_closed_by_cluster() }
     }
 
     /// Adds needles as [`Self::append`] does. If the blocks of the file are reserved in steps, waits until

@@ -1,11 +1,13 @@
 //! A needle that is being received. Its data is received into the buffer from which it will be written.
 
-use crate::base::limits::{CONTENT_TYPE_MAX, NEEDLE_DATA_MAX};
+use crate::base::limits::{ATTRIBUTES_MAX, CONTENT_TYPE_MAX, NEEDLE_DATA_MAX};
+use crate::base::sabotage::{Sabotage, chosen};
 use crate::runtime::buffer::{Buf, PAGE, Pool};
 use crate::volume::format::{
-    Attribute, EXPIRY_LEN, ExpiryValue, HEADER_LEN, NeedleLayout, attribute_bytes,
+    AttributeSet, ClusterProperties, EXPIRY_LEN, HEADER_LEN, NeedleLayout, crc32c, data_checksum,
     encode_chunk_table, expiry_of, put_chunk_table,
 };
+use crate::volume::object::draft_attributes::{DraftAttributes, Lifetime};
 use crate::volume::object::upload_key::UploadKey;
 
 /// A needle that is being received. Its data is in the buffer from which it will be written.
@@ -14,22 +16,17 @@ pub struct Draft {
     layout: NeedleLayout,
     /// Time of modification (nanoseconds since 1970); `None` for the time at which it is stored.
     pub(in crate::volume) modified_ns: Option<u64>,
-    /// Time at which the needle expires (nanoseconds since 1970); `None` for never.
-    pub(in crate::volume) expires_ns: Option<u64>,
+    /// Whether the time of modification counts also if it is in the future.
+    pub(in crate::volume) is_modified_elsewhere: bool,
+    /// When it expires.
+    lifetime: Lifetime,
+    /// Version that it has where it was written first, if not here.
+    pub(in crate::volume) origin_version: Option<u64>,
     /// In a manifest: the body that it represents.
     pub(in crate::volume) multipart: Option<MultipartBody>,
-    /// Whether it is a copy of a needle of another volume: its time of modification counts also if it is in
-    /// the future.
+    /// Whether it is a copy of a needle of another volume: its attributes stay as they are, and its time of
+    /// modification counts also if it is in the future.
     pub(in crate::volume) is_copy: bool,
-}
-
-/// What is stored in the attributes of a needle.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct DraftAttributes<'a> {
-    /// Content type, as in the HTTP header.
-    pub content_type: Option<&'a [u8]>,
-    /// Time at which the needle expires (nanoseconds since 1970); `None` for never.
-    pub expires_ns: Option<u64>,
 }
 
 /// The body that a manifest represents.
@@ -41,6 +38,8 @@ pub struct MultipartBody {
     pub etag: u64,
     /// Length of the parts on disk (units).
     pub parts_units: u32,
+    /// CRC32C of the body, if the volume belongs to a cluster.
+    pub crc32c: Option<u32>,
     /// The upload, which knows where the parts are and has reserved space for the manifest.
     pub upload: UploadKey,
 }
@@ -53,7 +52,7 @@ impl Draft {
     /// If a length is beyond its limit.
     #[must_use]
     pub fn new(pool: &Pool, content_type: Option<&[u8]>, data_len: u64) -> Option<Self> {
-        let attributes = DraftAttributes { content_type, expires_ns: None };
+        let attributes = DraftAttributes { content_type, ..DraftAttributes::default() };
         Self::with_attributes(pool, attributes, data_len)
     }
 
@@ -110,8 +109,9 @@ impl Draft {
     fn copy(pool: &Pool, attributes: &[u8], layout: NeedleLayout) -> Option<Self> {
         let mut buf = pool.alloc(layout.len)?;
         buf[layout.attributes()].copy_from_slice(attributes);
-        let (buf, expires_ns) = (Some(buf), expiry_of(attributes));
-        Some(Self { buf, layout, modified_ns: None, expires_ns, multipart: None, is_copy: true })
+        let lifetime = Lifetime { expires_ns: expiry_of(attributes), ..Lifetime::default() };
+        let copy = Self { is_copy: true, lifetime, ..Self::of(buf, layout) };
+        Some(copy)
     }
 
     fn with_layout(
@@ -119,19 +119,34 @@ impl Draft {
         attributes: DraftAttributes<'_>,
         layout: impl FnOnce(usize) -> NeedleLayout,
     ) -> Option<Self> {
-        let DraftAttributes { content_type, expires_ns } = attributes;
-        let code = Attribute::CONTENT_TYPE;
-        let content_type = content_type.map(|value| Attribute { code, value });
-        let expiry = expires_ns.map(ExpiryValue::new);
-        // In this order: the expiry must be in the first block of the needle.
-        let expiry = expiry.as_ref().map(ExpiryValue::attribute);
-        let len = [&expiry, &content_type].into_iter().flatten().map(Attribute::encoded_len).sum();
-        let layout = layout(len);
+        let set = attributes.set();
+        let layout = layout(set.encoded_len());
         let mut buf = pool.alloc(layout.len)?;
-        let len = attribute_bytes(expiry.as_slice(), &mut buf[HEADER_LEN..]);
-        attribute_bytes(content_type.as_slice(), &mut buf[HEADER_LEN + len..]);
-        let buf = Some(buf);
-        Some(Self { buf, layout, modified_ns: None, expires_ns, multipart: None, is_copy: false })
+        set.encode(&mut buf[HEADER_LEN..]);
+        let lifetime = Lifetime::of(&attributes);
+        let origin_version = attributes.cluster.origin_version;
+        Some(Self { lifetime, origin_version, ..Self::of(buf, layout) })
+    }
+
+    /// A draft without anything that is not in its buffer.
+    fn of(buf: Buf, layout: NeedleLayout) -> Self {
+        Self {
+            buf: Some(buf),
+            layout,
+            modified_ns: None,
+            is_modified_elsewhere: false,
+            lifetime: Lifetime::default(),
+            origin_version: None,
+            multipart: None,
+            is_copy: false,
+        }
+    }
+
+    /// Sets the time of modification (nanoseconds since 1970), which counts also if it is in the future: it
+    /// was set on another node.
+    #[must_use]
+    pub fn modified_elsewhere(self, modified_ns: u64) -> Self {
+        Self { modified_ns: Some(modified_ns), is_modified_elsewhere: true, ..self }
     }
 
     /// Sets the time of modification (nanoseconds since 1970). It counts unless it is in the future when
@@ -146,6 +161,16 @@ impl Draft {
     pub fn memory(data_len: u64) -> usize {
         let data_len = usize::try_from(data_len).expect("1 MiB");
         NeedleLayout::data(EXPIRY_LEN + 4 + CONTENT_TYPE_MAX, data_len).len.next_multiple_of(PAGE)
+    }
+
+    /// Maximum size of a buffer for data of this length (bytes) with these attributes.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    #[must_use]
+    pub fn memory_with(attributes: &DraftAttributes<'_>, data_len: u64) -> usize {
+        let data_len = usize::try_from(data_len).expect("1 MiB");
+        NeedleLayout::data(attributes.set().encoded_len(), data_len).len.next_multiple_of(PAGE)
     }
 
     /// Length of the data (bytes).
@@ -182,6 +207,64 @@ impl Draft {
         let mut buf = self.buf.expect("the buffer is not taken");
         put_chunk_table(&mut buf, &self.layout, sums);
         (buf, self.layout)
+    }
+
+    /// Returns the entity tag that the needle will have: XXH3-64 of the body.
+    ///
+    /// # Panics
+    /// If the buffer is taken.
+    pub(in crate::volume) fn etag(&mut self) -> u64 {
+        match self.multipart {
+            Some(body) => body.etag,
+            None => data_checksum(self.data_mut()),
+        }
+    }
+
+    /// Fills in what depends on the volume and on the time at which the needle is stored, `now` (nanoseconds
+    /// since 1970): the time at which it expires, and the CRC32C, which needles of a cluster have. A copy
+    /// of a needle of another volume stays as it is. Returns the needle, and when it expires; `None` if the
+    /// attributes need a longer buffer, and `pool` has none.
+    ///
+    /// # Panics
+    /// If the buffer is taken.
+    pub(in crate::volume) fn fitted(
+        self,
+        pool: &Pool,
+        volume: Option<&ClusterProperties>,
+        now: u64,
+    ) -> Option<(Self, Option<u64>)> {
+        if self.is_copy {
+            let expires_ns = self.lifetime.expires_ns;
+            return Some((self, expires_ns));
+        }
+        let volume_ttl = volume.filter(|_| !chosen(Sabotage::IgnoreTtlOfVolume));
+        let expires_ns = self.lifetime.end(volume_ttl, now);
+        let Self { buf, layout, .. } = self;
+        let mut buf = buf.expect("the buffer is not taken");
+        let data = layout.data_range();
+        let crc32c = volume.map(|_| match self.multipart {
+            Some(body) => body.crc32c.unwrap_or_default(),
+            None => crc32c(&buf[data.clone()]),
+        });
+        let stored = AttributeSet::decode(&buf[layout.attributes()]);
+        let set = AttributeSet { expires_ns, crc32c, ..stored };
+        if set == stored {
+            return Some((Self { buf: Some(buf), ..self }, expires_ns));
+        }
+        let mut attributes = [0; ATTRIBUTES_MAX];
+        let len = set.encode(&mut attributes);
+        if len == layout.attributes_len {
+            buf[layout.attributes()].copy_from_slice(&attributes[..len]);
+            return Some((Self { buf: Some(buf), ..self }, expires_ns));
+        }
+        let new = match self.multipart {
+            Some(_) => NeedleLayout::manifest(len, layout.data_len),
+            None => NeedleLayout::data(len, layout.data_len),
+        };
+        let mut longer = pool.alloc(new.len)?;
+        longer[new.attributes()].copy_from_slice(&attributes[..len]);
+        longer[new.data_range()].copy_from_slice(&buf[data]);
+        Some((Self { buf: Some(longer), layout: new, ..self }, expires_ns))
     }
 
     /// Returns the buffer with the chunk table filled in, the layout, and XXH3-64 of the data.

@@ -10,7 +10,7 @@ use crate::runtime::buffer::Buf;
 use crate::volume::Volume;
 use crate::volume::error::{Damage, GetError, IoError};
 use crate::volume::format::{
-    Attribute, Kind, NeedleHeader, Unreadable, attributes, decode_header, footer_at, verify_data,
+    Attribute, AttributeSet, Kind, NeedleHeader, Unreadable, attributes, decode_header, footer_at, verify_data,
     verify_meta,
 };
 use crate::volume::health::Severity;
@@ -19,7 +19,7 @@ use crate::volume::io::{VolumeFile, count};
 
 /// A needle that was read and verified. The buffer has space for a response head before the data.
 pub struct Needle {
-    /// Buffer. Everything before `data` may be overwritten once `content_type` is no longer needed.
+    /// Buffer. Everything before `data` may be overwritten once the attributes are no longer needed.
     pub buf: Buf,
     /// Range of the data in `buf`; empty when only the head was read.
     pub data: Range<usize>,
@@ -34,16 +34,34 @@ pub struct Needle {
     /// Whether the needle is a manifest: `data` is then what a [`Body`](crate::volume::Body) needs, and not
     /// the body.
     pub is_large: bool,
+    /// Cookie of the needle.
+    pub cookie: Cookie,
+    /// Version: it rises with every write to the volume.
+    pub version: u64,
     /// Incarnation of the file that it was read from.
     pub(in crate::volume) incarnation: u64,
-    content_type: Option<Range<usize>>,
+    /// Range of the attributes in `buf`.
+    attributes: Range<usize>,
 }
 
 impl Needle {
     /// Returns the content type as it was stored.
     #[must_use]
     pub fn content_type(&self) -> Option<&[u8]> {
-        self.content_type.clone().map(|range| &self.buf[range])
+        let is_type = |one: &Attribute<'_>| one.code == Attribute::CONTENT_TYPE;
+        attributes(self.stored_attributes()).find(is_type).map(|one| one.value)
+    }
+
+    /// Returns the attributes that this build knows.
+    #[must_use]
+    pub fn attributes(&self) -> AttributeSet<'_> {
+        AttributeSet::decode(self.stored_attributes())
+    }
+
+    /// Returns the attributes as they are stored.
+    #[must_use]
+    pub fn stored_attributes(&self) -> &[u8] {
+        &self.buf[self.attributes.clone()]
     }
 }
 
@@ -79,7 +97,8 @@ impl Verdict {
 struct Candidate {
     at: Location,
     id: NeedleId,
-    cookie: Cookie,
+    /// `None` if the needle is wanted whatever its cookie is.
+    cookie: Option<Cookie>,
     extent: ReadExtent,
     /// Length of the read (bytes).
     len: usize,
@@ -97,7 +116,7 @@ impl Volume {
         cookie: Cookie,
         buffer: impl FnMut(usize) -> Option<Buf>,
     ) -> Result<Needle, GetError> {
-        self.fetch(id, cookie, ReadExtent::Whole, buffer).await
+        self.fetch(id, Some(cookie), ReadExtent::Whole, buffer).await
     }
 
     /// Reads the part of a needle that a HEAD needs.
@@ -110,13 +129,25 @@ impl Volume {
         cookie: Cookie,
         buffer: impl FnMut(usize) -> Option<Buf>,
     ) -> Result<Needle, GetError> {
-        self.fetch(id, cookie, ReadExtent::Head, buffer).await
+        self.fetch(id, Some(cookie), ReadExtent::Head, buffer).await
+    }
+
+    /// Reads what [`Self::head`] does, whatever the cookie of the needle is.
+    ///
+    /// # Errors
+    /// See [`GetError`].
+    pub async fn head_without_cookie(
+        &self,
+        id: NeedleId,
+        buffer: impl FnMut(usize) -> Option<Buf>,
+    ) -> Result<Needle, GetError> {
+        self.fetch(id, None, ReadExtent::Head, buffer).await
     }
 
     async fn fetch(
         &self,
         id: NeedleId,
-        cookie: Cookie,
+        cookie: Option<Cookie>,
         extent: ReadExtent,
         mut buffer: impl FnMut(usize) -> Option<Buf>,
     ) -> Result<Needle, GetError> {
@@ -171,7 +202,7 @@ impl Volume {
                     // It may be another needle with the same hash, or the cookie may be wrong.
                     match self.owner_of(at).await {
                         Some((owner, _)) if owner != id => count(&file.stats.false_candidates, 1),
-                        Some((_, held)) if !held.matches(cookie) => return Err(GetError::NotFound),
+                        Some((_, held)) if !opens(cookie, held) => return Err(GetError::NotFound),
                         _ => return Err(error),
                     }
                 }
@@ -234,7 +265,7 @@ impl Volume {
                 let footer = footer_at(bytes, incarnation, at.offset + at.len).filter(|_| whole);
                 return match footer.and_then(|footer| Some((footer.owner()?, footer.cookie))) {
                     Some((owner, _)) if owner != id => Verdict::Other,
-                    Some((_, held)) if !held.matches(cookie) => Verdict::Failed(GetError::NotFound),
+                    Some((_, held)) if !opens(cookie, held) => Verdict::Failed(GetError::NotFound),
                     _ => failed(Unreadable::Header),
                 };
             }
@@ -268,8 +299,13 @@ impl Volume {
 }
 
 /// Whether the cookie of a request opens the needle.
-fn is_permitted(header: &NeedleHeader, cookie: Cookie) -> bool {
-    header.cookie.matches(cookie) || chosen(Sabotage::IgnoreCookie)
+fn is_permitted(header: &NeedleHeader, cookie: Option<Cookie>) -> bool {
+    opens(cookie, header.cookie) || chosen(Sabotage::IgnoreCookie)
+}
+
+/// Whether a request with this cookie, or for a needle with any, opens a needle with the cookie `held`.
+fn opens(cookie: Option<Cookie>, held: Cookie) -> bool {
+    cookie.is_none_or(|cookie| held.matches(cookie))
 }
 
 /// Verifies the data of a needle before it is served.
@@ -279,8 +315,8 @@ fn verified(bytes: &[u8], header: &NeedleHeader) -> Result<(), Unreadable> {
 
 /// Returns the answer to a GET of an object that a compaction could not carry over. Where its id is known, so
 /// is its cookie.
-fn lost(id: NeedleId, cookie: Cookie, record: &NeedleHeader) -> GetError {
-    let is_denied = record.owner().is_some() && !record.cookie.matches(cookie);
+fn lost(id: NeedleId, cookie: Option<Cookie>, record: &NeedleHeader) -> GetError {
+    let is_denied = record.owner().is_some() && !opens(cookie, record.cookie);
     match is_denied || chosen(Sabotage::NotFoundForLost) {
         true => GetError::NotFound,
         false => GetError::Unreadable(id, Damage::Lost(record.body_len)),
@@ -295,13 +331,6 @@ pub(in crate::volume) fn whole(buf: Buf, header: &NeedleHeader, incarnation: u64
 fn needle(buf: Buf, header: &NeedleHeader, incarnation: u64, extent: ReadExtent) -> Needle {
     let layout = header.layout();
     let shift = |range: Range<usize>| range.start + REPLY_HEADROOM..range.end + REPLY_HEADROOM;
-    let stored = &buf[shift(layout.attributes())];
-    let content_type = attributes(stored)
-        .find(|attribute| attribute.code == Attribute::CONTENT_TYPE)
-        .map(|attribute| {
-            let start = attribute.value.as_ptr() as usize - buf.as_ptr() as usize;
-            start..start + attribute.value.len()
-        });
     let data = match extent {
         ReadExtent::Whole => shift(layout.data_range()),
         ReadExtent::Head => shift(layout.data_start..layout.data_start),
@@ -313,8 +342,10 @@ fn needle(buf: Buf, header: &NeedleHeader, incarnation: u64, extent: ReadExtent)
         modified_ns: header.modified_ns,
         expires_ns: header.expires_ns,
         is_large: header.kind == Kind::Manifest,
+        cookie: header.cookie,
+        version: header.version,
         incarnation,
-        content_type,
+        attributes: shift(layout.attributes()),
         buf,
     }
 }

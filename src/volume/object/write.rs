@@ -33,16 +33,18 @@ pub(in crate::volume) struct Superseded {
     pub existed: bool,
     /// What is superseded, if it expires.
     pub expiring: Option<Expiring>,
+    /// Whether the object was written later than what is to supersede it, so that nothing is written.
+    pub is_newer: bool,
 }
 
 impl Superseded {
     pub(in crate::volume) fn of(header: &NeedleHeader, at: Location, existed: bool) -> Self {
-        Self { offset: at.offset, existed, expiring: Expiring::of(header) }
+        Self { offset: at.offset, existed, expiring: Expiring::of(header), is_newer: false }
     }
 
     /// An object that cannot be read.
     pub(in crate::volume) fn unreadable(at: Location) -> Self {
-        Self { offset: at.offset, existed: true, expiring: None }
+        Self { offset: at.offset, existed: true, expiring: None, is_newer: false }
     }
 }
 
@@ -56,6 +58,9 @@ pub struct Stored {
     /// Time of modification (nanoseconds since 1970): the time of the write, unless the draft has
     /// another.
     pub modified_ns: u64,
+    /// Whether nothing was written, because what has the name was written later: see
+    /// [`ClusterAttributes::origin_version`](crate::volume::format::ClusterAttributes::origin_version).
+    pub is_outdated: bool,
 }
 
 /// The batch put or multi-delete to which a needle belongs; all zero for none.
@@ -74,13 +79,14 @@ impl Volume {
         (NeedleId::new(self.handle.random() >> 11, 0), Cookie(self.handle.random()))
     }
 
-    /// Returns what a write to `id` supersedes, if the write is permitted.
-    /// The caller must hold the lock of the id.
+    /// Returns what a write to `id` supersedes, if the write is permitted. `origin` is the version that the
+    /// needle has where it was written first, if not here. The caller must hold the lock of the id.
     pub(in crate::volume) async fn decide(
         &self,
         id: NeedleId,
         cookie: Cookie,
         check: Check<'_>,
+        origin: Option<u64>,
     ) -> Result<Superseded, Refusal> {
         let present = self.look_up(id).await?;
         let existing = match &present {
@@ -105,31 +111,38 @@ impl Volume {
         if check.is_some_and(|holds| !holds(existing.as_ref())) {
             return Err(Refusal::Precondition);
         }
-        Ok(match &present {
+        let superseded = match &present {
             Present::Yes(header, at) => Superseded::of(header, *at, true),
             Present::Expired(header, at) => Superseded::of(header, *at, false),
             Present::Damaged(_, at) => Superseded::unreadable(*at),
             // Lookups begin with the newest candidate: this needle will be found before the unidentified
             // one.
             Present::No | Present::Unknown | Present::Lost => Superseded::default(),
-        })
+        };
+        let is_newer = self.is_newer(&present, origin).await?;
+        Ok(Superseded { is_newer, ..superseded })
     }
 
     /// Returns a needle as it joins a commit, and what its writer is told. `reserved` are the bytes taken out
     /// of a reservation for it.
+    ///
+    /// # Errors
+    /// [`Refusal::NoBuffer`].
     pub(in crate::volume) fn pending(
         &self,
         needle: NewNeedle,
         superseded: Superseded,
         batch: Batch,
         reserved: u64,
-    ) -> (Pending, Stored) {
+    ) -> Result<(Pending, Stored), Refusal> {
         let NewNeedle { id, cookie, draft } = needle;
-        let (multipart, expires_ns, is_copy) = (draft.multipart, draft.expires_ns, draft.is_copy);
+        let (multipart, is_copy) = (draft.multipart, draft.is_copy);
         // RFC 9110 section 8.8.2.1: a time in the future is replaced by the current time.
         let now = self.handle.wall();
-        let latest = if is_copy { u64::MAX } else { now };
+        let latest = if is_copy || draft.is_modified_elsewhere { u64::MAX } else { now };
         let modified_ns = draft.modified_ns.map_or(now, |modified_ns| modified_ns.min(latest));
+        let fitted = draft.fitted(self.handle.pool(), self.cluster.borrow().as_ref(), now);
+        let (draft, expires_ns) = fitted.ok_or(Refusal::NoBuffer)?;
         let (buf, layout, checksum) = draft.finished();
         let data_len = u32::try_from(layout.data_len).expect("1 MiB");
         let (kind, body_len, etag, parts_units) = match multipart {
@@ -151,30 +164,33 @@ impl Volume {
             expires_ns,
             ..self.header(kind, id, cookie, modified_ns)
         };
-        let stored = Stored { replaced: superseded.existed, etag, modified_ns };
+        let replaced = superseded.existed;
+        let stored = Stored { replaced, etag, modified_ns, is_outdated: false };
         let (hash, superseded) = (self.hasher.hash(id), superseded.expiring);
-        (Pending { buf, header, hash, superseded, reserved, is_copy }, stored)
+        Ok((Pending { buf, header, hash, superseded, reserved, is_copy }, stored))
     }
 
-    /// Returns what a delete of `id` removes, if the delete is permitted. The caller must hold the lock of
-    /// the id.
+    /// Returns what a delete of `id` removes, and its cookie, if the delete is permitted: with the cookie of
+    /// the object, or without any. The caller must hold the lock of the id.
     pub(in crate::volume) async fn decide_delete(
         &self,
         id: NeedleId,
-        cookie: Cookie,
+        cookie: Option<Cookie>,
         check: Check<'_>,
-    ) -> Result<Superseded, Refusal> {
+    ) -> Result<(Superseded, Cookie), Refusal> {
+        let is_permitted = |held: Cookie| cookie.is_none_or(|cookie| held.matches(cookie));
         let (existing, deleted) = match self.look_up(id).await? {
-            Present::Yes(header, at) if header.cookie.matches(cookie) => {
+            Present::Yes(header, at) if is_permitted(header.cookie) => {
                 let (etag, modified_ns) = (header.data_checksum, header.modified_ns);
-                (Some(Existing { etag, modified_ns }), Superseded::of(&header, at, true))
+                let deleted = (Superseded::of(&header, at, true), header.cookie);
+                (Some(Existing { etag, modified_ns }), deleted)
             }
-            Present::Damaged(held, at) if held.matches(cookie) => {
+            Present::Damaged(held, at) if is_permitted(held) => {
                 // A precondition that refers to lost state cannot be decided.
                 if check.is_some() {
                     return Err(Refusal::Unreadable(id));
                 }
-                (None, Superseded::unreadable(at))
+                (None, (Superseded::unreadable(at), held))
             }
             Present::Yes(..) | Present::Damaged(..) | Present::Expired(..) | Present::No => {
                 return Err(Refusal::NotFound);
@@ -212,9 +228,9 @@ impl Volume {
 
     /// Checks whether a write that arrives may go on.
     pub(in crate::volume) fn admit(&self) -> Result<(), Refusal> {
-        let is_replica = self.replica.get().is_some();
+        let is_closed = self.replica.get().is_some() || self.is_closed_by_cluster();
         match self.write_state.get().admit(self.superblock_state.get()) {
-            Ok(()) if is_replica => Err(Refusal::ReadOnly),
+            Ok(()) if is_closed => Err(Refusal::ReadOnly),
             admitted => admitted,
         }
     }

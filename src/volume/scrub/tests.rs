@@ -113,6 +113,7 @@ fn superblock() -> Superblock {
         history_from: 0,
         verified_ns: 0,
         replica: None,
+        cluster: None,
     }
 }
 

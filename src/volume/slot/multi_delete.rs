@@ -32,7 +32,7 @@ impl Slot {
         needles: &[(NeedleId, Cookie)],
         check: Check<'_>,
     ) -> Result<Vec<bool>, Refusal> {
-        self.volume().admit()?;
+        self.volume().admit_delete()?;
         let _held = self.lock_ids(needles.iter().map(|(id, _)| *id).collect()).await;
         let (joined, existed) = self.join_delete_all(needles, check).await?;
         if let Some(joined) = joined {
@@ -49,7 +49,7 @@ impl Slot {
         let entered = self.enter().await;
         let volume = &entered.volume;
         let decisions =
-            needles.iter().map(|(id, cookie)| volume.decide_delete(*id, *cookie, check));
+            needles.iter().map(|(id, cookie)| volume.decide_delete(*id, Some(*cookie), check));
         let found = found(join_all(decisions, LOOK_UPS).await)?;
         let existed = found.iter().map(Option::is_some).collect();
         let there = needles.iter().zip(found);
@@ -73,12 +73,14 @@ impl Slot {
 }
 
 /// Returns where the needles are that a multi-delete removes, if all of the decisions permit that.
-fn found(decisions: Vec<Result<Superseded, Refusal>>) -> Result<Vec<Option<Superseded>>, Refusal> {
+fn found(
+    decisions: Vec<Result<(Superseded, Cookie), Refusal>>,
+) -> Result<Vec<Option<Superseded>>, Refusal> {
     let mut found = Vec::with_capacity(decisions.len());
     let mut precondition = Ok(());
     for decision in decisions {
         match decision {
-            Ok(at) => found.push(Some(at)),
+            Ok((at, _)) => found.push(Some(at)),
             Err(Refusal::NotFound) => found.push(None),
             // A needle that cannot be read takes precedence, wherever it is listed.
             Err(Refusal::Precondition) => precondition = Err(Refusal::Precondition),

@@ -9,6 +9,7 @@ use crate::base::types::{Cookie, NeedleId};
 use crate::runtime::buffer::Buf;
 use crate::volume::error::{BodyError, GetError};
 use crate::volume::object::body::Body;
+use crate::volume::object::description::NeedleDescription;
 use crate::volume::object::read::Needle;
 
 impl Slot {
@@ -61,6 +62,29 @@ impl Slot {
             if found.is_ok() || self.is_current(&volume) {
                 self.note_unreadable(&found);
                 return found;
+            }
+        }
+    }
+
+    /// Returns everything but the body of a needle. It need not have a cookie.
+    ///
+    /// # Errors
+    /// See [`GetError`]. [`GetError::NeedBuffer`] if the pool has no buffer.
+    pub async fn describe(
+        &self,
+        id: NeedleId,
+        cookie: Option<Cookie>,
+    ) -> Result<NeedleDescription, GetError> {
+        loop {
+            let volume = self.volume();
+            let alloc = |len| self.handle.pool().alloc(len);
+            let found = match cookie {
+                Some(cookie) => volume.head(id, cookie, alloc).await,
+                None => volume.head_without_cookie(id, alloc).await,
+            };
+            if found.is_ok() || self.is_current(&volume) {
+                self.note_unreadable(&found);
+                return found.map(|needle| NeedleDescription::of(&needle));
             }
         }
     }

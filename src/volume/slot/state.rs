@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::slot::Slot;
 use crate::volume::Volume;
 use crate::volume::error::StateError;
+use crate::volume::format::ClusterSettings;
 
 impl Slot {
     /// Makes the volume read-only or writable, as [`Volume::set_read_only`] does for a generation.
@@ -16,6 +17,18 @@ impl Slot {
     pub async fn set_read_only(&self, read_only: bool) -> Result<(), StateError> {
         let _change = self.changes.lock(()).await;
         self.volume().set_read_only(read_only).await
+    }
+
+    /// Changes what the cluster may change about the volume, as [`Volume::set_cluster_properties`] does for a
+    /// generation.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// [`Volume::set_cluster_properties`]: crate::volume::Volume::set_cluster_properties
+    pub async fn set_cluster_properties(&self, settings: ClusterSettings) -> Result<(), StateError> {
+        let _change = self.changes.lock(()).await;
+        self.volume().set_cluster_properties(settings).await
     }
 
     /// Records that everything in a generation was verified by a scrub that began at `began` (nanoseconds

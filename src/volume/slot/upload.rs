@@ -12,11 +12,14 @@ use crate::base::limits::{CHUNK, NEEDLE_DATA_MAX, UNIT};
 use crate::base::types::{Cookie, NeedleId};
 use crate::runtime::buffer::Pool;
 use crate::volume::error::Refusal;
-use crate::volume::format::{Kind, NeedleHeader, data_checksum, manifest_len};
+use crate::volume::format::{
+    Kind, NeedleHeader, crc32c_append, data_checksum, manifest_len,
+};
 use crate::volume::log::pending::Pending;
 use crate::volume::log::reservation::Reservation;
 use crate::volume::object::cost::{body_cost, part_cost};
-use crate::volume::object::draft::{Draft, DraftAttributes, MultipartBody};
+use crate::volume::object::draft::{Draft, MultipartBody};
+use crate::volume::object::draft_attributes::DraftAttributes;
 use crate::volume::object::upload_key::UploadKey;
 
 const CHUNK_LEN: usize = CHUNK as usize;
@@ -32,6 +35,8 @@ pub struct Upload {
     added: u64,
     /// Hash of the body.
     hash: Box<Xxh3Default>,
+    /// CRC32C of the body so far, if the volume belongs to a cluster.
+    crc32c: Option<u32>,
     /// Hash of the current part.
     part_hash: Box<Xxh3Default>,
     /// Bytes of the current part that were absorbed.
@@ -99,6 +104,7 @@ impl Slot {
             body_len,
             added: 0,
             hash: Box::default(),
+            crc32c: volume.cluster.borrow().as_ref().map(|_| 0),
             part_hash: Box::default(),
             absorbed: 0,
             sums: Vec::new(),
@@ -126,6 +132,7 @@ impl Upload {
     /// not absorbed as they arrive are hashed when the part is added.
     pub fn absorb(&mut self, chunk: &[u8]) {
         self.hash.update(chunk);
+        self.crc32c = self.crc32c.map(|crc| crc32c_append(crc, chunk));
         self.part_hash.update(chunk);
         self.sums.push(data_checksum(chunk));
         self.absorbed += chunk.len();
@@ -197,7 +204,7 @@ impl Upload {
     /// # Panics
     /// If parts are missing.
     pub async fn finish(&self, pool: &Pool, content_type: Option<&[u8]>) -> Result<Draft, Refusal> {
-        let attributes = DraftAttributes { content_type, expires_ns: None };
+        let attributes = DraftAttributes { content_type, ..DraftAttributes::default() };
         self.finish_with(pool, attributes).await
     }
 
@@ -241,6 +248,7 @@ impl Upload {
         let body = MultipartBody {
             len: self.body_len,
             etag: self.hash.digest(),
+            crc32c: self.crc32c,
             parts_units: u32::try_from(self.parts_len / UNIT).expect("a little above 1 GiB"),
             upload: self.key,
         };

@@ -37,22 +37,29 @@ impl Slot {
         let _held = self.lock_id(id).await;
         let needle = NewNeedle { id, cookie, draft };
         let (joined, stored) = self.join_put(needle, check).await?;
-        joined.settled().await?;
+        if let Some(joined) = joined {
+            joined.settled().await?;
+        }
         Ok(stored)
     }
+
+    /// Returns `None` if there is nothing to write.
 
     async fn join_put(
         &self,
         needle: NewNeedle,
         check: Check<'_>,
-    ) -> Result<(Joined, Stored), Refusal> {
+    ) -> Result<(Option<Joined>, Stored), Refusal> {
         let early = self.look_up_early(&needle, check).await;
         let needle = self.encode_early(needle)?;
         let entered = self.enter().await;
         let volume = &entered.volume;
         let decided = match early {
             Some(decided) => decided,
-            None => volume.decide(needle.id, needle.cookie, check).await,
+            None => {
+                let origin = needle.draft.origin_version;
+                volume.decide(needle.id, needle.cookie, check, origin).await
+            }
         };
         let superseded = match decided {
             Err(Refusal::Precondition) if chosen(Sabotage::LeakLock) => {
@@ -61,12 +68,15 @@ impl Slot {
             }
             decided => decided?,
         };
+        if superseded.is_newer {
+            return Ok((None, outdated(needle)));
+        }
         // A multipart object was admitted when its upload began.
         if superseded.offset == 0 && needle.draft.multipart.is_none() {
             volume.admit_new()?;
         }
         let (pending, stored) = self.pending(volume, needle, superseded, Batch::default())?;
-        Ok((volume.append_with_blocks(vec![pending]).await?, stored))
+        Ok((Some(volume.append_with_blocks(vec![pending]).await?), stored))
     }
 
     /// Stores a needle under an id that the volume chooses.
@@ -134,7 +144,8 @@ impl Slot {
         let mut previous = Vec::with_capacity(needles.len());
         let mut precondition = Ok(());
         for needle in &needles {
-            match volume.decide(needle.id, needle.cookie, check).await {
+            let origin = needle.draft.origin_version;
+            match volume.decide(needle.id, needle.cookie, check, origin).await {
                 Ok(old) => previous.push(old),
                 // A conflict of a later needle takes precedence.
                 Err(Refusal::Precondition) => precondition = Err(Refusal::Precondition),
@@ -145,10 +156,17 @@ impl Slot {
         if previous.iter().any(|old| old.offset == 0) {
             volume.admit_new()?;
         }
-        let count = u16::try_from(needles.len()).expect("a commit has at most 1000 needles");
+        let written = previous.iter().filter(|old| !old.is_newer).count();
+        let count = u16::try_from(written).expect("a commit has at most 1000 needles");
         let id = volume.handle.random().max(1);
         let (mut pending, mut stored) = (Vec::new(), Vec::new());
-        for (ordinal, (needle, old)) in (0..count).zip(needles.into_iter().zip(previous)) {
+        let mut ordinals = 0..count;
+        for (needle, old) in needles.into_iter().zip(previous) {
+            if old.is_newer {
+                stored.push(outdated(needle));
+                continue;
+            }
+            let ordinal = ordinals.next().expect("those that are written were counted");
             let (needle, told) = self.pending(volume, needle, old, Batch { id, ordinal, count })?;
             pending.push(needle);
             stored.push(told);
@@ -175,7 +193,7 @@ impl Slot {
         let _held = self.lock_id(id).await;
         let entered = self.enter().await;
         let volume = &entered.volume;
-        match volume.decide(id, cookie, check).await?.offset {
+        match volume.decide(id, cookie, check, None).await?.offset {
             0 => volume.admit_new(),
             _ => Ok(()),
         }
@@ -191,7 +209,24 @@ impl Slot {
         cookie: Cookie,
         check: Check<'_>,
     ) -> Result<(), Refusal> {
-        self.volume().admit()?;
+        self.delete_known(id, Some(cookie), check).await
+    }
+
+    /// Deletes the needle `id`, whatever its cookie is, as [`Self::delete`] does.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub async fn delete_without_cookie(&self, id: NeedleId) -> Result<(), Refusal> {
+        self.delete_known(id, None, None).await
+    }
+
+    async fn delete_known(
+        &self,
+        id: NeedleId,
+        cookie: Option<Cookie>,
+        check: Check<'_>,
+    ) -> Result<(), Refusal> {
+        self.volume().admit_delete()?;
         let _held = self.lock_id(id).await;
         match self.join_delete(id, cookie, check).await? {
             Some(joined) => joined.settled().await.map(drop),
@@ -202,12 +237,12 @@ impl Slot {
     async fn join_delete(
         &self,
         id: NeedleId,
-        cookie: Cookie,
+        cookie: Option<Cookie>,
         check: Check<'_>,
     ) -> Result<Option<Joined>, Refusal> {
         let entered = self.enter().await;
         let volume = &entered.volume;
-        let deleted = volume.decide_delete(id, cookie, check).await?;
+        let (deleted, cookie) = volume.decide_delete(id, cookie, check).await?;
         if chosen(Sabotage::ForgetTombstone) {
             volume.contents.borrow_mut().remove(volume.hasher.hash(id), deleted.offset);
             return Ok(None);
@@ -225,7 +260,8 @@ impl Slot {
         if !chosen(Sabotage::GateAfterLookUp) {
             return None;
         }
-        Some(self.volume().decide(needle.id, needle.cookie, check).await)
+        let (id, cookie, origin) = (needle.id, needle.cookie, needle.draft.origin_version);
+        Some(self.volume().decide(id, cookie, check, origin).await)
     }
 
     /// Encodes a manifest before the gate, which is a mistake: its parts may be moved meanwhile.
@@ -284,6 +320,12 @@ impl Slot {
                 Ok(volume.log.take_reserved(upload.reservation.key(), u64::MAX))
             })?;
         }
-        Ok(volume.pending(needle, superseded, batch, reserved))
+        volume.pending(needle, superseded, batch, reserved)
     }
+}
+
+/// What the writer of a needle is told that is older than what has its name.
+fn outdated(mut needle: NewNeedle) -> Stored {
+    let modified_ns = needle.draft.modified_ns.unwrap_or_default();
+    Stored { replaced: true, etag: needle.draft.etag(), modified_ns, is_outdated: true }
 }

@@ -119,6 +119,7 @@ impl Bench {
             history_from: 0,
             verified_ns: 0,
             replica: None,
+            cluster: None,
         };
         let how = Preallocation::Reserve;
         volume::create(&self.handle, DirId(disk), &superblock, how, |_| ()).await.unwrap();

@@ -34,6 +34,7 @@ const SUPERBLOCK: Superblock = Superblock {
     history_from: 0,
     verified_ns: 0,
     replica: None,
+    cluster: None,
 };
 
 fn assignment() -> Assignment {

@@ -16,6 +16,20 @@ impl Attribute<'_> {
     pub const CONTENT_TYPE: u16 = 1;
     /// Time at which the needle expires; see [`ExpiryValue`](super::expiry::ExpiryValue).
     pub const EXPIRES: u16 = 2;
+    /// CRC32C of the body as it is stored: 4 bytes.
+    pub const CRC32C: u16 = 3;
+    /// File name: 1 to 255 bytes.
+    pub const NAME: u16 = 4;
+    /// Flags of the needle as the cluster stores them: 1 byte.
+    pub const FLAGS: u16 = 5;
+    /// Time to live: count, and code of the unit; 2 bytes.
+    pub const TTL: u16 = 6;
+    /// Pairs of names and values as JSON: 1 to 3400 bytes.
+    pub const PAIRS: u16 = 7;
+    /// Time at which it was appended first (nanoseconds since 1970): 8 bytes.
+    pub const APPENDED: u16 = 8;
+    /// Version that it has where it was written first: 8 bytes.
+    pub const ORIGIN_VERSION: u16 = 9;
 
     /// Length of the attribute on disk (bytes).
     #[must_use]

@@ -1,13 +1,14 @@
 //! Needles: header, attributes, chunk checksums, data, padding, footer.
 //!
 //! - `kind`, `layout`: kinds of needles, and the sections of which they consist.
-//! - `header`, `footer`, `attribute`: these sections. `expiry`: the first attribute, and `renewal`: a change
-//!   of it. `encode`: all of a needle around its data.
+//! - `header`, `footer`, `attribute`: these sections. `attribute_set`: the attributes that this build knows.
+//!   `expiry`: the first of them, and `renewal`: a change of it. `encode`: all of a needle around its data.
 //! - `subject`: what is in the place of an id. `loss`: records of what a compaction could not carry over.
 //! - `reseal`: moving a needle to another place.
 //! - `verify`: checksums of a needle that was read.
 
 mod attribute;
+mod attribute_set;
 mod encode;
 mod expiry;
 mod footer;
@@ -24,6 +25,7 @@ mod tests;
 mod verify;
 
 pub use attribute::{Attribute, attribute_bytes, attributes};
+pub use attribute_set::{AttributeSet, ClusterAttributes, UnfitAttributes};
 pub use encode::{
     encode_chunk_table, encode_data_needle, encode_loss, encode_tombstone, put_chunk_table,
 };

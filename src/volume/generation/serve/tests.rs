@@ -29,6 +29,7 @@ const SUPERBLOCK: Superblock = Superblock {
     history_from: 0,
     verified_ns: 0,
     replica: None,
+    cluster: None,
 };
 
 const EXPECTED: Expected = Expected {

@@ -36,6 +36,7 @@ fn search_for_a_free_id_ends_when_a_needle_is_unreadable() {
         history_from: 0,
         verified_ns: 0,
         replica: None,
+        cluster: None,
     };
     let expected = Expected {
         volume: VolumeId(1),
