@@ -17,6 +17,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("base::logging", &["base::limits", "base::sys", "base::threads"]),
     ("base::account", &[]),
     ("base::calendar", &[]),
+    ("base::host_port", &[]),
     ("base::new_name", &[]),
     ("runtime::mailbox", &[]),
     ("node::label", &[]),
@@ -25,7 +26,10 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("base::throttle", &[]),
     ("base::accept", &["base::throttle"]),
     ("node::datadir", &["base::calendar", "base::new_name", "base::types"]),
-    ("node::config", &["base::calendar", "base::size", "base::limits", "base::pool_shares"]),
+    (
+        "node::config",
+        &["base::calendar", "base::host_port", "base::size", "base::limits", "base::pool_shares"],
+    ),
     ("runtime::buffer", &["base::account"]),
     ("runtime::op", &["runtime::buffer"]),
     ("runtime::devices", &["runtime::buffer", "runtime::op", "base::sabotage"]),
@@ -78,6 +82,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
         &[
             "base::buckets",
             "base::stream_position",
+            "base::host_port",
             "base::limits",
             "base::size",
             "base::sys",
@@ -183,6 +188,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
         "commands::cli",
         &[
             "base::calendar",
+            "base::host_port",
             "base::size",
             "base::sys",
             "base::types",
@@ -225,6 +231,12 @@ pub const FORBIDDEN: &[Forbidden] = &[
         files: &["src/"],
         except: &["src/node/control/admin/"],
         names: &["axum"],
+        allowed: &[],
+    },
+    Forbidden {
+        files: &["src/"],
+        except: &["src/node/control/cluster/"],
+        names: &["hayloft_proto", "tonic"],
         allowed: &[],
     },
     Forbidden {

@@ -24,8 +24,8 @@ use crate::node::metrics::{Metrics, NodeInfo};
 use crate::node::shard::{
     AnyOutcome, AnyRequest, BurstVolume, CancelCompaction, ClearVolume, CompactVolume,
     CompactionRequest, DeleteVolume, ErrorPlaces, FenceVolume, LimitDevice, ListErrors, OpenVolume,
-    OrderError, PauseBackground, RemoteAnswer, RequestOrigin, Requester, SetReadOnly, SetRoute,
-    Shared, SuspectVolume, VolumeSummary,
+    OrderError, PauseBackground, RemoteAnswer, RequestOrigin, Requester, SetClosedByCluster,
+    SetReadOnly, SetRoute, Shared, SuspectVolume, VolumeSummary,
 };
 use crate::runtime::buffer::{Pool, Region};
 use crate::runtime::sim::World;
@@ -169,6 +169,11 @@ impl Shards {
                 let text = format!("read-only {volume} {read_only}");
                 (text, AnyOutcome::SetReadOnly(summary()))
             }
+            AnyRequest::SetClosedByCluster(order) => {
+                let SetClosedByCluster { volume, is_closed, takes_deletes } = order;
+                let text = format!("closed {volume} {is_closed} {takes_deletes}");
+                (text, AnyOutcome::SetClosedByCluster(summary()))
+            }
             AnyRequest::FenceVolume(FenceVolume { volume, generation }) => {
                 let text = format!("fence {volume} {generation}");
                 (text, AnyOutcome::FenceVolume(Ok(Some(SUMMARY))))
@@ -293,6 +298,7 @@ fn manager(
         changing: RefCell::default(),
         compaction,
         health: HealthState::new(Records::default(), disk_count, "boot".to_owned()),
+        own_ids_named: Cell::new(false),
     }
 }
 

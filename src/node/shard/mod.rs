@@ -30,6 +30,7 @@ mod answered;
 mod assignment;
 mod audit;
 mod batch;
+mod cluster_orders;
 mod compaction_progress;
 mod compactions;
 mod config;
@@ -97,7 +98,7 @@ pub use order::{
     BurstVolume, CancelCompaction, ClearVolume, CompactVolume, CompactionRequest, DeleteVolume,
     FenceVolume, FindAbsent, LimitDevice, ListDamage, ListErrors, OpenVolume, OrderError,
     PauseBackground, PullOrder, PullOutcome, PullStep, ReadExchange, ReadRecords, ScrubVolume,
-    SetReadOnly, SetRoute, SuspectVolume, TargetDir, UndeleteNeedles,
+    SetClosedByCluster, SetReadOnly, SetRoute, SuspectVolume, TargetDir, UndeleteNeedles,
 };
 pub use reactor::{Reactor, run};
 #[cfg(test)]

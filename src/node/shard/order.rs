@@ -23,6 +23,17 @@ pub struct SetReadOnly {
     pub read_only: bool,
 }
 
+/// Closes a volume of the shard to writes by order of its cluster, or opens it again. What an operator has set
+/// stays. Its outcome is a summary of the volume.
+pub struct SetClosedByCluster {
+    /// Volume id.
+    pub volume: VolumeId,
+    /// Whether it is closed.
+    pub is_closed: bool,
+    /// Whether it takes deletes while it is closed.
+    pub takes_deletes: bool,
+}
+
 /// Removes all files of a volume of the shard, and the volume from its table. Its outcome is the last summary
 /// on the volume, if it was open.
 pub struct DeleteVolume {

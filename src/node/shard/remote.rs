@@ -5,8 +5,8 @@ use super::assignment::ErrorPlaces;
 use super::order::{
     BurstVolume, CancelCompaction, ClearVolume, CompactVolume, DeleteVolume, FenceVolume,
     FindAbsent, LimitDevice, ListDamage, ListErrors, OpenVolume, OrderError, PauseBackground,
-    PullOrder, PullOutcome, ReadExchange, ReadRecords, ScrubVolume, SetReadOnly, SetRoute,
-    SuspectVolume, UndeleteNeedles,
+    PullOrder, PullOutcome, ReadExchange, ReadRecords, ScrubVolume, SetClosedByCluster,
+    SetReadOnly, SetRoute, SuspectVolume, UndeleteNeedles,
 };
 use super::request::{
     CheckPut, DeleteNeedle, FoundNeedle, PostNeedle, PutNeedle, ReadNeedle, RequestError,
@@ -126,6 +126,9 @@ request_kinds! {
     OpenVolume(OpenVolume) -> Result<VolumeSummary, OrderError>, in open_volume;
     /// Make a volume read-only, or writable.
     SetReadOnly(SetReadOnly) -> Result<VolumeSummary, OrderError>, in set_read_only;
+    /// Close a volume by order of its cluster, or open it again.
+    SetClosedByCluster(SetClosedByCluster) -> Result<VolumeSummary, OrderError>,
+        in set_closed_by_cluster;
     /// Delete a volume.
     DeleteVolume(DeleteVolume) -> Result<Option<VolumeSummary>, OrderError>, in delete_volume;
     /// Fence a volume.
@@ -207,6 +210,7 @@ mod tests {
             set_expiry,
             open_volume,
             set_read_only,
+            set_closed_by_cluster,
             delete_volume,
             fence_volume,
             compact_volume,
@@ -226,7 +230,7 @@ mod tests {
             set_route,
             limit_device,
         } = &awaited;
-        let expect: [&dyn Fn() -> usize; 26] = [
+        let expect: [&dyn Fn() -> usize; 27] = [
             &|| read.expect(),
             &|| put.expect(),
             &|| post.expect(),
@@ -235,6 +239,7 @@ mod tests {
             &|| set_expiry.expect(),
             &|| open_volume.expect(),
             &|| set_read_only.expect(),
+            &|| set_closed_by_cluster.expect(),
             &|| delete_volume.expect(),
             &|| fence_volume.expect(),
             &|| compact_volume.expect(),

@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use super::order::{
     BurstVolume, CancelCompaction, ClearVolume, CompactVolume, DeleteVolume, FenceVolume,
-    LimitDevice, ListDamage, ListErrors, OpenVolume, PauseBackground, ScrubVolume, SetReadOnly,
+    LimitDevice, ListDamage, ListErrors, OpenVolume, PauseBackground, ScrubVolume, SetClosedByCluster,
+    SetReadOnly,
     SetRoute, SuspectVolume,
 };
 use super::remote::{AnyOutcome, AnyRequest, ReadInto, RemoteAnswer, RemoteRequest, ToVolume};
@@ -51,6 +52,9 @@ impl Shard {
             AnyRequest::SetReadOnly(SetReadOnly { volume, read_only }) => {
                 AnyOutcome::SetReadOnly(Box::pin(volumes.set_read_only(volume, read_only)).await)
             }
+            AnyRequest::SetClosedByCluster(order) => AnyOutcome::SetClosedByCluster(
+                Box::pin(volumes.set_closed_by_cluster(order)).await,
+            ),
             AnyRequest::DeleteVolume(DeleteVolume { volume }) => {
                 AnyOutcome::DeleteVolume(Box::pin(volumes.delete(handle, volume)).await)
             }
@@ -168,6 +172,8 @@ mod tests {
             PullOrder { volume: VolumeId(5), step: PullStep::Become }.into_any(),
             FindAbsent { volume: VolumeId(5), ids: Vec::new() }.into_any(),
             UndeleteNeedles { volume: VolumeId(5), begin: None }.into_any(),
+            SetClosedByCluster { volume: VolumeId(5), is_closed: true, takes_deletes: true }
+                .into_any(),
         ];
         for (number, request) in (10..).zip(orders) {
             let request = RemoteRequest { from: RequestOrigin::Main, number, request };
@@ -203,6 +209,7 @@ mod tests {
                 (26, AnyOutcome::Pull(Err(OrderError::NoVolume))),
                 (27, AnyOutcome::FindAbsent(Err(OrderError::NoVolume))),
                 (28, AnyOutcome::Undelete(Err(OrderError::NoVolume))),
+                (29, AnyOutcome::SetClosedByCluster(Err(OrderError::NoVolume))),
             ]
         ));
         assert_eq!(shard.board().background_paused.get(), 1);
