@@ -34,7 +34,8 @@ fn begun() -> (Process, Rc<Slot>) {
 }
 
 fn expiring(pool: &Pool, data: &[u8], expires_ns: Option<u64>) -> Draft {
-    let attributes = DraftAttributes { content_type: Some(JPEG), expires_ns, ..DraftAttributes::default() };
+    let attributes =
+        DraftAttributes { content_type: Some(JPEG), expires_ns, ..DraftAttributes::default() };
     let mut draft = Draft::with_attributes(pool, attributes, data.len() as u64).unwrap();
     draft.data_mut().copy_from_slice(data);
     draft
@@ -86,7 +87,11 @@ impl Process {
                 upload.settle().await.unwrap();
             }
             let expires_ns = Some(expires_ns);
-            let attributes = DraftAttributes { content_type: Some(JPEG), expires_ns, ..DraftAttributes::default() };
+            let attributes = DraftAttributes {
+                content_type: Some(JPEG),
+                expires_ns,
+                ..DraftAttributes::default()
+            };
             let manifest = upload.finish_with(&pool, attributes).await.unwrap();
             slot.put(id, COOKIE, manifest, None).await.unwrap();
         });

@@ -32,8 +32,11 @@ impl Process {
 
     fn put_until(&mut self, slot: &Rc<Slot>, key: u64, data: &[u8], expires_ns: u64) {
         let pool = self.runtime.handle().pool().clone();
-        let attributes =
-            DraftAttributes { content_type: Some(b"image/jpeg"), expires_ns: Some(expires_ns), ..DraftAttributes::default() };
+        let attributes = DraftAttributes {
+            content_type: Some(b"image/jpeg"),
+            expires_ns: Some(expires_ns),
+            ..DraftAttributes::default()
+        };
         let len = data.len() as u64;
         let mut draft = Draft::with_attributes(&pool, attributes, len).unwrap();
         draft.data_mut().copy_from_slice(data);
@@ -228,7 +231,8 @@ fn what_has_expired_does_not_come_back() {
     process.store(&slot, 4, b"for ever");
     process.delete(&slot, id(4)).unwrap();
     let (storing, pool) = (Rc::clone(&slot), process.runtime.handle().pool().clone());
-    let attributes = DraftAttributes { content_type: None, expires_ns: Some(at), ..DraftAttributes::default() };
+    let attributes =
+        DraftAttributes { content_type: None, expires_ns: Some(at), ..DraftAttributes::default() };
     let draft = Draft::with_attributes(&pool, attributes, 0).unwrap();
     process.run(async move { storing.put(id(4), OTHER, draft, None).await }).unwrap();
     assert_eq!(process.undelete(&slot, 4), Err(NotUndeleted::InUse));

@@ -22,12 +22,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::label::label_enum;
 
 mod cell;
+mod cluster;
 mod compaction;
 mod health;
 mod replica;
 mod scrub;
 
 pub use cell::{Level, StateCell};
+pub use cluster::ClusterBoard;
 pub use compaction::{CompactionBoard, CompactionEnd, CompactionOutcome, ShownCompaction};
 pub use health::HealthBoard;
 pub use replica::ReplicaBoard;
@@ -260,6 +262,8 @@ pub struct VolumeBoard {
     pub health: HealthBoard,
     /// Whose copy it is.
     pub replica: ReplicaBoard,
+    /// What its cluster says about it.
+    pub cluster: ClusterBoard,
     /// Dead bytes that the last compaction could not remove, such as tombstones that are kept. Written by the
     /// main thread.
     pub kept_bytes: Level,
@@ -298,6 +302,7 @@ impl VolumeBoard {
             scrub: ScrubBoard::default(),
             health: HealthBoard::default(),
             replica: ReplicaBoard::default(),
+            cluster: ClusterBoard::default(),
             kept_bytes: Level::default(),
             drop_expired_before_ns: Level::default(),
             erase_overdue: Level::default(),

@@ -123,8 +123,11 @@ pub fn put_special(process: &mut Process, slot: &Rc<Slot>, key: u64, expires_ns:
     let handle = process.runtime.handle().clone();
     let slot = Rc::clone(slot);
     process.run(async move {
-        let attributes =
-            DraftAttributes { content_type: Some(b"image/jpeg"), expires_ns: Some(expires_ns), ..DraftAttributes::default() };
+        let attributes = DraftAttributes {
+            content_type: Some(b"image/jpeg"),
+            expires_ns: Some(expires_ns),
+            ..DraftAttributes::default()
+        };
         let draft = Draft::with_attributes(handle.pool(), attributes, 40).unwrap();
         let draft = draft.modified(Some(1_000_000_000_000_000_123));
         slot.put(NeedleId::new(key, 7), Cookie(0xfeed), draft, None).await.unwrap();

@@ -8,6 +8,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("base::types", &["base::limits"]),
     ("base::stream_position", &["base::types"]),
     ("base::buckets", &["base::types"]),
+    ("base::cluster", &[]),
     ("base::access_trace", &[]),
     ("base::pool_shares", &["base::limits"]),
     ("base::size", &[]),
@@ -21,7 +22,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("base::new_name", &[]),
     ("runtime::mailbox", &[]),
     ("node::label", &[]),
-    ("node::board", &["base::types", "node::label"]),
+    ("node::board", &["base::cluster", "base::types", "node::label"]),
     ("node::metrics", &["base::types", "node::board", "node::label"]),
     ("base::throttle", &[]),
     ("base::accept", &["base::throttle"]),
@@ -53,6 +54,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     (
         "volume",
         &[
+            "base::cluster",
             "base::stream_position",
             "base::account",
             "base::types",
@@ -80,6 +82,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     (
         "node::control",
         &[
+            "base::cluster",
             "base::buckets",
             "base::stream_position",
             "base::host_port",
@@ -101,6 +104,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     (
         "node::shard",
         &[
+            "base::cluster",
             "base::stream_position",
             "base::account",
             "base::types",
@@ -125,6 +129,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     (
         "node::daemon",
         &[
+            "base::cluster",
             "base::stream_position",
             "base::types",
             "base::access_trace",

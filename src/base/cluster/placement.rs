@@ -29,7 +29,9 @@ mod tests {
 
     #[test]
     fn digits_are_further_copies() {
-        for (byte, text, copies) in [(0, "000", 1), (1, "001", 2), (110, "110", 3), (255, "255", 13)] {
+        for (byte, text, copies) in
+            [(0, "000", 1), (1, "001", 2), (110, "110", 3), (255, "255", 13)]
+        {
             let placement = ReplicaPlacement(byte);
             assert_eq!((placement.to_string().as_str(), placement.copies()), (text, copies));
         }

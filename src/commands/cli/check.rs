@@ -11,7 +11,7 @@ use super::offline::{Meter, OfflineArgs, place_text};
 use super::output::{print, stdout, unwritten};
 use crate::base::size::rounded;
 use crate::commands::offline::{
-    CheckObserver, CheckSummary, Finding, Offline, Progress, Severity, VolumeReport,
+    CheckObserver, CheckSummary, ClusterReport, Finding, Offline, Progress, Severity, VolumeReport,
 };
 
 const CHECK_EXAMPLES: &str = "\
@@ -163,13 +163,16 @@ fn volume_text(report: &VolumeReport) -> String {
         "torn" => "its last commit was cut off",
         _ => "not closed, nothing was being written",
     };
+    let state = match &report.cluster {
+        None => report.state.to_owned(),
+        Some(cluster) => format!("{}, {}", report.state, cluster_text(cluster)),
+    };
     format!(
-        "volume {}: {}: {} ({}): needles {} (damaged {}, large bodies {}), {} alive, {} dead, log ends at \
+        "volume {}: {}: {} ({state}): needles {} (damaged {}, large bodies {}), {} alive, {} dead, log ends at \
          byte {} after {} commits ({ending}), damaged places {}, superblock copies {} of 3, {}",
         report.volume,
         verdict(report.sound),
         report.file,
-        report.state,
         report.needles,
         report.damaged_needles,
         report.large_bodies,
@@ -181,6 +184,14 @@ fn volume_text(report: &VolumeReport) -> String {
         report.superblock_copies,
         speed_text(report.read, report.seconds),
     )
+}
+
+fn cluster_text(cluster: &ClusterReport) -> String {
+    let ClusterReport { collection, placement, ttl, read_only, .. } = cluster;
+    let collection = if collection.is_empty() { "default" } else { collection };
+    let ttl = ttl.as_ref().map(|ttl| format!(", photos live {ttl}")).unwrap_or_default();
+    let closed = if *read_only { ", closed by the cluster" } else { "" };
+    format!("collection {collection}, placement {placement}{ttl}{closed}")
 }
 
 fn total_text(total: &CheckSummary) -> String {

@@ -17,6 +17,8 @@ pub(super) struct ListedVolume {
     pub(super) suspect: Option<u64>,
     /// Whose copy it is, if it is one.
     pub(super) replica: Option<serde_json::Value>,
+    /// What its cluster says about it, if it belongs to one.
+    pub(super) cluster: Option<ListedCluster>,
     pub(super) size: u64,
     pub(super) used: u64,
     pub(super) live: u64,
@@ -39,6 +41,16 @@ impl ListedVolume {
             state => state,
         }
     }
+}
+
+/// What its cluster says about a volume.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct ListedCluster {
+    /// Empty for the default collection.
+    pub(super) collection: String,
+    /// Three digits.
+    pub(super) placement: String,
+    pub(super) ttl: Option<String>,
 }
 
 /// A compaction that waits or runs.
@@ -94,6 +106,7 @@ impl ListedVolume {
             error: None,
             suspect: None,
             replica: None,
+            cluster: None,
             size: 1 << 30,
             used: 0,
             live: 0,

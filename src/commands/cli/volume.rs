@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::admin::{ask, done, exit_code, get};
 use super::compact::{self, Wanted};
 use super::diff::DiffArgs;
-use super::listed_volume::ListedVolume;
+use super::listed_volume::{ListedCluster, ListedVolume};
 use super::output::{announce, deliver, deliver_json, error_text, note};
 use super::pull::{PullArgs, pull};
 use super::scrub;
@@ -220,10 +220,10 @@ fn list(client: &Client, json: bool) -> Result<ExitCode, ClientError> {
     Ok(deliver((table(&volumes) + &compact::report(&volumes)).as_bytes()))
 }
 
-/// Formats volumes as a table. Columns are as wide as their longest cell; all but the state are aligned to
-/// the right.
+/// Formats volumes as a table. Columns are as wide as their longest cell; all but those of words are aligned
+/// to the right. What clusters say has columns only if a volume belongs to one.
 fn table(volumes: &[ListedVolume]) -> String {
-    let head = [
+    let mut head = vec![
         "ID",
         "STATE",
         "SHARD",
@@ -236,6 +236,10 @@ fn table(volumes: &[ListedVolume]) -> String {
         "DAMAGE",
         "RECLAIMABLE",
     ];
+    let has_clusters = volumes.iter().any(|v| v.cluster.is_some());
+    if has_clusters {
+        head.extend(["PLACEMENT", "TTL", "COLLECTION"]);
+    }
     let rows = volumes.iter().map(|v| {
         let shown = v.shown_state();
         let state = match (v.progress.filter(|_| v.error.is_none()), &v.compaction) {
@@ -248,24 +252,40 @@ fn table(volumes: &[ListedVolume]) -> String {
         let [size, used, live, dead, reclaimable] = bytes;
         let (needles, damage) = (v.needles.to_string(), v.damage.to_string());
         let (id, disk) = (v.id.to_string(), v.disk.to_string());
-        [id, state, shard, disk, size, used, live, dead, needles, damage, reclaimable]
+        let mut row =
+            vec![id, state, shard, disk, size, used, live, dead, needles, damage, reclaimable];
+        if has_clusters {
+            row.extend(cluster_cells(v.cluster.as_ref()));
+        }
+        row
     });
-    let rows: Vec<[String; 11]> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
+    let names = head.iter().map(|name| (*name).to_owned()).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(names).chain(rows).collect();
     let widths: Vec<usize> =
         (0..head.len()).map(|n| rows.iter().map(|row| row[n].len()).max().unwrap_or(0)).collect();
     let mut text = String::new();
     for row in &rows {
         for (n, (cell, width)) in row.iter().zip(&widths).enumerate() {
             let gap = if n > 0 { "  " } else { "" };
-            text += &if head[n] == "STATE" {
-                format!("{gap}{cell:<width$}")
-            } else {
-                format!("{gap}{cell:>width$}")
+            text += &match head[n] {
+                "STATE" => format!("{gap}{cell:<width$}"),
+                "COLLECTION" => format!("{gap}{cell}"),
+                _ => format!("{gap}{cell:>width$}"),
             };
         }
         text.push('\n');
     }
     text
+}
+
+/// Returns what its cluster says about a volume: placement, time to live and collection.
+fn cluster_cells(cluster: Option<&ListedCluster>) -> [String; 3] {
+    let none = || "-".to_owned();
+    let Some(ListedCluster { collection, placement, ttl }) = cluster else {
+        return [none(), none(), none()];
+    };
+    let collection = if collection.is_empty() { "default".to_owned() } else { collection.clone() };
+    [placement.clone(), ttl.clone().unwrap_or_else(none), collection]
 }
 
 fn show(client: &Client, id: VolumeId, json: bool) -> Result<ExitCode, ClientError> {
@@ -410,5 +430,21 @@ ID  STATE                   SHARD  DISK     SIZE      USED  LIVE  DEAD  NEEDLES 
 12  creating 50%                -     0  1.0 GiB       0 B   0 B   0 B        0       0          0 B
 ";
         assert_eq!(text, expected);
+        let cluster = |collection: &str, ttl: Option<&str>| {
+            Some(ListedCluster {
+                collection: collection.to_owned(),
+                placement: "001".to_owned(),
+                ttl: ttl.map(str::to_owned),
+            })
+        };
+        let of = |id, cluster| ListedVolume { cluster, ..ListedVolume::example(id, "writable") };
+        let text =
+            table(&[of(6, cluster("photos", Some("5m"))), of(7, cluster("", None)), of(8, None)]);
+        let last = |line: &str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            words[words.len() - 3..].join(" ")
+        };
+        let expected = ["PLACEMENT TTL COLLECTION", "001 5m photos", "001 - default", "- - -"];
+        assert_eq!(text.lines().map(last).collect::<Vec<_>>(), expected);
     }
 }

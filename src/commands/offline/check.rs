@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::cluster_report::ClusterReport;
 use super::directories::Offline;
 use super::location::VolumeLocation;
 use super::picked::Picked;
@@ -53,6 +54,8 @@ pub struct VolumeReport {
     pub sound: bool,
     /// State in its superblock: `building`, `writable`, `sealed` or `read-only`.
     pub state: &'static str,
+    /// What its cluster says about it; null if it belongs to none.
+    pub cluster: Option<ClusterReport>,
     /// Number of live needles.
     pub needles: u64,
     /// Number of live needles that cannot be read.
@@ -187,6 +190,7 @@ fn blank(place: &VolumeLocation, reader: &Reader<'_>) -> VolumeReport {
         file: place.file.path.display().to_string(),
         sound: true,
         state: state_text(volume.superblock_state()),
+        cluster: ClusterReport::of(volume),
         needles: figures.needles,
         damaged_needles: 0,
         large_bodies: 0,

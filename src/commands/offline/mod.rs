@@ -18,6 +18,7 @@
 
 mod blocking;
 mod check;
+mod cluster_report;
 mod directories;
 mod error;
 mod executor;
@@ -30,6 +31,7 @@ mod reader;
 mod table;
 
 pub use check::{CheckObserver, CheckSummary, Finding, Severity, VolumeReport};
+pub use cluster_report::ClusterReport;
 pub use directories::{Offline, Selection};
 pub use error::OfflineError;
 pub use export::ExportSummary;

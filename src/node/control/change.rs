@@ -4,11 +4,23 @@ use serde::Deserialize;
 use tokio::sync::oneshot;
 
 use super::refused::Refused;
+use crate::base::cluster::{Collection, ReplicaPlacement, Ttl};
 use crate::base::size::ByteSize;
 use crate::base::types::VolumeId;
 
+/// What the cluster of a new volume says about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewClusterVolume {
+    /// Its collection.
+    pub collection: Collection,
+    /// Where its copies are.
+    pub placement: ReplicaPlacement,
+    /// How long its needles live; `None` for ever.
+    pub ttl: Option<Ttl>,
+}
+
 /// The body of `POST /volumes`: a volume to create.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewVolume {
     /// Volume id; absent: one above the highest id in use.
@@ -20,6 +32,10 @@ pub struct NewVolume {
     /// Whether it is to be a copy of a volume of another store, and takes no other writes.
     #[serde(default)]
     pub replica: bool,
+    /// What its cluster says about it; `None` for a volume that belongs to none. Only a cluster makes volumes
+    /// of a cluster, so that this is no part of the body.
+    #[serde(skip)]
+    pub cluster: Option<NewClusterVolume>,
 }
 
 /// The body of `POST /volumes/{id}/compact`: how a volume is to be compacted.
@@ -36,7 +52,7 @@ pub struct WantedCompaction {
 }
 
 /// A change to volumes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VolumeChange {
     /// Create a volume. Answered once the creation is accepted; its progress is in
     /// [`Creations`](super::Creations).

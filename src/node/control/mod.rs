@@ -39,7 +39,7 @@ mod undelete;
 
 pub use absence::{AbsenceAnswer, AbsenceRequest};
 pub use allocation::{AllocationReply, AllocationRequest};
-pub use change::{ChangeRequest, NewVolume, VolumeChange, WantedCompaction};
+pub use change::{ChangeRequest, NewClusterVolume, NewVolume, VolumeChange, WantedCompaction};
 pub use compactions::{CompactionJob, CompactionOrigin, Compactions, NotBegun};
 pub use control_request::ControlRequest;
 pub use creation::{Creation, Creations};

@@ -24,14 +24,14 @@ use crate::node::metrics::{Metrics, NodeInfo};
 use crate::node::shard::{
     AnyOutcome, AnyRequest, BurstVolume, CancelCompaction, ClearVolume, CompactVolume,
     CompactionRequest, DeleteVolume, ErrorPlaces, FenceVolume, LimitDevice, ListErrors, OpenVolume,
-    OrderError, PauseBackground, RemoteAnswer, RequestOrigin, Requester, SetClosedByCluster,
+    OrderError, PauseBackground, RemoteAnswer, RequestOrigin, Requester, SetCluster,
     SetReadOnly, SetRoute, Shared, SuspectVolume, VolumeSummary,
 };
 use crate::runtime::buffer::{Pool, Region};
 use crate::runtime::sim::World;
 use crate::runtime::sim::disk::Image;
 use crate::runtime::{Handle, Runtime, split_mix};
-use crate::volume::{FenceReason, WriteState};
+use crate::volume::{ClusterSettings, FenceReason, WriteState};
 
 const SHARDS: usize = 2;
 
@@ -169,10 +169,10 @@ impl Shards {
                 let text = format!("read-only {volume} {read_only}");
                 (text, AnyOutcome::SetReadOnly(summary()))
             }
-            AnyRequest::SetClosedByCluster(order) => {
-                let SetClosedByCluster { volume, is_closed, takes_deletes } = order;
-                let text = format!("closed {volume} {is_closed} {takes_deletes}");
-                (text, AnyOutcome::SetClosedByCluster(summary()))
+            AnyRequest::SetCluster(SetCluster { volume, settings }) => {
+                let ClusterSettings { placement, is_read_only, takes_deletes } = settings;
+                let text = format!("cluster {volume} {placement} {is_read_only} {takes_deletes}");
+                (text, AnyOutcome::SetCluster(summary()))
             }
             AnyRequest::FenceVolume(FenceVolume { volume, generation }) => {
                 let text = format!("fence {volume} {generation}");

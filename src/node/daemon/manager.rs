@@ -23,7 +23,9 @@ use crate::base::sabotage::{Sabotage, chosen};
 use crate::base::size::{ByteSize, rounded};
 use crate::base::types::{ShardId, VolumeId};
 use crate::node::config::Config;
-use crate::node::control::{ChangeRequest, Creations, NewVolume, Refused, VolumeChange};
+use crate::node::control::{
+    ChangeRequest, Creations, NewClusterVolume, NewVolume, Refused, VolumeChange,
+};
 use crate::node::shard::{
     DeleteVolume, LimitDevice, OpenVolume, OrderError, RemoteKind, Requester, SetReadOnly,
     SetRoute, Shared,
@@ -77,6 +79,7 @@ pub(super) struct Plan {
     size: u64,
     store: usize,
     is_replica: bool,
+    cluster: Option<NewClusterVolume>,
 }
 
 impl Plan {
@@ -88,7 +91,7 @@ impl Plan {
 
 impl ManagerState {
     pub(super) async fn change(self: Rc<Self>, request: ChangeRequest) {
-        match request.change {
+        match request.change.clone() {
             VolumeChange::Create(new) => match self.plan(new) {
                 Ok(plan) => {
                     request.answer(Ok(plan.changing.id));
@@ -175,7 +178,8 @@ impl ManagerState {
         let changing = self.begin(id)?;
         let disk = u32::try_from(store).expect("at most 256 data directories: checked in config");
         self.creations.begin(id, disk, size.bytes());
-        Ok(Plan { changing, size: size.bytes(), store, is_replica: new.replica })
+        let NewVolume { replica: is_replica, cluster, .. } = new;
+        Ok(Plan { changing, size: size.bytes(), store, is_replica, cluster })
     }
 
     /// Checks that no volume and no file has the number of a volume to be created.
@@ -290,7 +294,9 @@ impl ManagerState {
         let (id, store) = (plan.changing.id, &self.stores[plan.store]);
         let dir = store.dir.as_ref().expect("plan() refuses while a data directory is missing");
         let new = volume_files::superblock(dir, id, plan.size);
-        let superblock = Superblock { replica: plan.is_replica.then(Replica::default), ..new };
+        let replica = plan.is_replica.then(Replica::default);
+        let cluster = plan.cluster.as_ref().map(volume_files::cluster_properties);
+        let superblock = Superblock { replica, cluster, ..new };
         let preallocation = volume_files::preallocation(&self.config);
         let progress = |done| self.creations.progress(id, done);
         let path = store.path.clone();

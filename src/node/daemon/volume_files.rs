@@ -10,10 +10,13 @@ use crate::base::limits::{CHUNK, UNIT};
 use crate::base::sys;
 use crate::base::types::VolumeId;
 use crate::node::config::{Config, Prealloc};
+use crate::node::control::NewClusterVolume;
 use crate::node::datadir::{DataDir, DataDirError};
 use crate::runtime::Handle;
 use crate::runtime::op::{DirId, Op};
-use crate::volume::{self, IoError, Preallocation, Superblock, SuperblockState};
+use crate::volume::{
+    self, ClusterProperties, ClusterSettings, IoError, Preallocation, Superblock, SuperblockState,
+};
 
 /// A volume found in the data directories.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,6 +106,13 @@ pub fn superblock(dir: &DataDir, id: VolumeId, size: u64) -> Superblock {
         replica: None,
         cluster: None,
     }
+}
+
+/// Returns the properties of a new volume of a cluster.
+pub fn cluster_properties(new: &NewClusterVolume) -> ClusterProperties {
+    let NewClusterVolume { collection, placement, ttl } = new.clone();
+    let settings = ClusterSettings { placement, ..ClusterSettings::default() };
+    ClusterProperties { settings, ttl, collection, key_floor: 0 }
 }
 
 /// How the space of new volume files is allocated, by the configuration.

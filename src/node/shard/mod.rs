@@ -30,7 +30,7 @@ mod answered;
 mod assignment;
 mod audit;
 mod batch;
-mod cluster_orders;
+mod cluster_figures;
 mod compaction_progress;
 mod compactions;
 mod config;
@@ -95,10 +95,11 @@ pub use config::{ReadPlans, ShardConfig};
 pub use file_monitor::FileMonitor;
 pub use listener::Listener;
 pub use order::{
-    BurstVolume, CancelCompaction, ClearVolume, CompactVolume, CompactionRequest, DeleteVolume,
-    FenceVolume, FindAbsent, LimitDevice, ListDamage, ListErrors, OpenVolume, OrderError,
-    PauseBackground, PullOrder, PullOutcome, PullStep, ReadExchange, ReadRecords, ScrubVolume,
-    SetClosedByCluster, SetReadOnly, SetRoute, SuspectVolume, TargetDir, UndeleteNeedles,
+    BurstVolume, CancelCompaction, ClearVolume, CompactVolume, CompactionRequest, DeleteUnchecked,
+    DeleteVolume, DescribeNeedle, FenceVolume, FindAbsent, LimitDevice, ListDamage, ListErrors,
+    OpenVolume, OrderError, PauseBackground, PullOrder, PullOutcome, PullStep, ReadExchange,
+    ReadRecords, ScrubVolume, SetCluster, SetReadOnly, SetRoute, SuspectVolume, TargetDir,
+    UndeleteNeedles,
 };
 pub use reactor::{Reactor, run};
 #[cfg(test)]
@@ -108,6 +109,7 @@ pub(in crate::node) use remote::AnyRequest;
 #[cfg(test)]
 pub(in crate::node) use remote::RemoteAnswer;
 pub use remote::{RemoteKind, RequestOrigin};
+pub use request::RequestError;
 pub use requester::Requester;
 pub use shared::Shared;
 pub use start::Start;

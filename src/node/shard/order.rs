@@ -7,9 +7,10 @@ use thiserror::Error;
 
 use super::assignment::Assignment;
 use crate::base::stream_position::{ExchangeState, StreamPosition};
-use crate::base::types::{NeedleId, ShardId, VolumeId};
+use crate::base::types::{Cookie, NeedleId, ShardId, VolumeId};
 use crate::volume::{
-    NotPulled, NotRemoved, NotStreamed, PieceLimits, Pulled, StateError, UndeleteOrder,
+    ClusterSettings, NotPulled, NotRemoved, NotStreamed, PieceLimits, Pulled, StateError,
+    UndeleteOrder,
 };
 
 /// Opens a volume, which the shard owns from then on. Its outcome is a summary of the volume.
@@ -23,15 +24,30 @@ pub struct SetReadOnly {
     pub read_only: bool,
 }
 
-/// Closes a volume of the shard to writes by order of its cluster, or opens it again. What an operator has set
-/// stays. Its outcome is a summary of the volume.
-pub struct SetClosedByCluster {
+/// Changes what its cluster may change about a volume of the shard. Its outcome is a summary of the volume.
+pub struct SetCluster {
     /// Volume id.
     pub volume: VolumeId,
-    /// Whether it is closed.
-    pub is_closed: bool,
-    /// Whether it takes deletes while it is closed.
-    pub takes_deletes: bool,
+    /// The new settings.
+    pub settings: ClusterSettings,
+}
+
+/// Deletes a needle of a volume of the shard, whatever its cookie is. Its outcome is empty.
+pub struct DeleteUnchecked {
+    /// Volume id.
+    pub volume: VolumeId,
+    /// Key and alternate key.
+    pub id: NeedleId,
+}
+
+/// Looks a needle of a volume of the shard up. Its outcome is everything but the body.
+pub struct DescribeNeedle {
+    /// Volume id.
+    pub volume: VolumeId,
+    /// Key and alternate key.
+    pub id: NeedleId,
+    /// Cookie that it must have; `None` for any.
+    pub cookie: Option<Cookie>,
 }
 
 /// Removes all files of a volume of the shard, and the volume from its table. Its outcome is the last summary

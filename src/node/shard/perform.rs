@@ -6,10 +6,10 @@ use super::request::{
     RequestError, SetExpiry, StoredNeedle,
 };
 use super::volumes::Volumes;
-use crate::base::types::VolumeId;
+use crate::base::types::{Cookie, NeedleId, VolumeId};
 use crate::http::conditional::WriteConditions;
 use crate::runtime::buffer::Buf;
-use crate::volume::{Check, Volume};
+use crate::volume::{Check, NeedleDescription, Volume};
 
 /// Whether `X-Hayloft-Volume` announces a volume as writable: it takes writes and is not full. A cache in
 /// front keeps the photos of such volumes only, because most requests are for photos that are still new.
@@ -102,6 +102,33 @@ impl Volumes {
         let check: Check<'_> = conditions.as_ref().map(|_| &holds as _);
         let deleted = slot.delete(id, cookie, check).await;
         Ok(self.publish_after_write(&slot, deleted)?)
+    }
+
+    /// Deletes a needle, whatever its cookie is.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn delete_unchecked(
+        &self,
+        volume: VolumeId,
+        id: NeedleId,
+    ) -> Result<(), RequestError> {
+        let slot = self.local(volume)?;
+        let deleted = slot.delete_without_cookie(id).await;
+        Ok(self.publish_after_write(&slot, deleted)?)
+    }
+
+    /// Returns everything but the body of a needle, which need not have a cookie.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn describe(
+        &self,
+        volume: VolumeId,
+        id: NeedleId,
+        cookie: Option<Cookie>,
+    ) -> Result<NeedleDescription, RequestError> {
+        Ok(self.local(volume)?.describe(id, cookie).await?)
     }
 
     /// Changes when a needle expires.

@@ -3,10 +3,10 @@
 
 use super::assignment::ErrorPlaces;
 use super::order::{
-    BurstVolume, CancelCompaction, ClearVolume, CompactVolume, DeleteVolume, FenceVolume,
-    FindAbsent, LimitDevice, ListDamage, ListErrors, OpenVolume, OrderError, PauseBackground,
-    PullOrder, PullOutcome, ReadExchange, ReadRecords, ScrubVolume, SetClosedByCluster,
-    SetReadOnly, SetRoute, SuspectVolume, UndeleteNeedles,
+    BurstVolume, CancelCompaction, ClearVolume, CompactVolume, DeleteUnchecked, DeleteVolume,
+    DescribeNeedle, FenceVolume, FindAbsent, LimitDevice, ListDamage, ListErrors, OpenVolume,
+    OrderError, PauseBackground, PullOrder, PullOutcome, ReadExchange, ReadRecords, ScrubVolume,
+    SetCluster, SetReadOnly, SetRoute, SuspectVolume, UndeleteNeedles,
 };
 use super::request::{
     CheckPut, DeleteNeedle, FoundNeedle, PostNeedle, PutNeedle, ReadNeedle, RequestError,
@@ -17,7 +17,7 @@ use crate::base::types::{NeedleId, ShardId, VolumeId};
 use crate::http::conditional::WriteConditions;
 use crate::runtime::buffer::Buf;
 use crate::runtime::{Handle, Replies};
-use crate::volume::{ExchangePiece, FoundDamage, Piece, UndeleteProgress};
+use crate::volume::{ExchangePiece, FoundDamage, NeedleDescription, Piece, UndeleteProgress};
 
 /// A thread that sends requests to shards and receives the answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,9 +126,12 @@ request_kinds! {
     OpenVolume(OpenVolume) -> Result<VolumeSummary, OrderError>, in open_volume;
     /// Make a volume read-only, or writable.
     SetReadOnly(SetReadOnly) -> Result<VolumeSummary, OrderError>, in set_read_only;
-    /// Close a volume by order of its cluster, or open it again.
-    SetClosedByCluster(SetClosedByCluster) -> Result<VolumeSummary, OrderError>,
-        in set_closed_by_cluster;
+    /// Change what its cluster may change about a volume.
+    SetCluster(SetCluster) -> Result<VolumeSummary, OrderError>, in set_cluster;
+    /// Delete a needle, whatever its cookie is.
+    DeleteUnchecked(DeleteUnchecked) -> Result<(), RequestError>, in delete_unchecked;
+    /// Look a needle up.
+    DescribeNeedle(DescribeNeedle) -> Result<NeedleDescription, RequestError>, in describe_needle;
     /// Delete a volume.
     DeleteVolume(DeleteVolume) -> Result<Option<VolumeSummary>, OrderError>, in delete_volume;
     /// Fence a volume.
@@ -210,7 +213,9 @@ mod tests {
             set_expiry,
             open_volume,
             set_read_only,
-            set_closed_by_cluster,
+            set_cluster,
+            delete_unchecked,
+            describe_needle,
             delete_volume,
             fence_volume,
             compact_volume,
@@ -230,7 +235,7 @@ mod tests {
             set_route,
             limit_device,
         } = &awaited;
-        let expect: [&dyn Fn() -> usize; 27] = [
+        let expect: [&dyn Fn() -> usize; 29] = [
             &|| read.expect(),
             &|| put.expect(),
             &|| post.expect(),
@@ -239,7 +244,9 @@ mod tests {
             &|| set_expiry.expect(),
             &|| open_volume.expect(),
             &|| set_read_only.expect(),
-            &|| set_closed_by_cluster.expect(),
+            &|| set_cluster.expect(),
+            &|| delete_unchecked.expect(),
+            &|| describe_needle.expect(),
             &|| delete_volume.expect(),
             &|| fence_volume.expect(),
             &|| compact_volume.expect(),

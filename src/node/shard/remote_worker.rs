@@ -3,10 +3,9 @@
 use std::rc::Rc;
 
 use super::order::{
-    BurstVolume, CancelCompaction, ClearVolume, CompactVolume, DeleteVolume, FenceVolume,
-    LimitDevice, ListDamage, ListErrors, OpenVolume, PauseBackground, ScrubVolume, SetClosedByCluster,
-    SetReadOnly,
-    SetRoute, SuspectVolume,
+    BurstVolume, CancelCompaction, ClearVolume, CompactVolume, DeleteUnchecked, DeleteVolume,
+    DescribeNeedle, FenceVolume, LimitDevice, ListDamage, ListErrors, OpenVolume, PauseBackground,
+    ScrubVolume, SetCluster, SetReadOnly, SetRoute, SuspectVolume,
 };
 use super::remote::{AnyOutcome, AnyRequest, ReadInto, RemoteAnswer, RemoteRequest, ToVolume};
 use super::shard::Shard;
@@ -52,9 +51,15 @@ impl Shard {
             AnyRequest::SetReadOnly(SetReadOnly { volume, read_only }) => {
                 AnyOutcome::SetReadOnly(Box::pin(volumes.set_read_only(volume, read_only)).await)
             }
-            AnyRequest::SetClosedByCluster(order) => AnyOutcome::SetClosedByCluster(
-                Box::pin(volumes.set_closed_by_cluster(order)).await,
-            ),
+            AnyRequest::SetCluster(SetCluster { volume, settings }) => {
+                AnyOutcome::SetCluster(Box::pin(volumes.set_cluster(volume, settings)).await)
+            }
+            AnyRequest::DeleteUnchecked(DeleteUnchecked { volume, id }) => {
+                AnyOutcome::DeleteUnchecked(Box::pin(volumes.delete_unchecked(volume, id)).await)
+            }
+            AnyRequest::DescribeNeedle(DescribeNeedle { volume, id, cookie }) => {
+                AnyOutcome::DescribeNeedle(Box::pin(volumes.describe(volume, id, cookie)).await)
+            }
             AnyRequest::DeleteVolume(DeleteVolume { volume }) => {
                 AnyOutcome::DeleteVolume(Box::pin(volumes.delete(handle, volume)).await)
             }
@@ -125,15 +130,16 @@ mod tests {
         UndeleteNeedles,
     };
     use super::super::remote::{RemoteKind, RequestOrigin};
+    use super::super::request::RequestError;
     use super::super::start::Start;
     use super::*;
     use crate::base::stream_position::{ExchangeState, StreamPosition};
-    use crate::base::types::{ShardId, VolumeId};
+    use crate::base::types::{NeedleId, ShardId, VolumeId};
     use crate::runtime::Runtime;
     use crate::runtime::buffer::{Pool, Region};
     use crate::runtime::sim::World;
     use crate::runtime::sim::disk::Image;
-    use crate::volume::PieceLimits;
+    use crate::volume::{ClusterSettings, PieceLimits};
 
     #[test]
     fn each_order_is_answered_once_with_its_number_and_outcome() {
@@ -172,7 +178,9 @@ mod tests {
             PullOrder { volume: VolumeId(5), step: PullStep::Become }.into_any(),
             FindAbsent { volume: VolumeId(5), ids: Vec::new() }.into_any(),
             UndeleteNeedles { volume: VolumeId(5), begin: None }.into_any(),
-            SetClosedByCluster { volume: VolumeId(5), is_closed: true, takes_deletes: true }
+            SetCluster { volume: VolumeId(5), settings: ClusterSettings::default() }.into_any(),
+            DeleteUnchecked { volume: VolumeId(5), id: NeedleId::new(1, 0) }.into_any(),
+            DescribeNeedle { volume: VolumeId(5), id: NeedleId::new(1, 0), cookie: None }
                 .into_any(),
         ];
         for (number, request) in (10..).zip(orders) {
@@ -209,7 +217,9 @@ mod tests {
                 (26, AnyOutcome::Pull(Err(OrderError::NoVolume))),
                 (27, AnyOutcome::FindAbsent(Err(OrderError::NoVolume))),
                 (28, AnyOutcome::Undelete(Err(OrderError::NoVolume))),
-                (29, AnyOutcome::SetClosedByCluster(Err(OrderError::NoVolume))),
+                (29, AnyOutcome::SetCluster(Err(OrderError::NoVolume))),
+                (30, AnyOutcome::DeleteUnchecked(Err(RequestError::NoVolume))),
+                (31, AnyOutcome::DescribeNeedle(Err(RequestError::NoVolume))),
             ]
         ));
         assert_eq!(shard.board().background_paused.get(), 1);

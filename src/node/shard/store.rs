@@ -154,7 +154,11 @@ async fn receive_needle(
         return Err(answer_incomplete_body(shard, conn, error).await.into());
     }
     let _permit = shard.admission.admit_body(Draft::memory(len)).await.ok_or_else(no_buffer)?;
-    let attributes = DraftAttributes { content_type: content_type.as_deref(), expires_ns, ..DraftAttributes::default() };
+    let attributes = DraftAttributes {
+        content_type: content_type.as_deref(),
+        expires_ns,
+        ..DraftAttributes::default()
+    };
     let draft = Draft::with_attributes(shard.handle.pool(), attributes, len);
     let mut draft = draft.ok_or_else(no_buffer)?.modified(modified_ns);
     let (buf, start) = draft.take();

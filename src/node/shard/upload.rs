@@ -69,7 +69,11 @@ pub async fn receive(
     }
     // If a digest does not match, the parts remain in the volume as dead bytes.
     receive::verify(verifier).map_err(NotStored::RefusedAfterBody)?;
-    let attributes = DraftAttributes { content_type: content_type.as_deref(), expires_ns, ..DraftAttributes::default() };
+    let attributes = DraftAttributes {
+        content_type: content_type.as_deref(),
+        expires_ns,
+        ..DraftAttributes::default()
+    };
     let stored = match manifest(shard, &upload, attributes).await {
         Ok(manifest) => slot.put(id, cookie, manifest.modified(modified_ns), check).await,
         Err(refusal) => Err(refusal),

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::cluster_figures;
 use super::compaction_progress::show;
 use super::health_figures;
 use super::replica_figures;
@@ -66,6 +67,7 @@ impl VolumeEntry {
             health_figures::show(slot, &board.health);
             replica_figures::show(slot, &board.replica);
         }
+        cluster_figures::show(&volume, &board.cluster);
         let figures = volume.figures();
         board.size_bytes.set(figures.size);
         board.used_bytes.set(figures.used);

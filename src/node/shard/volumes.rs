@@ -21,7 +21,9 @@ use crate::node::metrics::VolumeMetrics;
 use crate::runtime::background::BackgroundQueue;
 use crate::runtime::op::DirId;
 use crate::runtime::{Handle, KeyLocks, join};
-use crate::volume::{self, CompactionPhase, GenerationFile, NotRemoved, Refusal, Slot};
+use crate::volume::{
+    self, ClusterSettings, CompactionPhase, GenerationFile, NotRemoved, Refusal, Slot,
+};
 
 /// The volumes of one shard.
 #[derive(Default)]
@@ -85,6 +87,21 @@ impl Volumes {
     ) -> Result<VolumeSummary, OrderError> {
         let slot = self.slot_to_change(id)?;
         let result = slot.set_read_only(read_only).await.map_err(OrderError::State);
+        self.publish();
+        result.map(|()| VolumeSummary::of(&slot.volume()))
+    }
+
+    /// Changes what its cluster may change about a volume.
+    ///
+    /// # Errors
+    /// See [`OrderError`].
+    pub async fn set_cluster(
+        &self,
+        id: VolumeId,
+        settings: ClusterSettings,
+    ) -> Result<VolumeSummary, OrderError> {
+        let slot = self.slot_to_change(id)?;
+        let result = slot.set_cluster_properties(settings).await.map_err(OrderError::State);
         self.publish();
         result.map(|()| VolumeSummary::of(&slot.volume()))
     }

@@ -233,9 +233,7 @@ impl Superblock {
             replica: Some(Replica::take(&mut input)).filter(|_| features & REPLICA != 0),
             cluster: match features & CLUSTER {
                 0 => None,
-                _ => Some(
-                    ClusterProperties::take(&mut input).map_err(SuperblockError::Geometry)?,
-                ),
+                _ => Some(ClusterProperties::take(&mut input).map_err(SuperblockError::Geometry)?),
             },
         };
         superblock.check(checksum_id)?;

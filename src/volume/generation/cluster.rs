@@ -80,7 +80,8 @@ impl Volume {
 
     /// Whether the cluster has closed the volume to deletes.
     pub(in crate::volume) fn is_closed_to_deletes(&self) -> bool {
-        let is_closed = |settings: ClusterSettings| settings.is_read_only && !settings.takes_deletes;
+        let is_closed =
+            |settings: ClusterSettings| settings.is_read_only && !settings.takes_deletes;
         self.cluster_settings().is_some_and(is_closed)
     }
 

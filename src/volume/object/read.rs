@@ -10,8 +10,8 @@ use crate::runtime::buffer::Buf;
 use crate::volume::Volume;
 use crate::volume::error::{Damage, GetError, IoError};
 use crate::volume::format::{
-    Attribute, AttributeSet, Kind, NeedleHeader, Unreadable, attributes, decode_header, footer_at, verify_data,
-    verify_meta,
+    Attribute, AttributeSet, Kind, NeedleHeader, Unreadable, attributes, decode_header, footer_at,
+    verify_data, verify_meta,
 };
 use crate::volume::health::Severity;
 use crate::volume::index::Location;

@@ -26,7 +26,10 @@ impl Slot {
     /// As there.
     ///
     /// [`Volume::set_cluster_properties`]: crate::volume::Volume::set_cluster_properties
-    pub async fn set_cluster_properties(&self, settings: ClusterSettings) -> Result<(), StateError> {
+    pub async fn set_cluster_properties(
+        &self,
+        settings: ClusterSettings,
+    ) -> Result<(), StateError> {
         let _change = self.changes.lock(()).await;
         self.volume().set_cluster_properties(settings).await
     }

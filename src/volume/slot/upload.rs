@@ -12,9 +12,7 @@ use crate::base::limits::{CHUNK, NEEDLE_DATA_MAX, UNIT};
 use crate::base::types::{Cookie, NeedleId};
 use crate::runtime::buffer::Pool;
 use crate::volume::error::Refusal;
-use crate::volume::format::{
-    Kind, NeedleHeader, crc32c_append, data_checksum, manifest_len,
-};
+use crate::volume::format::{Kind, NeedleHeader, crc32c_append, data_checksum, manifest_len};
 use crate::volume::log::pending::Pending;
 use crate::volume::log::reservation::Reservation;
 use crate::volume::object::cost::{body_cost, part_cost};

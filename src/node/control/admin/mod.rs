@@ -34,6 +34,7 @@ mod accept;
 mod background;
 mod bounded;
 mod bucket_filter;
+mod cluster_status;
 mod compaction_status;
 mod connection;
 mod damage;
@@ -65,6 +66,7 @@ mod volume_status;
 mod volumes;
 mod web_page;
 
+pub use cluster_status::ClusterStatus;
 pub use compaction_status::{CompactionStatus, LastCompaction};
 pub use error::ApiError;
 pub use health::{Readiness, SilentShard};

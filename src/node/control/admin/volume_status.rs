@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::cluster_status::ClusterStatus;
 use super::compaction_status::{CompactionStatus, LastCompaction, ended};
 use super::error::ApiError;
 use super::scrub_status::{LastScrub, ScrubStatus};
@@ -79,6 +80,8 @@ pub struct VolumeStatus {
     pub suspect: Option<u64>,
     /// Whose copy it is; null if it is no copy.
     pub replica: Option<ReplicaStatus>,
+    /// What its cluster says about it; null if it belongs to none.
+    pub cluster: Option<ClusterStatus>,
     /// Number of places at which reads failed for good since the daemon started.
     pub hard_errors: u64,
     /// Number of places at which reads failed for a time since the daemon started.
@@ -156,6 +159,7 @@ impl VolumeStatus {
             found_damage: 0,
             suspect: None,
             replica: None,
+            cluster: None,
             hard_errors: 0,
             soft_errors: 0,
             probes: 0,
@@ -214,6 +218,7 @@ impl VolumeStatus {
             found_damage: v.board.scrub.damage.get(),
             suspect: suspect_since(&v.board.health),
             replica: ReplicaStatus::of(&v.board.replica),
+            cluster: ClusterStatus::of(&v.board.cluster),
             hard_errors: v.board.health.hard_errors.get(),
             soft_errors: v.board.health.soft_errors.get(),
             probes: v.board.health.probes.get(),

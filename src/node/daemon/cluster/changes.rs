@@ -7,8 +7,8 @@ use crate::base::types::VolumeId;
 use crate::node::board::VolumeState;
 use crate::node::control::Refused;
 use crate::node::daemon::manager::{ManagerState, refused};
-use crate::node::shard::{SetClosedByCluster, SetReadOnly};
-use crate::volume::{ReadOnlyReason, WriteState};
+use crate::node::shard::{SetCluster, SetReadOnly};
+use crate::volume::{ClusterSettings, ReadOnlyReason, WriteState};
 
 impl ManagerState {
     /// Deletes a volume if nothing lives in it. It is made read-only first, so that nothing is stored in it
@@ -53,8 +53,13 @@ impl ManagerState {
         let _changing = self.begin(id)?;
         let shard = self.shard_of(id).ok_or(Refused::NoSuchVolume(id))?;
         let what = if is_closed { "closed to writes" } else { "opened to writes" };
-        let order = SetClosedByCluster { volume: id, is_closed, takes_deletes };
-        let done = self.ask(shard, order).await;
+        let board = self.shared.board.volume(id).ok_or(Refused::NoSuchVolume(id))?;
+        let settings = ClusterSettings {
+            placement: board.cluster.placement(),
+            is_read_only: is_closed,
+            takes_deletes: is_closed && takes_deletes,
+        };
+        let done = self.ask(shard, SetCluster { volume: id, settings }).await;
         let summary = done.map_err(|error| refused(id, what, error))?;
         let state = summary.write_state;
         tracing::info!(volume = id.0, write_state = ?state, "{what} by order of the cluster");

@@ -34,7 +34,7 @@ impl ManagerState {
             return;
         }
         let size = self.config.auto_create.size.value();
-        let plan = match self.plan(NewVolume { id: None, size, disk: None, replica: false }) {
+        let plan = match self.plan(NewVolume { size, ..NewVolume::default() }) {
             Ok(plan) => plan,
             Err(refused) => {
                 pause.failed(now.monotonic_ns);

@@ -79,7 +79,7 @@ fn invalid_creation_is_refused_with_its_reason() {
         let disk = Some(0);
         let plan = bench
             .state
-            .plan(NewVolume { id: Some(VolumeId(9)), size: None, disk, replica: false })
+            .plan(NewVolume { id: Some(VolumeId(9)), disk, ..new_volume() })
             .ok()
             .unwrap();
         assert_eq!((plan.changing.id, plan.store), (VolumeId(9), 0));

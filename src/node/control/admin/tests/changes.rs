@@ -33,8 +33,8 @@ fn main_thread(
         let mut seen = Vec::new();
         while let Ok(request) = requests.recv() {
             let ControlRequest::Change(request) = request else { panic!("{request:?}") };
-            seen.push(request.change);
-            let answered = answer(request.change);
+            seen.push(request.change.clone());
+            let answered = answer(request.change.clone());
             request.answer(answered);
         }
         seen
@@ -94,7 +94,13 @@ fn valid_changes_reach_the_main_thread_and_invalid_ones_do_not() {
 
     admin.shutdown().expect("stops");
     let new = |id, size, disk| {
-        VolumeChange::Create(NewVolume { id, size, disk, replica: id == Some(VolumeId(3)) })
+        VolumeChange::Create(NewVolume {
+            id,
+            size,
+            disk,
+            replica: id == Some(VolumeId(3)),
+            cluster: None,
+        })
     };
     let expected = [
         new(Some(VolumeId(3)), Some(ByteSize::gib(100)), Some(1)),
