@@ -138,7 +138,8 @@ mod tests {
             assert_eq!((address.to_string().as_str(), address.grpc().as_str()), (shown, grpc));
             assert_eq!(shown.parse(), Ok(address));
         }
-        let (plain, other): (HostPort, HostPort) = ("h:1".parse().unwrap(), "h:1.2".parse().unwrap());
+        let (plain, other): (HostPort, HostPort) =
+            ("h:1".parse().unwrap(), "h:1.2".parse().unwrap());
         assert!(plain.is_same_server(&other) && plain != other);
         assert!(!plain.is_same_server(&"h:2".parse().unwrap()));
     }
@@ -146,8 +147,21 @@ mod tests {
     #[test]
     fn other_texts_are_rejected_with_advice() {
         for text in [
-            "", "h", ":9333", "h:", "h:0", "h:65536", "h:+1", "h:1.", "h:1.0", "h:1.65536", "::1:9333",
-            "[10.0.0.1]:1", "a b:1", "http://h:9333", "h:1.2.3",
+            "",
+            "h",
+            ":9333",
+            "h:",
+            "h:0",
+            "h:65536",
+            "h:+1",
+            "h:1.",
+            "h:1.0",
+            "h:1.65536",
+            "::1:9333",
+            "[10.0.0.1]:1",
+            "a b:1",
+            "http://h:9333",
+            "h:1.2.3",
         ] {
             let error = text.parse::<HostPort>().expect_err(text);
             assert_eq!(error, ParseHostPortError::Form(text.to_owned()));

@@ -67,6 +67,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "BASE|off")]
     pub shard_ports: Option<ShardPorts>,
 
+    /// Flags for a SeaweedFS cluster.
     #[command(flatten)]
     pub cluster: ClusterArgs,
 

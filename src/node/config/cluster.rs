@@ -155,6 +155,7 @@ fn name(key: &str, text: &str, max: usize, example: &str) -> Result<(), ConfigEr
     {
         return Ok(());
     }
-    let fix = format!("write at most {max} visible ASCII characters without spaces, such as {example}");
+    let fix =
+        format!("write at most {max} visible ASCII characters without spaces, such as {example}");
     Err(ConfigError::setting(key, format!("{text:?} is not possible"), fix))
 }

@@ -46,12 +46,18 @@ mod tests {
             let ip = IpAddr::from([10, 0, 0, 8]);
             ClusterAddresses { ip, port: 8080, grpc: grpc.parse().unwrap() }.warning()
         };
-        for private in
-            ["127.0.0.3:1", "10.0.0.8:1", "192.168.1.1:1", "169.254.0.1:1", "[::1]:1", "[fd00::1]:1"]
-        {
+        for private in [
+            "127.0.0.3:1",
+            "10.0.0.8:1",
+            "192.168.1.1:1",
+            "169.254.0.1:1",
+            "[::1]:1",
+            "[fd00::1]:1",
+        ] {
             assert_eq!(warning(private), None, "{private}");
         }
-        for public in ["0.0.0.0:1", "[::]:1", "8.8.8.8:1", "[2001:db8::1]:1", "[::ffff:8.8.8.8]:1"] {
+        for public in ["0.0.0.0:1", "[::]:1", "8.8.8.8:1", "[2001:db8::1]:1", "[::ffff:8.8.8.8]:1"]
+        {
             let said = warning(public).unwrap_or_else(|| panic!("{public}"));
             assert!(said.starts_with(&format!("cluster.grpc is {public}, ")), "{said}");
         }

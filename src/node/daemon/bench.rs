@@ -24,8 +24,8 @@ use crate::node::metrics::{Metrics, NodeInfo};
 use crate::node::shard::{
     AnyOutcome, AnyRequest, BurstVolume, CancelCompaction, ClearVolume, CompactVolume,
     CompactionRequest, DeleteVolume, ErrorPlaces, FenceVolume, LimitDevice, ListErrors, OpenVolume,
-    OrderError, PauseBackground, RemoteAnswer, RequestOrigin, Requester, SetCluster,
-    SetReadOnly, SetRoute, Shared, SuspectVolume, VolumeSummary,
+    OrderError, PauseBackground, RemoteAnswer, RequestOrigin, Requester, SetCluster, SetReadOnly,
+    SetRoute, Shared, SuspectVolume, VolumeSummary,
 };
 use crate::runtime::buffer::{Pool, Region};
 use crate::runtime::sim::World;

@@ -31,7 +31,9 @@ use crate::node::shard::{
     SetRoute, Shared,
 };
 use crate::runtime::Handle;
-use crate::volume::{IoError, NotPulled, NotStreamed, Refusal, Replica, StateError, Superblock};
+use crate::volume::{
+    IoError, NotPulled, NotStreamed, Preallocation, Refusal, Replica, StateError, Superblock,
+};
 
 /// State shared by the tasks of the manager.
 pub struct ManagerState {
@@ -297,7 +299,11 @@ impl ManagerState {
         let replica = plan.is_replica.then(Replica::default);
         let cluster = plan.cluster.as_ref().map(volume_files::cluster_properties);
         let superblock = Superblock { replica, cluster, ..new };
-        let preallocation = volume_files::preallocation(&self.config);
+        // A cluster makes several volumes at once, long before it fills them.
+        let preallocation = match plan.cluster {
+            Some(_) => Preallocation::InSteps,
+            None => volume_files::preallocation(&self.config),
+        };
         let progress = |done| self.creations.progress(id, done);
         let path = store.path.clone();
         let made =

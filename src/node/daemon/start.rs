@@ -119,9 +119,7 @@ pub fn start(config: &Config, log: &Log, first: FirstVolume) -> Result<Running, 
     let state = state.with_token(token).with_cluster(shown);
     let join = |plane: &mut ControlPlane| match joining {
         None => Ok(()),
-        Some(joining) => {
-            joining.add_to(plane, &metrics, requests_in, Arc::clone(&compactions))
-        }
+        Some(joining) => joining.add_to(plane, &metrics, requests_in, Arc::clone(&compactions)),
     };
     let control_plane = start_control_plane(admin_socket, state, join, threads)
         .map_err(|error| StartError::Step("start the admin thread", error))?;

@@ -64,7 +64,8 @@ impl Announcements {
     /// Whether a volume that the master knows is another one now, for instance read-only. Only a full list can
     /// say that.
     fn has_changed(&self, volumes: &[Announced]) -> bool {
-        let is_other = |volume: &Announced| self.told.get(&volume.id).is_some_and(|it| it != volume);
+        let is_other =
+            |volume: &Announced| self.told.get(&volume.id).is_some_and(|it| it != volume);
         volumes.iter().any(is_other)
     }
 }

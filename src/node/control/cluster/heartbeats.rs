@@ -105,7 +105,9 @@ impl Connections {
             tracing::debug!("{problem}");
         } else {
             self.is_warned = true;
-            tracing::warn!("not registered with the cluster, which assigns nothing here: {problem}");
+            tracing::warn!(
+                "not registered with the cluster, which assigns nothing here: {problem}"
+            );
         }
         self.reporter.state.disconnected(Some(problem), now());
     }

@@ -19,7 +19,7 @@ pub(super) async fn accept_all(
     accepted: mpsc::Sender<io::Result<CountedStream>>,
 ) {
     let permits = Arc::new(Semaphore::new(connections_max));
-    let (mut failures, began) = (Failures::default(), Instant::now());
+    let (failures, began) = (Failures::default(), Instant::now());
     loop {
         let connection = tokio::select! {
             connection = listener.accept() => connection,

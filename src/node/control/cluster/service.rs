@@ -94,7 +94,8 @@ impl ClusterService {
         })?;
         let new = wanted(&request, limit)?;
         let there = self.metrics.volumes();
-        let there = there.iter().filter(|volume| volume.board.cluster.is_of_cluster.get() != 0).count();
+        let there =
+            there.iter().filter(|volume| volume.board.cluster.is_of_cluster.get() != 0).count();
         if self.node.volumes_max.is_some_and(|most| there as u64 >= u64::from(most)) {
             let sentence = format!("this node takes no more than {there} volumes of the cluster");
             return Err(Status::resource_exhausted(sentence));
@@ -162,8 +163,7 @@ fn wanted(request: &pb::AllocateVolumeRequest, limit: u64) -> Result<NewVolume, 
     };
     let (collection, replication) = (&request.collection, &request.replication);
     let cluster = NewClusterVolume {
-        collection: Collection::new(collection)
-            .ok_or_else(|| invalid("collection", collection))?,
+        collection: Collection::new(collection).ok_or_else(|| invalid("collection", collection))?,
         placement: placement(replication).ok_or_else(|| invalid("replication", replication))?,
         ttl: match &request.ttl[..] {
             "" => None,

@@ -68,11 +68,7 @@ struct Session<'a> {
 impl Reporter {
     /// Sends heartbeats to a master until the connection ends. `on_confirmed` is called when the master has
     /// registered the node.
-    pub(super) async fn report_to(
-        &self,
-        master: &HostPort,
-        on_confirmed: impl FnMut(),
-    ) -> Ended {
+    pub(super) async fn report_to(&self, master: &HostPort, on_confirmed: impl FnMut()) -> Ended {
         match self.try_report_to(master, on_confirmed).await {
             Ok(ended) => ended,
             Err(problem) => Ended::Failed(problem),
@@ -88,8 +84,7 @@ impl Reporter {
         client = client.max_decoding_message_size(ANSWER_BYTES_MAX);
         let (beats, waiting) = mpsc::channel(WAITING_MAX);
         let told = Announcements::default();
-        let mut session =
-            Session { reporter: self, master, beats, told, is_confirmed: false };
+        let mut session = Session { reporter: self, master, beats, told, is_confirmed: false };
         session.tell().await?;
         let opened = client.send_heartbeat(ReceiverStream::new(waiting));
         let opened = timeout(ANSWER_WITHIN, opened).await.map_err(|_| no_answer())?;

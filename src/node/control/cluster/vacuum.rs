@@ -72,5 +72,5 @@ async fn report(
         },
     };
     // The master may have gone meanwhile.
-    let _ = reports.send(Err(Status::aborted(failed))).await;
+    let _ = reports.send(Err(Status::aborted(format!("not compacted: {failed}")))).await;
 }

@@ -8,8 +8,8 @@ use super::super::exposition::Exposition;
 use super::super::metric_row::{MetricRow, MetricSource};
 use super::super::table::TABLE;
 use super::super::{
-    AdmissionRefusal, ClusterCall, ClusterCallResult, Exporter, ExpositionFormat, GetPhase, MethodGroup, MethodLabel, Metrics,
-    NodeInfo,
+    AdmissionRefusal, ClusterCall, ClusterCallResult, Exporter, ExpositionFormat, GetPhase,
+    MethodGroup, MethodLabel, Metrics, NodeInfo,
 };
 use crate::base::types::{ShardId, VolumeId};
 use crate::node::board::{
