@@ -30,6 +30,7 @@ mod start_bench;
 mod suite;
 mod syntax;
 mod test_binaries;
+mod weed;
 mod xfs;
 
 use std::process::ExitCode;
@@ -104,6 +105,7 @@ cargo xtask fuzz [--seconds N] [--keep] [TARGET]
                                    fuzzes all targets, or one, for N seconds each (60) and records the
                                    result. --keep replaces the corpora in fuzz/corpus/ with reduced
                                    ones. Needs nightly Rust and cargo-fuzz
+cargo xtask weed                   installs SeaweedFS below the target directory, for tests/cluster.rs
 cargo xtask proto                  generates the Rust code of the cluster protocol (proto/src) from proto/proto
 cargo xtask smuggling [--streams N] [--seed N]
                                    sends N mutated streams (1000000) through a real nginx, compares the
@@ -132,6 +134,7 @@ fn main() -> ExitCode {
         ["coverage", ref flags @ ..] => {
             coverage::Options::parse(flags).map(|it| coverage::coverage(&it))
         }
+        ["weed"] => Some(weed::install()),
         ["proto"] => Some(proto::proto()),
         ["quick"] => Some(suite::run_quick()),
         ["hostile"] => Some(hostile::hostile()),
