@@ -159,3 +159,101 @@ fn name(key: &str, text: &str, max: usize, example: &str) -> Result<(), ConfigEr
         format!("write at most {max} visible ASCII characters without spaces, such as {example}");
     Err(ConfigError::setting(key, format!("{text:?} is not possible"), fix))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::node::config::{Config, ConfigDraft};
+
+    fn config(section: &str) -> Result<Config, String> {
+        let text = format!("[cluster]\n{section}");
+        let path = Path::new("h.toml");
+        let draft = ConfigDraft::parse(path, &text).map_err(|error| error.to_string())?;
+        let checked = draft.config.validate_on(&[0]);
+        checked.map(|()| draft.config.clone()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn addresses_follow_from_those_of_the_data_api() {
+        let config =
+            config("master = [\"m:9333\", \"10.0.0.7:9333.1\"]\nport = 80\nmax_volumes = 7");
+        let mut config = config.unwrap();
+        assert_eq!(config.cluster.master.len(), 2);
+        let listen = |texts: &[&str]| -> Vec<Listen> {
+            texts.iter().map(|text| text.parse().unwrap()).collect()
+        };
+        let addresses = |config: &Config, texts: &[&str]| {
+            let found = config.cluster.addresses(&listen(texts));
+            found.map(|found| found.map(|it| (it.ip.to_string(), it.port, it.grpc.to_string())))
+        };
+        let some = |ip: &str, port, grpc: &str| Ok(Some((ip.to_owned(), port, grpc.to_owned())));
+        let of = |config: &Config, texts: &[&str]| {
+            addresses(config, texts).map_err(|error| error.to_string())
+        };
+        assert_eq!(of(&config, &["10.0.0.8:8080"]), some("10.0.0.8", 80, "10.0.0.8:10080"));
+        config.cluster.port = OrWord::default();
+        let first_of_tcp = &["unix:/s", "10.0.0.8:8080", "127.0.0.1:1"];
+        assert_eq!(of(&config, first_of_tcp), some("10.0.0.8", 8080, "10.0.0.8:18080"));
+        config.cluster.ip = OrWord::of("10.0.0.9".parse().unwrap());
+        assert_eq!(of(&config, &["0.0.0.0:8080"]), some("10.0.0.9", 8080, "10.0.0.9:18080"));
+        config.cluster.grpc = OrWord::of("127.0.0.1:5".parse().unwrap());
+        assert_eq!(of(&config, &["0.0.0.0:60000"]), some("10.0.0.9", 60_000, "127.0.0.1:5"));
+        config.cluster.grpc = OrWord::default();
+        for (texts, key) in [
+            (&["0.0.0.0:60000"][..], "cluster.grpc: "),
+            (&["0.0.0.0:0"], "cluster.port: "),
+            (&["unix:/s"], "cluster.port: "),
+        ] {
+            let error = of(&config, texts).unwrap_err();
+            assert!(error.starts_with(key), "{error}");
+        }
+        config.cluster.ip = OrWord::default();
+        for texts in [&["0.0.0.0:80"][..], &["[::]:80"], &["unix:/s"]] {
+            let error = of(&config, texts).unwrap_err();
+            assert!(error.starts_with("cluster.ip: ") && error.contains("--cluster-ip"), "{error}");
+        }
+        config.cluster = ClusterConfig::default();
+        assert_eq!(of(&config, &["unix:/s"]), Ok(None), "without a cluster nothing is needed");
+    }
+
+    #[test]
+    fn invalid_settings_are_rejected() {
+        let many: Vec<String> = (0..17).map(|n| format!("\"m{n}:1\"")).collect();
+        let many = format!("master = [{}]", many.join(", "));
+        for (section, wanted) in [
+            ("rack = \"r1\"", "cluster.rack: it is set, but cluster.master names no master"),
+            ("port = 80", "cluster.port: it is set"),
+            ("max_volumes = 1", "cluster.max_volumes: it is set"),
+            ("master = [\"m:1\", \"m:1.2\"]", "cluster.master: m:1.2 is named twice"),
+            (&many, "cluster.master: 17 masters; name 1 to 16"),
+            ("master = [\"m\"]", "h.toml:2: cluster.master: \"m\" is no address of a server"),
+            ("master = [\"m:1\"]\nrack = \"a b\"", "cluster.rack: \"a b\" is not possible"),
+            ("master = [\"m:1\"]\ndata_center = \"\u{e9}\"", "cluster.data_center: "),
+            ("master = [\"m:1\"]\npublic_url = \"http://h:1\"", "cluster.public_url: "),
+            ("master = [\"m:1\"]\nmax_volumes = 1000001", "cluster.max_volumes: 1000001 is out of"),
+            ("master = [\"m:1\"]\ngrpc = \"127.0.0.1:8080\"", "which listen uses"),
+            ("master = [\"m:1\"]\ngrpc = \"0.0.0.0:8081\"", "which admin uses"),
+            ("master = [\"m:1\"]\ngrpc = \"127.0.0.1:8180\"", "which shard_ports uses"),
+            ("master = [\"m:1\"]\nip = \"node1\"", "h.toml:3: cluster.ip: "),
+            ("master = [\"m:1\"]\nip = \"0.0.0.0\"", "cluster.ip: "),
+            ("masters = [\"m:1\"]", "unknown setting; did you mean cluster.master?"),
+        ] {
+            let error = config(section).expect_err(section);
+            assert!(error.contains(wanted), "{section}: {error}");
+        }
+        assert!(config("master = [\"m:1\"]\ngrpc = \"127.0.0.2:8080\"").is_ok(), "another address");
+    }
+
+    #[test]
+    fn public_address_of_the_orders_is_warned_about() {
+        let warnings = |section: &str| config(section).unwrap().warnings();
+        assert_eq!(warnings("master = [\"m:1\"]"), [""; 0]);
+        let said = warnings("master = [\"m:1\"]\nip = \"8.8.8.8\"");
+        assert!(
+            said.len() == 1 && said[0].starts_with("cluster.grpc is 8.8.8.8:18080"),
+            "{said:?}"
+        );
+    }
+}

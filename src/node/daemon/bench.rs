@@ -56,6 +56,8 @@ pub struct Bench {
     result: Rc<RefCell<Result<(), OrderError>>>,
     /// Requests of the compactions that were ordered.
     pub compactions: Rc<RefCell<Vec<CompactionRequest>>>,
+    /// Number of needles in the summaries of volumes.
+    pub needles: Rc<Cell<u64>>,
     /// The clock of compactions.
     clock: Rc<Cell<Now>>,
 }
@@ -104,6 +106,7 @@ pub fn with_changed<F: Future<Output = ()> + 'static>(
         orders: Rc::default(),
         result: Rc::new(RefCell::new(Ok(()))),
         compactions: Rc::default(),
+        needles: Rc::default(),
         clock,
     };
     let shards = Shards {
@@ -111,6 +114,7 @@ pub fn with_changed<F: Future<Output = ()> + 'static>(
         orders: Rc::clone(&bench.orders),
         result: Rc::clone(&bench.result),
         compactions: Rc::clone(&bench.compactions),
+        needles: Rc::clone(&bench.needles),
     };
     let handle = runtime.handle().clone();
     runtime.block_on(&mut driver, async move {
@@ -133,6 +137,7 @@ struct Shards {
     orders: Orders,
     result: Rc<RefCell<Result<(), OrderError>>>,
     compactions: Rc<RefCell<Vec<CompactionRequest>>>,
+    needles: Rc<Cell<u64>>,
 }
 
 impl Shards {
@@ -156,7 +161,8 @@ impl Shards {
     /// Returns an order as text, and its outcome.
     fn outcome(&self, shard: usize, request: AnyRequest) -> (String, AnyOutcome) {
         let result = || self.result.borrow().clone();
-        let summary = || result().map(|()| SUMMARY);
+        let needles = self.needles.get();
+        let summary = || result().map(|()| VolumeSummary { needles, ..SUMMARY });
         match request {
             AnyRequest::OpenVolume(OpenVolume(assignment)) => {
                 let volume = assignment.volume.0;

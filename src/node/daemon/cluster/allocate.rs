@@ -12,7 +12,7 @@ impl ManagerState {
         reply.answer(self.create_for_cluster(new).await);
     }
 
-    async fn create_for_cluster(self: &Rc<Self>, new: NewVolume) -> Result<(), Refused> {
+    pub(super) async fn create_for_cluster(self: &Rc<Self>, new: NewVolume) -> Result<(), Refused> {
         let plan = self.plan(new)?;
         let id = plan.volume();
         self.create(plan).await;

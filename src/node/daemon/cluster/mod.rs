@@ -19,3 +19,6 @@ mod space;
 pub use join::Joining;
 pub use leave::leave;
 pub use own_ids::next_own_id;
+
+#[cfg(test)]
+mod tests;
