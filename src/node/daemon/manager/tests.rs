@@ -223,7 +223,7 @@ fn creation_is_refused_if_any_file_has_the_number() {
     with_manager(&[1], async |bench| {
         let path = bench.make_file(7, 3);
         let seven = NewVolume { id: Some(VolumeId(7)), ..new_volume() };
-        let Some(Refused::Exists(why)) = bench.state.plan(seven).err() else {
+        let Some(Refused::Exists(why)) = bench.state.plan(seven.clone()).err() else {
             panic!("it is taken")
         };
         assert!(why.contains(path.to_str().unwrap()) && why.contains("restart"), "{why}");
