@@ -154,6 +154,13 @@ fn multi_deletes_with_checkpoints() {
     explore(&histories, variant, 100);
 }
 
+#[test]
+fn concurrent_operations_on_a_volume_of_a_cluster() {
+    let variant =
+        Variant { cluster: true, checkpoints: true, concurrent: true, ..Variant::default() };
+    explore(&histories(2), variant, 1000);
+}
+
 /// Variants in which histories of three operations run in a round.
 fn variants(round: u64) -> [Variant; 4] {
     let plain = Variant { round, ..Variant::default() };

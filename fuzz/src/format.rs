@@ -5,12 +5,12 @@
 use hayloft::base::limits::{ATTRIBUTES_MAX, NEEDLE_DATA_MAX, UNIT};
 use hayloft::base::types::{Cookie, NeedleId};
 use hayloft::volume::format::{
-    Attribute, COMMIT_RECORD_LEN, CommitRecord, FOOTER_LEN, HASH_PREFIX_BITS, HEADER_LEN,
-    HINT_OFFSETS, HashPrefix, INCOMPAT_LOSSES, Kind, Manifest, NeedleHeader, NeedleLayout,
-    PartEntry, Superblock, TailHint, attribute_bytes, attributes, checksum, decode_header,
-    decode_properties, encode_chunk_table, encode_data_needle, encode_loss, encode_manifest,
-    encode_tombstone, footer_at, manifest_len, reseal, seed, verify_data, verify_meta,
-    verify_range,
+    Attribute, AttributeSet, COMMIT_RECORD_LEN, CommitRecord, FOOTER_LEN, HASH_PREFIX_BITS,
+    HEADER_LEN, HINT_OFFSETS, HashPrefix, INCOMPAT_LOSSES, Kind, Manifest, NeedleHeader,
+    NeedleLayout, PartEntry, Superblock, TailHint, attribute_bytes, attributes, checksum,
+    decode_header, decode_properties, encode_chunk_table, encode_data_needle, encode_loss,
+    encode_manifest, encode_tombstone, footer_at, manifest_len, reseal, seed, verify_data,
+    verify_meta, verify_range,
 };
 
 use crate::input::Input;
@@ -72,8 +72,10 @@ fn same(one: &[u8], other: &[u8], fields: &[std::ops::Range<usize>]) {
 fn superblock(mut input: Input<'_>, fix: bool) {
     let mut bytes = block(&mut input, b"HAYLSUPR\x01\0\0\0", 512, SUPERBLOCK_SEED, fix);
     if fix {
-        // What this build takes at all: no features but its own, its unit, chunk and checksum.
-        bytes[16..20].fill(0);
+        // What this build takes at all: no features but its own, its unit, chunk and checksum. Of those that a
+        // writer must know, the one of a cluster, which has fields of its own.
+        bytes[16] &= 8;
+        bytes[17..20].fill(0);
         bytes[21..24].fill(0);
         bytes[20] &= INCOMPAT_LOSSES as u8;
         bytes[28..40].copy_from_slice(&[0, 2, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0]);
@@ -199,6 +201,12 @@ fn attribute_list(bytes: &[u8]) {
     let mut again = vec![0xee; len];
     assert_eq!(attribute_bytes(&list, &mut again), len);
     assert_eq!(again, bytes[..len]);
+    // The attributes that have a meaning can be written as they were understood.
+    let set = AttributeSet::decode(bytes);
+    let mut known = vec![0xee; set.encoded_len()];
+    assert_eq!(set.encode(&mut known), known.len());
+    assert_eq!(AttributeSet::decode(&known), set);
+    assert!(set.cluster.check().is_ok());
 }
 
 /// A needle of given content, whole and with a byte changed: the change is noticed, or it is in what

@@ -111,6 +111,7 @@ fn values(head: &Head) -> impl Iterator<Item = Span> {
         head.content_type,
         head.x_hayloft_modified,
         head.x_hayloft_expires,
+        head.x_hayloft_attributes,
         head.range,
         head.if_range,
         head.if_match,

@@ -38,6 +38,8 @@ pub struct Fields {
     pub x_hayloft_modified: Option<Span>,
     /// `X-Hayloft-Expires`.
     pub x_hayloft_expires: Option<Span>,
+    /// `X-Hayloft-Attributes`.
+    pub x_hayloft_attributes: Option<Span>,
     /// `Range`.
     pub range: Option<Span>,
     /// `If-Range`.
@@ -62,6 +64,7 @@ enum Known {
     ContentType,
     Modified,
     Expires,
+    Attributes,
     Range,
     IfRange,
     IfMatch,
@@ -70,13 +73,14 @@ enum Known {
     IfUnmodifiedSince,
 }
 
-const NAMES: [(&[u8], Known); 14] = [
+const NAMES: [(&[u8], Known); 15] = [
     (b"host", Known::Host),
     (b"connection", Known::Connection),
     (b"content-length", Known::ContentLength),
     (b"content-type", Known::ContentType),
     (b"x-hayloft-modified", Known::Modified),
     (b"x-hayloft-expires", Known::Expires),
+    (b"x-hayloft-attributes", Known::Attributes),
     (b"range", Known::Range),
     (b"if-range", Known::IfRange),
     (b"if-match", Known::IfMatch),
@@ -119,6 +123,7 @@ impl Fields {
             Known::ContentType => single(&mut self.content_type, field.value),
             Known::Modified => single(&mut self.x_hayloft_modified, field.value),
             Known::Expires => single(&mut self.x_hayloft_expires, field.value),
+            Known::Attributes => single(&mut self.x_hayloft_attributes, field.value),
             Known::Range => single(&mut self.range, field.value),
             Known::IfRange => single(&mut self.if_range, field.value),
             Known::IfMatch => single(&mut self.if_match, field.value),
@@ -238,6 +243,7 @@ mod tests {
             ("Content-Type", "a/b"),
             ("X-Hayloft-Modified", "1"),
             ("X-Hayloft-Expires", "1"),
+            ("X-Hayloft-Attributes", "AA=="),
             ("Range", "bytes=0-0"),
             ("If-Range", "\"a\""),
             ("If-Match", "\"a\""),

@@ -104,6 +104,8 @@ pub struct Head {
     pub x_hayloft_modified: Option<Span>,
     /// `X-Hayloft-Expires`; not checked.
     pub x_hayloft_expires: Option<Span>,
+    /// `X-Hayloft-Attributes`; not checked.
+    pub x_hayloft_attributes: Option<Span>,
     /// `Range`; it is defined for GET only (RFC 9110 section 14.2).
     pub range: Option<Span>,
     /// `If-Range`.
@@ -234,6 +236,7 @@ fn finish(buf: &[u8], progress: &HeadProgress) -> Result<Head, Reject> {
         content_type: fields.content_type,
         x_hayloft_modified: fields.x_hayloft_modified,
         x_hayloft_expires: fields.x_hayloft_expires,
+        x_hayloft_attributes: fields.x_hayloft_attributes,
         range: fields.range,
         if_range: fields.if_range,
         if_match: fields.if_match,

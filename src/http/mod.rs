@@ -20,6 +20,7 @@
 //! | [`status`] | status codes and status lines; [`reject`] pairs a status with the reason of a refusal |
 //! | [`digits`] | formats and parses decimal and hexadecimal numbers |
 
+pub mod attributes;
 pub mod authority;
 pub mod conditional;
 pub mod conn;

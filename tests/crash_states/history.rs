@@ -7,10 +7,10 @@ use hayloft::base::limits::{BLOCK, LOG_START, TRAILER};
 use hayloft::runtime::buffer::Pool;
 use hayloft::runtime::sim::World;
 use hayloft::runtime::sim::disk::{Disk, Wreck};
-use hayloft::volume::{NewNeedle, Slot};
+use hayloft::volume::{ClusterProperties, NewNeedle, Slot, Superblock};
 
 use super::model::{Action, BODIES, IDS, Model, effect, value_bytes};
-use crate::common::{COOKIE, ON_DEMAND, Process, draft, upload};
+use crate::common::{COOKIE, ON_DEMAND, Process, draft, superblock, upload};
 
 /// An event at which the power may fail.
 pub struct CrashPoint {
@@ -88,6 +88,8 @@ pub struct Variant {
     pub unwritten: bool,
     /// Checkpoints are written meanwhile.
     pub checkpoints: bool,
+    /// The volume belongs to a cluster: its needles have more attributes.
+    pub cluster: bool,
     /// Size of the log (blocks of 4 KiB): small, so that histories reach its end.
     pub blocks: Option<u64>,
     /// Seed, together with the other fields, of the order of concurrent events.
@@ -123,7 +125,8 @@ pub fn run_history(history: &[Action], variant: Variant, pool: &Pool) -> Vec<Cra
     if variant.concurrent {
         process.runtime.shuffle(41 + variant.round);
     }
-    process.create(variant.size());
+    let cluster = variant.cluster.then(ClusterProperties::default);
+    process.create_as(Superblock { cluster, ..superblock(variant.size()) });
     process.checkpoints = variant.checkpoints.then_some(ON_DEMAND);
     let volume = process.open().unwrap();
     let model = Rc::new(RefCell::new(Model::default()));

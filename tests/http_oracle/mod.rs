@@ -26,10 +26,11 @@ pub struct Seen {
     pub kept: Vec<(&'static str, Vec<u8>)>,
 }
 
-pub const KEPT: [&str; 9] = [
+pub const KEPT: [&str; 10] = [
     "content_type",
     "x_hayloft_modified",
     "x_hayloft_expires",
+    "x_hayloft_attributes",
     "range",
     "if_range",
     "if_match",
@@ -40,10 +41,11 @@ pub const KEPT: [&str; 9] = [
 
 /// Converts the result of the parser under test.
 pub fn seen(head: &Head, buf: &[u8]) -> Seen {
-    let spans: [Option<Span>; 9] = [
+    let spans: [Option<Span>; 10] = [
         head.content_type,
         head.x_hayloft_modified,
         head.x_hayloft_expires,
+        head.x_hayloft_attributes,
         head.range,
         head.if_range,
         head.if_match,

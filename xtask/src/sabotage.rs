@@ -14,7 +14,7 @@ use crate::process::{Failed, run};
 use crate::project::{cargo, root, target};
 
 /// Test binaries, fast ones first; the last two start daemons. `lib` are the unit tests.
-const TESTS: [&str; 34] = [
+const TESTS: [&str; 35] = [
     "errors",
     "engine",
     "generations",
@@ -34,6 +34,7 @@ const TESTS: [&str; 34] = [
     "scrub",
     "health",
     "pull",
+    "cluster_volumes",
     "record_stream",
     "read_only",
     "losses",

@@ -21,8 +21,8 @@ Examples:
 
 Stop the daemon first. Nothing in a volume is changed. Of a volume with several files, the one \
 that the daemon would serve is read, and named. One line for each live photo, in the \
-order of the files, with tabs between the columns; in a content type a tab is \\t and a \
-backslash \\\\. Cookies give access to the photos: protect the output as you protect the \
+order of the files, with tabs between the columns; in text a tab is \\t and a \
+backslash \\\\. The last column is what a SeaweedFS cluster stores with a photo. Cookies give access to the photos: protect the output as you protect the \
 volumes.
 Every photo is read and verified. A damaged photo is listed as a line that begins with #; \
 `hayloft check` says what to do about it.
@@ -46,7 +46,7 @@ pub struct DumpArgs {
 }
 
 const HEADING: &str = "#volume\toffset\tlength\tkey\talt\tcookie\tkind\tsize\tcontent_type\tmodified\
-                       \tversion\tetag\texpires";
+                       \tversion\tetag\texpires\tcluster";
 
 impl DumpArgs {
     pub(super) fn run(self) -> ExitCode {
@@ -98,12 +98,13 @@ fn columns(row: &Result<Row, Unlisted>) -> String {
             let cookie = row.cookie.as_deref().unwrap_or("-");
             let content_type = row.content_type.as_deref().unwrap_or("-");
             let expires = row.expires.as_deref().unwrap_or("-");
+            let cluster = row.cluster.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
             let Row {
                 volume, offset, length, key, alt, kind, size, modified, version, etag, ..
             } = row;
             format!(
                 "{volume}\t{offset}\t{length}\t{key}\t{alt}\t{cookie}\t{kind}\t{size}\t{content_type}\
-                 \t{modified}\t{version}\t{etag}\t{expires}"
+                 \t{modified}\t{version}\t{etag}\t{expires}\t{cluster}"
             )
         }
         Err(Unlisted { volume, offset, key, alt, damage }) => {

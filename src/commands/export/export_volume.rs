@@ -12,9 +12,7 @@ use super::record_reader::{NotRead, Record, RecordReader};
 use crate::base::types::{NeedleId, VolumeId};
 use crate::commands::client::{Body, Client};
 use crate::http::head::Method;
-use crate::volume::format::{
-    Attribute, BadExchange, ExchangeKind, RecordHead, attributes, data_checksum, expiry_of,
-};
+use crate::volume::format::{BadExchange, ExchangeKind, RecordHead, data_checksum};
 
 /// Number of times that the stream is resumed although nothing has arrived since the last time.
 const RETRIES: u32 = 5;
@@ -184,14 +182,12 @@ impl Export<'_, '_> {
     }
 
     fn append(&mut self, head: &RecordHead, stored: &[u8], body: impl Read) -> Result<(), Failed> {
-        let content_type = attributes(stored).find(|one| one.code == Attribute::CONTENT_TYPE);
         let entry = PhotoEntry {
             volume: self.volume,
             id: head.id,
             cookie: head.cookie,
             modified_ns: head.modified_ns,
-            expires_ns: expiry_of(stored),
-            content_type: content_type.map(|one| one.value),
+            stored,
             size: head.body_len,
         };
         entry.append(self.tar, body).map_err(Failed::Write)?;

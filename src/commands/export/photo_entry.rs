@@ -5,8 +5,9 @@ use std::io::{self, Read, Write};
 use tar::{Builder, EntryType, Header};
 
 use crate::base::types::{Cookie, NeedleId, VolumeId};
-use crate::http::modified;
-use crate::http::photo_tar::{EXPIRES, MEDIA_TYPE, MODIFIED, VOLUME};
+use crate::http::photo_tar::{ATTRIBUTES, EXPIRES, MEDIA_TYPE, MODIFIED, VOLUME};
+use crate::http::{attributes, modified};
+use crate::volume::format::{AttributeSet, expiry_of};
 
 /// A photo that is written to a tar.
 #[derive(Clone, Copy, Debug)]
@@ -19,10 +20,8 @@ pub struct PhotoEntry<'a> {
     pub cookie: Cookie,
     /// Time of modification (nanoseconds since 1970).
     pub modified_ns: u64,
-    /// Time at which it expires (nanoseconds since 1970); `None` for never.
-    pub expires_ns: Option<u64>,
-    /// Content type as it is stored.
-    pub content_type: Option<&'a [u8]>,
+    /// Attributes of its needle, as they are stored.
+    pub stored: &'a [u8],
     /// Length of the body (bytes).
     pub size: u64,
 }
@@ -36,11 +35,16 @@ impl PhotoEntry<'_> {
         let second = 1_000_000_000;
         let (seconds, nanos) = (self.modified_ns / second, self.modified_ns % second);
         let (number, modified) = (self.volume.to_string(), format!("{seconds}.{nanos:09}"));
-        let expires = self.expires_ns.map(modified::format);
+        let expires = expiry_of(self.stored).map(modified::format);
         let expires = expires.as_ref().map(|value| (EXPIRES, value.as_bytes()));
-        let media_type = self.content_type.map(|value| (MEDIA_TYPE, value));
+        let stored = AttributeSet::decode(self.stored);
+        let media_type = stored.content_type.map(|value| (MEDIA_TYPE, value));
+        let of_cluster = stored.cluster.encode();
+        let of_cluster = (!of_cluster.is_empty()).then(|| attributes::encode(&of_cluster));
+        let of_cluster = of_cluster.as_ref().map(|text| (ATTRIBUTES, text.as_bytes()));
         let records = [(VOLUME, number.as_bytes()), (MODIFIED, modified.as_bytes())];
-        tar.append_pax_extensions(records.into_iter().chain(expires).chain(media_type))?;
+        let optional = expires.into_iter().chain(of_cluster).chain(media_type);
+        tar.append_pax_extensions(records.into_iter().chain(optional))?;
         let mut header = Header::new_ustar();
         header.set_path(format!("{}/{:016x}", self.id, self.cookie.0))?;
         header.set_entry_type(EntryType::Regular);

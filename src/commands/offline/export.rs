@@ -68,10 +68,9 @@ fn append(
     live: LiveNeedle,
 ) -> io::Result<()> {
     let LiveNeedle { id, cookie, needle, .. } = live;
-    let Needle { body_len: size, modified_ns, expires_ns, .. } = needle;
-    let content_type = needle.content_type().map(<[u8]>::to_vec);
-    let content_type = content_type.as_deref();
-    let entry = PhotoEntry { volume, id, cookie, modified_ns, expires_ns, content_type, size };
+    let Needle { body_len: size, modified_ns, .. } = needle;
+    let stored = needle.stored_attributes().to_vec();
+    let entry = PhotoEntry { volume, id, cookie, modified_ns, stored: &stored, size };
     if !needle.is_large {
         return entry.append(tar, &needle.buf[needle.data.clone()]);
     }

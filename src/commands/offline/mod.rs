@@ -19,6 +19,7 @@
 mod blocking;
 mod check;
 mod cluster_report;
+mod cluster_row;
 mod directories;
 mod error;
 mod executor;
@@ -32,6 +33,7 @@ mod table;
 
 pub use check::{CheckObserver, CheckSummary, Finding, Severity, VolumeReport};
 pub use cluster_report::ClusterReport;
+pub use cluster_row::ClusterRow;
 pub use directories::{Offline, Selection};
 pub use error::OfflineError;
 pub use export::ExportSummary;

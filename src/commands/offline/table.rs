@@ -6,6 +6,7 @@ use std::io;
 use serde::Serialize;
 
 use super::check::unopened_text;
+use super::cluster_row::ClusterRow;
 use super::directories::Offline;
 use super::location::VolumeLocation;
 use super::picked::Picked;
@@ -44,6 +45,9 @@ pub struct Row {
     pub etag: String,
     /// Time of expiry: RFC 3339, in UTC; null if it does not expire. A needle that has expired is listed.
     pub expires: Option<String>,
+    /// What a cluster stores with it; absent if there is nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterRow>,
 }
 
 /// A needle or volume that could not be read, and why. It contains no cookie.
@@ -94,6 +98,7 @@ impl Row {
             version: *version,
             etag: format!("{:016x}", needle.etag),
             expires: needle.expires_ns.map(rfc3339_nanos),
+            cluster: ClusterRow::of(&needle.attributes()),
         }
     }
 }

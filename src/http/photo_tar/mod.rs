@@ -19,7 +19,7 @@ pub mod photo;
 pub mod reader;
 
 pub use error::TarError;
-pub use pax::{EXPIRES, MEDIA_TYPE, MODIFIED, VOLUME};
+pub use pax::{ATTRIBUTES, EXPIRES, MEDIA_TYPE, MODIFIED, VOLUME};
 pub use photo::Photo;
 pub use reader::Reader;
 

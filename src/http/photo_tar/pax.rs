@@ -17,6 +17,9 @@ pub const VOLUME: &str = "HAYLOFT.volume";
 /// Key of the pax record of the time at which a photo expires: seconds since 1970 with up to nine decimals.
 pub const EXPIRES: &str = "HAYLOFT.expires";
 
+/// Key of the pax record of what a cluster stores with a photo: its [attributes](crate::http::attributes).
+pub const ATTRIBUTES: &str = "HAYLOFT.attributes";
+
 /// A record of a pax extended header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
@@ -126,6 +129,8 @@ pub struct Records {
     pub volume: PaxValue,
     /// The time of expiry ([`EXPIRES`]).
     pub expires: PaxValue,
+    /// What a cluster stores with it ([`ATTRIBUTES`]).
+    pub attributes: PaxValue,
     /// The key of a record that marks the entry as a sparse file.
     pub sparse: Option<Vec<u8>>,
     /// The real name of a sparse file, for error messages.
@@ -158,6 +163,7 @@ impl Records {
                 _ if key == MEDIA_TYPE.as_bytes() => self.media_type.set(value),
                 _ if key == VOLUME.as_bytes() => self.volume.set(value),
                 _ if key == EXPIRES.as_bytes() => self.expires.set(value),
+                _ if key == ATTRIBUTES.as_bytes() => self.attributes.set(value),
                 _ if key.starts_with(b"GNU.sparse.") => {
                     if key == b"GNU.sparse.name" {
                         self.sparse_name = Some(value.to_vec());

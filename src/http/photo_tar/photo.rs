@@ -4,11 +4,11 @@ use std::fmt;
 
 use super::error::{TarError, shown};
 use super::header::{Header, Kind, Number};
-use super::pax::{EXPIRES, PaxValue, Records, VOLUME};
+use super::pax::{ATTRIBUTES, EXPIRES, PaxValue, Records, VOLUME};
 use crate::base::types::VolumeId;
 use crate::http::digits::{DigitsError, parse_decimal};
 use crate::http::reply::valid_content_type;
-use crate::http::{modified, target};
+use crate::http::{attributes, modified, target};
 
 /// Metadata of a photo in a tar.
 #[derive(Clone, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Photo {
     pub modified_ns: Option<u64>,
     /// Time at which the photo expires (nanoseconds since 1970); `None` for never.
     pub expires_ns: Option<u64>,
+    /// What a cluster stores with the photo: see [`attributes`](crate::http::attributes).
+    pub attributes: Option<Vec<u8>>,
     /// The volume that the photo was exported from, if the tar has it.
     pub volume: Option<VolumeId>,
 }
@@ -131,6 +133,8 @@ pub fn from_entry(
         modified_ns: modified_ns(header, local.modified.or(&global.modified)).map_err(refused)?,
         expires_ns: expires_ns(local.expires.or(&global.expires))
             .map_err(|()| TarError::entry(path, format!("has no valid time in {EXPIRES}")))?,
+        attributes: attributes(&local.attributes)
+            .map_err(|()| TarError::entry(path, format!("has no valid base64 in {ATTRIBUTES}")))?,
         volume: volume(local.volume.or(&global.volume))
             .map_err(|()| TarError::entry(path, format!("has no valid volume id in {VOLUME}")))?,
     }))
@@ -210,6 +214,11 @@ fn expires_ns(pax: &PaxValue) -> Result<Option<u64>, ()> {
     modified::parse(value).map(Some).ok_or(())
 }
 
+fn attributes(pax: &PaxValue) -> Result<Option<Vec<u8>>, ()> {
+    let PaxValue::Value(value) = pax else { return Ok(None) };
+    attributes::decode(value).map(Some).ok_or(())
+}
+
 fn volume(pax: &PaxValue) -> Result<Option<VolumeId>, ()> {
     let PaxValue::Value(value) = pax else { return Ok(None) };
     let number: Option<u32> = str::from_utf8(value).ok().and_then(|text| text.parse().ok());
@@ -243,6 +252,15 @@ mod tests {
         for bad in ["", "-1", "soon", "1.1234567890"] {
             assert_eq!(parse(bad), Err(()), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn attributes_are_optional_and_checked() {
+        let parse = |text: &str| attributes(&PaxValue::Value(text.as_bytes().to_vec()));
+        assert_eq!(parse("BQABAC4="), Ok(Some(vec![5, 0, 1, 0, 0x2e])));
+        assert_eq!(attributes(&PaxValue::Absent), Ok(None));
+        assert_eq!(attributes(&PaxValue::Deleted), Ok(None));
+        assert_eq!(parse("BQABAC4"), Err(()));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::plain_reply::{PlainReply, no_buffer};
 use super::preconditions::hold;
 use super::request::RequestError;
 use super::shard::Shard;
-use super::upload_parameters::UploadParameters;
+use super::upload_parameters::{UploadParameters, cluster_attributes};
 use super::{receive, upload};
 use crate::base::limits::{COMMIT_NEEDLES_MAX, NEEDLE_DATA_MAX};
 use crate::base::types::{Cookie, NeedleId, VolumeId};
@@ -181,6 +181,9 @@ async fn store_all(
 const FORM_MEDIA_TYPE: &str =
     "has the media type of a form, as no upload may have it; give it that of the photo";
 
+/// Reason of a refusal: attributes that no needle of a cluster has.
+const BAD_ATTRIBUTES: &str = "has no attributes of a photo of a cluster in HAYLOFT.attributes";
+
 /// Photos of a batch.
 #[derive(Default)]
 struct UnpackedBatch {
@@ -217,7 +220,10 @@ async fn unpack(
         let size = photo.size;
         let content_type = photo.content_type.as_ref().map(|text| text.as_bytes());
         let expires_ns = photo.expires_ns.or(expires_ns);
-        let attributes = DraftAttributes { content_type, expires_ns, ..DraftAttributes::default() };
+        let cluster = cluster_attributes(photo.attributes.as_deref().unwrap_or_default());
+        let cluster = cluster.ok_or_else(|| photo.refused(BAD_ATTRIBUTES))?;
+        let attributes =
+            DraftAttributes { content_type, expires_ns, cluster, ..DraftAttributes::default() };
         let draft = if size > NEEDLE_DATA_MAX {
             slot.await_blocks_for(size).await;
             let upload = slot.upload(id, cookie, size);

@@ -15,7 +15,7 @@ use super::preconditions::hold;
 use super::request::{CheckPut, PostNeedle, PutNeedle, RequestError, StoredNeedle};
 use super::shard::Shard;
 use super::stored_photo::StoredPhoto;
-use super::upload_parameters::UploadParameters;
+use super::upload_parameters::{UploadParameters, cluster_attributes};
 use super::{receive, upload};
 use crate::base::limits::NEEDLE_DATA_MAX;
 use crate::base::types::VolumeId;
@@ -137,9 +137,17 @@ async fn receive_needle(
         content_type,
         modified_ns,
         expires_ns,
+        attributes,
         mut conditions,
         mut verifier,
     } = parameters;
+    let attributes = DraftAttributes {
+        content_type: content_type.as_deref(),
+        expires_ns,
+        cluster: cluster_attributes(&attributes).unwrap_or_default(),
+        ..DraftAttributes::default()
+    };
+    let memory = Draft::memory_with(&attributes, len);
     if head.expect_continue && conn.buffered() == 0 {
         // The client sends the body only after 100 (Continue), so check before that.
         if let Some(ObjectName { id, cookie, .. }) = object {
@@ -147,18 +155,13 @@ async fn receive_needle(
             conditions = checked.map_err(|error| error_reply(shard, error))?;
         }
         // The client may be slow to send the body, so no memory is reserved for it meanwhile.
-        drop(shard.admission.admit_body(Draft::memory(len)).await.ok_or_else(no_buffer)?);
+        drop(shard.admission.admit_body(memory).await.ok_or_else(no_buffer)?);
     }
     send_continue(shard, conn, head).await?;
     if let Err(error) = conn.await_body(len).await {
         return Err(answer_incomplete_body(shard, conn, error).await.into());
     }
-    let _permit = shard.admission.admit_body(Draft::memory(len)).await.ok_or_else(no_buffer)?;
-    let attributes = DraftAttributes {
-        content_type: content_type.as_deref(),
-        expires_ns,
-        ..DraftAttributes::default()
-    };
+    let _permit = shard.admission.admit_body(memory).await.ok_or_else(no_buffer)?;
     let draft = Draft::with_attributes(shard.handle.pool(), attributes, len);
     let mut draft = draft.ok_or_else(no_buffer)?.modified(modified_ns);
     let (buf, start) = draft.take();

@@ -15,7 +15,7 @@ use super::receive;
 use super::request::{RequestError, StoredNeedle};
 use super::shard::Shard;
 use super::stored_photo::StoredPhoto;
-use super::upload_parameters::UploadParameters;
+use super::upload_parameters::{UploadParameters, cluster_attributes};
 use crate::base::limits::CHUNK;
 use crate::base::types::VolumeId;
 use crate::http::conn::{Conn, PeerError};
@@ -33,8 +33,15 @@ pub async fn receive(
     (number, object): (VolumeId, Option<ObjectName>),
     parameters: UploadParameters,
 ) -> Result<StoredPhoto, NotStored> {
-    let UploadParameters { len, content_type, modified_ns, expires_ns, conditions, mut verifier } =
-        parameters;
+    let UploadParameters {
+        len,
+        content_type,
+        modified_ns,
+        expires_ns,
+        attributes,
+        conditions,
+        mut verifier,
+    } = parameters;
     let slot = shard.volumes.own(number).map_err(|error| error_reply(shard, error))?;
     let absent = |existing: Option<&Existing>| existing.is_none();
     let holds = |existing: Option<&Existing>| hold(conditions.as_ref(), existing);
@@ -72,6 +79,7 @@ pub async fn receive(
     let attributes = DraftAttributes {
         content_type: content_type.as_deref(),
         expires_ns,
+        cluster: cluster_attributes(&attributes).unwrap_or_default(),
         ..DraftAttributes::default()
     };
     let stored = match manifest(shard, &upload, attributes).await {

@@ -2,6 +2,7 @@
 
 use super::plain_reply::PlainReply;
 use super::shard::Shard;
+use crate::http::attributes;
 use crate::http::conditional::WriteConditions;
 use crate::http::conn::Conn;
 use crate::http::digest::Verifier;
@@ -10,6 +11,7 @@ use crate::http::modified;
 use crate::http::reply::valid_content_type;
 use crate::http::status::Status;
 use crate::http::upload;
+use crate::volume::ClusterAttributes;
 
 /// Parameters of an upload, from the head of its request.
 pub struct UploadParameters {
@@ -21,6 +23,8 @@ pub struct UploadParameters {
     pub modified_ns: Option<u64>,
     /// `X-Hayloft-Expires` (nanoseconds since 1970).
     pub expires_ns: Option<u64>,
+    /// `X-Hayloft-Attributes`: what a cluster stores with a photo, as a needle has it.
+    pub attributes: Box<[u8]>,
     /// Preconditions.
     pub conditions: Option<WriteConditions>,
     /// Verifier of the digests that the request states.
@@ -48,15 +52,31 @@ impl UploadParameters {
             return Err(PlainReply::error(Status::BAD_REQUEST, reason));
         }
         let expires_ns = expires_ns(head, bytes, shard.handle.wall())?;
+        let attributes = match head.x_hayloft_attributes.map(|span| span.of(bytes)) {
+            None => Vec::new(),
+            Some(text) => attributes::decode(text).ok_or_else(bad_attributes)?,
+        };
+        cluster_attributes(&attributes).ok_or_else(bad_attributes)?;
         Ok(Self {
             len: head.content_length.unwrap_or(0),
             content_type: content_type.map(Into::into),
             modified_ns: modified.flatten(),
             expires_ns,
+            attributes: attributes.into(),
             conditions,
             verifier: digests.verifier().map(Box::new),
         })
     }
+}
+
+/// Returns what a cluster stores with a photo; `None` if no needle has such attributes.
+pub fn cluster_attributes(bytes: &[u8]) -> Option<ClusterAttributes<'_>> {
+    ClusterAttributes::decode(bytes).filter(|attributes| attributes.check().is_ok())
+}
+
+fn bad_attributes() -> PlainReply {
+    let reason = "X-Hayloft-Attributes is not what hayloft import sends for a photo of a cluster";
+    PlainReply::error(Status::BAD_REQUEST, reason)
 }
 
 /// Returns the time at which the photo expires (nanoseconds since 1970), which must be after `now`.

@@ -60,6 +60,27 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
         "behind_the_horizon_a_copy_is_incomplete_until_it_is_said_to_be_complete",
     ),
     ("compaction-forgets-replica", "pull", "copy_takes_no_other_writes_until_it_is_made_writable"),
+    (
+        "compaction-drops-cluster",
+        "cluster_volumes",
+        "properties_stay_through_changes_restarts_and_compactions",
+    ),
+    ("compaction-forgets-key-floor", "cluster_volumes", "highest_key_outlives_what_had_it"),
+    (
+        "cluster-read-only-too-early",
+        "cluster_volumes",
+        "volume_is_closed_only_when_what_was_admitted_is_durable",
+    ),
+    (
+        "ignore-ttl-of-volume",
+        "cluster_volumes",
+        "needles_expire_after_their_own_time_to_live_else_that_of_the_volume",
+    ),
+    (
+        "older-origin-wins",
+        "cluster_volumes",
+        "older_write_from_elsewhere_does_not_take_the_place_of_a_newer_one",
+    ),
     ("nothing-is-expired", "expiry", "bytes_that_expire_are_counted_by_the_day"),
     ("forget-expiry-sums", "expiry", "bytes_that_expire_are_counted_by_the_day"),
     ("renewal-loses-parts", "expiry", "time_of_expiry_is_changed_without_the_data"),

@@ -49,6 +49,7 @@ struct Job {
     content_type: Option<String>,
     modified_ns: Option<u64>,
     expires_ns: Option<u64>,
+    attributes: Option<Vec<u8>>,
     input: Input,
 }
 
@@ -193,8 +194,8 @@ fn feed(
         run.progress.found.fetch_add(1, Ordering::Relaxed);
         let input = read(&mut reader, &photo)?;
         let what = photo.name();
-        let photo_tar::Photo { content_type, modified_ns, expires_ns, .. } = photo;
-        let job = Job { what, name, content_type, modified_ns, expires_ns, input };
+        let photo_tar::Photo { content_type, modified_ns, expires_ns, attributes, .. } = photo;
+        let job = Job { what, name, content_type, modified_ns, expires_ns, attributes, input };
         if jobs.send(job).is_err() {
             return Ok(());
         }
@@ -281,6 +282,7 @@ fn store(run: &Run<'_>, sender: &Sender<'_>, job: &Job) {
         content_type,
         modified_ns: job.modified_ns,
         expires_ns: job.expires_ns,
+        attributes: job.attributes.as_deref(),
         source: &job.input,
     };
     match sender.put(&photo) {

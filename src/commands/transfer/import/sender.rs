@@ -9,7 +9,7 @@ use crate::commands::client::{Body, Client, ClientError, HeadAnswer, Reply, Sour
 use crate::commands::transfer::get::{self, GetError};
 use crate::commands::transfer::name::PhotoName;
 use crate::http::head::Method;
-use crate::http::modified;
+use crate::http::{attributes, modified};
 
 /// Maximum time that the daemon may be unavailable.
 const AWAY_MAX: Duration = Duration::from_secs(60);
@@ -27,6 +27,8 @@ pub struct Photo<'a> {
     pub content_type: Option<&'a str>,
     pub modified_ns: Option<u64>,
     pub expires_ns: Option<u64>,
+    /// What a cluster stores with it.
+    pub attributes: Option<&'a [u8]>,
     pub source: &'a dyn Source,
 }
 
@@ -56,13 +58,16 @@ impl<'a> Sender<'a> {
 
     /// Stores a photo under its name; replaces an existing one.
     pub fn put(&self, photo: &Photo<'_>) -> Sent {
-        let Photo { name, content_type, modified_ns, expires_ns, source } = photo;
+        let Photo { name, content_type, modified_ns, expires_ns, attributes: of_cluster, source } =
+            photo;
         let modified = modified_ns.map(modified::format);
         let expires = expires_ns.map(modified::format);
+        let of_cluster = of_cluster.map(attributes::encode);
         let mut headers = Vec::new();
         headers.extend(content_type.map(|value| ("Content-Type", value)));
         headers.extend(modified.as_deref().map(|value| (modified::HEADER, value)));
         headers.extend(expires.as_deref().map(|value| (modified::EXPIRES_HEADER, value)));
+        headers.extend(of_cluster.as_deref().map(|value| (attributes::HEADER, value)));
         let path = name.to_string();
         let send = || self.client.request(Method::Put, &path, &headers, Body::Source(*source));
         let reply =

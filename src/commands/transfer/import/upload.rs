@@ -111,6 +111,7 @@ impl Import<'_> {
                 content_type: content_type(Path::new(OsStr::from_bytes(&job.path))),
                 modified_ns: Some(source.stamp().modified_ns),
                 expires_ns: None,
+                attributes: None,
                 source,
             };
             match sender.put(&photo) {
