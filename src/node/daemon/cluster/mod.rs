@@ -7,13 +7,14 @@
 //! | `allocate` | volumes that the cluster wants |
 //! | `changes` | other orders of the cluster |
 //! | `space` | space of the disks that the master is told of |
-//! | `own_ids` | ids of volumes that belong to no cluster |
+//! | `own_ids`, `own_volumes` | volumes that belong to no cluster, and their ids |
 
 mod allocate;
 mod changes;
 mod join;
 mod leave;
 mod own_ids;
+mod own_volumes;
 mod space;
 
 pub use join::Joining;
