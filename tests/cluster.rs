@@ -120,7 +120,7 @@ fn collections_and_marks_of_the_cluster_are_obeyed() {
     // A volume that is marked read-only stays so across a restart of the node, until it is marked again.
     let id = volumes.iter().find(|volume| !of_photos(volume)).unwrap()["id"].as_u64().unwrap();
     let mark = |how: &str| {
-        let mark = format!("volume.mark -node {} -volumeId {id} {how}", node.data);
+        let mark = format!("volume.mark -node {} -volumeId {id} {how}", node.name());
         master.shell(&["lock", &mark, "unlock"])
     };
     let said = mark("-readonly");

@@ -171,6 +171,11 @@ impl NodePorts {
         let address = |n| SocketAddr::from(([127, 0, 0, 1], first + n));
         Self { data: address(0), admin: address(1), grpc: address(2) }
     }
+
+    /// Name of the node for the shell, which otherwise expects its gRPC port elsewhere.
+    pub fn name(self) -> String {
+        format!("{}.{}", self.data, self.grpc.port())
+    }
 }
 
 /// Starts a daemon that is a volume server of a cluster with these masters, and waits until it is ready.
