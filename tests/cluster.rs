@@ -164,7 +164,8 @@ fn volumes_of_the_nodes_own_world_stay_beside_those_of_the_cluster() {
     let master = Master::start(&dir.path().join("m"), ports);
     let daemon = start_node(dir.path(), node, &[ports.address()], &[]);
     wait_for("the node", || master.node(node.data));
-    assert!(daemon.log_text().contains("volumes that belong to no cluster: 1. "));
+    let said = "volumes that belong to no cluster: 1. ";
+    daemon.wait_until("the list of own volumes", || daemon.log_text().contains(said));
     // The master wants to begin with volume 1, and goes on with others.
     for _ in 0..3 {
         assert!(master.assigned_volume("") > 1);
