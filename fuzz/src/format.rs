@@ -72,8 +72,8 @@ fn same(one: &[u8], other: &[u8], fields: &[std::ops::Range<usize>]) {
 fn superblock(mut input: Input<'_>, fix: bool) {
     let mut bytes = block(&mut input, b"HAYLSUPR\x01\0\0\0", 512, SUPERBLOCK_SEED, fix);
     if fix {
-        // What this build takes at all: no features but its own, its unit, chunk and checksum. Of those that a
-        // writer must know, the one of a cluster, which has fields of its own.
+        // What this build takes at all: no features but its own, its unit, chunk and checksum. Of those that
+        // a writer must know, the one of a cluster, which has fields of its own.
         bytes[16] &= 8;
         bytes[17..20].fill(0);
         bytes[21..24].fill(0);

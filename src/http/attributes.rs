@@ -1,5 +1,5 @@
-//! What a cluster stores with a photo, as text: the attributes of its needle (`docs/FORMAT.md`, "Attributes of
-//! a cluster") in base64. This module does not know what they mean.
+//! What a cluster stores with a photo, as text: the attributes of its needle (`docs/FORMAT.md`, "Attributes
+//! of a cluster") in base64. This module does not know what they mean.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -168,8 +168,8 @@ fn volume_text(report: &VolumeReport) -> String {
         Some(cluster) => format!("{}, {}", report.state, cluster_text(cluster)),
     };
     format!(
-        "volume {}: {}: {} ({state}): needles {} (damaged {}, large bodies {}), {} alive, {} dead, log ends at \
-         byte {} after {} commits ({ending}), damaged places {}, superblock copies {} of 3, {}",
+        "volume {}: {}: {} ({state}): needles {} (damaged {}, large bodies {}), {} alive, {} dead, log ends \
+         at byte {} after {} commits ({ending}), damaged places {}, superblock copies {} of 3, {}",
         report.volume,
         verdict(report.sound),
         report.file,

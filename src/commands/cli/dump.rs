@@ -22,8 +22,8 @@ Examples:
 Stop the daemon first. Nothing in a volume is changed. Of a volume with several files, the one \
 that the daemon would serve is read, and named. One line for each live photo, in the \
 order of the files, with tabs between the columns; in text a tab is \\t and a \
-backslash \\\\. The last column is what a SeaweedFS cluster stores with a photo. Cookies give access to the photos: protect the output as you protect the \
-volumes.
+backslash \\\\. The last column is what a SeaweedFS cluster stores with a photo. Cookies give \
+access to the photos: protect the output as you protect the volumes.
 Every photo is read and verified. A damaged photo is listed as a line that begins with #; \
 `hayloft check` says what to do about it.
 Exit codes: 0 all listed; 1 a photo is damaged, or a volume could not be read; 2 could not run.";

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::table::escaped;
+use super::escaped::escaped;
 use crate::base::calendar::rfc3339_nanos;
 use crate::volume::{AttributeSet, ClusterAttributes};
 

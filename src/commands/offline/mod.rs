@@ -7,6 +7,8 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `check`, `table`, `export` | what the commands of these names do |
+//! | `cluster_report`, `cluster_row` | what clusters say about a volume, and store with a needle |
+//! | `escaped` | text for a column |
 //! | `directories` | the selected volumes of directories that are open for reading |
 //! | `reader` | reads a volume needle by needle |
 //! | `executor`, `blocking` | run the engine on this thread: on a ring, or with plain reads |
@@ -22,6 +24,7 @@ mod cluster_report;
 mod cluster_row;
 mod directories;
 mod error;
+mod escaped;
 mod executor;
 mod export;
 mod init;
@@ -36,8 +39,9 @@ pub use cluster_report::ClusterReport;
 pub use cluster_row::ClusterRow;
 pub use directories::{Offline, Selection};
 pub use error::OfflineError;
+pub use escaped::escaped;
 pub use export::ExportSummary;
 pub use init::{Initialised, init};
 pub use output::Output;
 pub use reader::Progress;
-pub use table::{Row, Unlisted, escaped};
+pub use table::{Row, Unlisted};

@@ -1,6 +1,5 @@
 //! Table of the live needles of volumes.
 
-use std::fmt::Write as _;
 use std::io;
 
 use serde::Serialize;
@@ -8,6 +7,7 @@ use serde::Serialize;
 use super::check::unopened_text;
 use super::cluster_row::ClusterRow;
 use super::directories::Offline;
+use super::escaped::escaped;
 use super::location::VolumeLocation;
 use super::picked::Picked;
 use super::reader::{Progress, Reader};
@@ -103,21 +103,6 @@ impl Row {
     }
 }
 
-/// Escapes text for a column: a backslash, a tab, and every byte that is not printable ASCII.
-#[must_use]
-pub fn escaped(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for &byte in bytes {
-        match byte {
-            b'\\' => text.push_str("\\\\"),
-            b'\t' => text.push_str("\\t"),
-            b' '..=b'~' => text.push(char::from(byte)),
-            _ => write!(text, "\\x{byte:02x}").expect("writing to a string does not fail"),
-        }
-    }
-    text
-}
-
 impl Offline {
     /// Reads and verifies every live needle of the selected volumes, in the order of the files, and passes a
     /// row for each to `sink`, or a description of its damage. Rows contain cookies only if `cookies` is set.
@@ -191,14 +176,3 @@ type Listed = Result<LiveNeedle, Unlisted>;
 /// its number, and the needle or its damage.
 pub(super) type Sink<'s> =
     dyn FnMut(Option<&mut Reader<'_>>, VolumeId, Listed) -> io::Result<()> + 's;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn control_characters_in_content_types_are_escaped() {
-        assert_eq!(escaped(b"image/jpeg; q=\"1\""), "image/jpeg; q=\"1\"");
-        assert_eq!(escaped(b"a\tb\\c\nd\xe9"), "a\\tb\\\\c\\x0ad\\xe9");
-    }
-}

@@ -56,8 +56,11 @@ impl Volume {
             }
         });
         let written = written.await;
-        if written.is_err() {
-            self.hold_settings(before);
+        match &written {
+            // No blocks were reserved while the volume was closed.
+            Ok(()) if !settings.is_read_only => self.note_demand(),
+            Ok(()) => {}
+            Err(_) => self.hold_settings(before),
         }
         written
     }

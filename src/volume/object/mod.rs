@@ -1,11 +1,12 @@
 //! Objects: what a client stores, reads and deletes.
 //!
-//! - `write`: the decisions of a write. `draft`, `draft_attributes`: a needle that is being received, and what
-//!   is stored with it. `precondition`, `look_up`, `origin`: what a write depends on.
+//! - `write`: the decisions of a write. `draft`, `draft_attributes`: a needle that is being received, and
+//!   what is stored with it. `precondition`, `look_up`, `origin`: what a write depends on.
 //! - `expiry`: when a needle counts as absent. `renew`: a needle with another time of
 //!   expiry. `restore`: a deleted needle that comes back. `upload_key`: the number of an upload. `cost`:
 //!   space that objects take.
-//! - `read`: GET and HEAD. `description`: what is known of a needle without its body. `body`: reading a multipart object. `walk`: all live needles.
+//! - `read`: GET and HEAD. `description`: what is known of a needle without its body. `body`: reading a
+//!   multipart object. `walk`: all live needles.
 
 pub(in crate::volume) mod body;
 pub(in crate::volume) mod cost;
