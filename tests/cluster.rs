@@ -115,7 +115,8 @@ fn collections_and_marks_of_the_cluster_are_obeyed() {
     assert_eq!((volumes.len(), photos.len()), (3, 2), "{volumes:?}");
     assert!(photos.iter().all(|volume| volume["cluster"]["ttl"] == "5m"));
     let (code, table, _) = daemon.command(&["volume", "list"]);
-    assert!(code == 0 && table.contains("photos"), "{table}");
+    let registered = format!("{} is registered with {}, since ", node.data, ports.address());
+    assert!(code == 0 && table.contains("photos") && table.contains(&registered), "{table}");
 
     // A volume that is marked read-only stays so across a restart of the node, until it is marked again.
     let id = volumes.iter().find(|volume| !of_photos(volume)).unwrap()["id"].as_u64().unwrap();

@@ -64,7 +64,8 @@ mod tests {
                         1970-01-02T00:00:00Z: master m:9333: refused\n";
         assert_eq!(link.line(), expected);
         link.master = Some("m:9333".to_owned());
-        let expected = "cluster: 10.0.0.8:8080 is registered with m:9333, since 1970-01-01T00:00:00Z\n";
+        let expected =
+            "cluster: 10.0.0.8:8080 is registered with m:9333, since 1970-01-01T00:00:00Z\n";
         assert_eq!(link.line(), expected);
     }
 }
