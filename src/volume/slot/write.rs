@@ -44,7 +44,6 @@ impl Slot {
     }
 
     /// Returns `None` if there is nothing to write.
-
     async fn join_put(
         &self,
         needle: NewNeedle,
