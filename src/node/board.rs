@@ -58,8 +58,8 @@ pub struct DiskBoard {
     pub size_bytes: Level,
     /// Free space of its file system for new volumes (bytes).
     pub free_bytes: Level,
-    /// Part of it that the creation of volumes leaves for compactions (bytes); all as long as it is not known.
-    /// Written by the main thread.
+    /// Part of it that the creation of volumes leaves for compactions (bytes); all as long as it is not
+    /// known. Written by the main thread.
     pub reserve_bytes: Level,
     /// 99th percentile of the time that reads have taken lately (nanoseconds); 0 if there were few. Written
     /// by the main thread.
@@ -249,8 +249,8 @@ pub struct VolumeBoard {
     /// Highest version found when the volume was opened: a time of the wall clock (nanoseconds since 1970); 0
     /// if the log was empty.
     pub newest_found_ns: Level,
-    /// Highest version: the time of the last write, by the wall clock (nanoseconds since 1970); 0 if nothing was
-    /// written.
+    /// Highest version: the time of the last write, by the wall clock (nanoseconds since 1970); 0 if nothing
+    /// was written.
     pub newest_ns: Level,
     /// Generation of the file.
     pub generation: Level,

@@ -106,7 +106,7 @@ cargo xtask fuzz [--seconds N] [--keep] [TARGET]
                                    result. --keep replaces the corpora in fuzz/corpus/ with reduced
                                    ones. Needs nightly Rust and cargo-fuzz
 cargo xtask weed                   installs SeaweedFS below the target directory, for tests/cluster.rs
-cargo xtask proto                  generates the Rust code of the cluster protocol (proto/src) from proto/proto
+cargo xtask proto                  generates proto/src, the code of the cluster protocol, from proto/proto
 cargo xtask smuggling [--streams N] [--seed N]
                                    sends N mutated streams (1000000) through a real nginx, compares the
                                    requests seen by it and by the daemon, and records the result";

@@ -38,8 +38,8 @@ pub struct ClusterConfig {
     pub data_center: String,
     /// Name of the rack; empty for the default one.
     pub rack: String,
-    /// Address on which the orders of the cluster arrive, by gRPC; `auto`: `ip`, and `port` + 10000. There is no
-    /// authentication: keep it on loopback or a private network.
+    /// Address on which the orders of the cluster arrive, by gRPC; `auto`: `ip`, and `port` + 10000. There is
+    /// no authentication: keep it on loopback or a private network.
     pub grpc: OrWord<SocketAddr, Auto>,
     /// Largest number of volumes that the cluster may make here; 0: as many as there is free space for. At
     /// most 1,000,000.

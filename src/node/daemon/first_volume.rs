@@ -21,8 +21,8 @@ pub enum FirstVolume {
     Leave,
 }
 
-/// Returns all volumes found; creates volume 1 if there is none and `first` asks for it. A node of a cluster creates
-/// none: the cluster does.
+/// Returns all volumes found; creates volume 1 if there is none and `first` asks for it. A node of a cluster
+/// creates none: the cluster does.
 ///
 /// # Errors
 /// [`StartError`]: the files cannot be listed, or volume 1 cannot be created.

@@ -284,8 +284,8 @@ pub fn bind_all(config: &Config, shards: usize) -> Result<(Bound, TcpListener), 
     Ok((bound, admin))
 }
 
-/// Binds the address on which the orders of the cluster arrive, if the node belongs to one. `listen`: addresses
-/// of the data API.
+/// Binds the address on which the orders of the cluster arrive, if the node belongs to one. `listen`:
+/// addresses of the data API.
 ///
 /// # Errors
 /// [`StartError`]: the address does not follow from those of the data API, or cannot be bound.

@@ -61,8 +61,8 @@ impl Announcements {
         }
     }
 
-    /// Whether a volume that the master knows is another one now, for instance read-only. Only a full list can
-    /// say that.
+    /// Whether a volume that the master knows is another one now, for instance read-only. Only a full list
+    /// can say that.
     fn has_changed(&self, volumes: &[Announced]) -> bool {
         let is_other =
             |volume: &Announced| self.told.get(&volume.id).is_some_and(|it| it != volume);

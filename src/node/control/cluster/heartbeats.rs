@@ -15,8 +15,8 @@ use crate::base::sys;
 use crate::node::control::StopSignal;
 use crate::node::metrics::Metrics;
 
-/// Shortest and longest pause after the master has refused the node because another one has a data directory of
-/// the same name: usually this node itself, before it was killed, which the master does not know yet.
+/// Shortest and longest pause after the master has refused the node because another one has a data directory
+/// of the same name: usually this node itself, before it was killed, which the master does not know yet.
 const DUPLICATE_PAUSE: Duration = Duration::from_secs(2);
 const DUPLICATE_PAUSE_MAX: Duration = Duration::from_secs(8);
 

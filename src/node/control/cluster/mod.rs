@@ -2,8 +2,8 @@
 //! orders of the cluster. A service of the control plane.
 //!
 //! The node tells the master by a stream of heartbeats which volumes it has. The master, its shell and other
-//! nodes order by gRPC what becomes of them. Both know the volumes of the cluster only; those of the node's own
-//! world do not exist there.
+//! nodes order by gRPC what becomes of them. Both know the volumes of the cluster only; those of the node's
+//! own world do not exist there.
 //!
 //! | file | holds |
 //! | --- | --- |

@@ -153,7 +153,8 @@ impl ClusterService {
     }
 }
 
-/// Returns the volume that a request wants, in a cluster whose master takes volumes for full at `limit` bytes.
+/// Returns the volume that a request wants, in a cluster whose master takes volumes for full at `limit`
+/// bytes.
 ///
 /// # Errors
 /// `INVALID_ARGUMENT`.

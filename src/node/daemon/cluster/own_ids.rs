@@ -5,8 +5,8 @@ use crate::base::types::VolumeId;
 /// First id that such a volume gets unless one is named: the cluster counts its own from 1.
 pub const FIRST_OWN_ID: u32 = 1 << 31;
 
-/// Returns the id of a new volume that is named by nobody; `None` if the highest one is taken. `taken`: ids in
-/// use.
+/// Returns the id of a new volume that is named by nobody; `None` if the highest one is taken. `taken`: ids
+/// in use.
 pub fn next_own_id(taken: impl Iterator<Item = VolumeId>) -> Option<VolumeId> {
     let own = taken.map(|id| id.0).filter(|id| *id >= FIRST_OWN_ID);
     match own.max() {

@@ -14,8 +14,8 @@ impl ManagerState {
         self.name_own_volumes();
     }
 
-    /// Space of the disk of a data directory that files there have not reserved yet and will (bytes). A node that
-    /// belongs to no cluster makes its files with all of their blocks, and needs no such account.
+    /// Space of the disk of a data directory that files there have not reserved yet and will (bytes). A node
+    /// that belongs to no cluster makes its files with all of their blocks, and needs no such account.
     pub(in crate::node::daemon) fn owed(&self, store: usize) -> u64 {
         if !self.config.cluster.is_on() {
             return 0;
