@@ -165,6 +165,8 @@ fn documented_alarms_fire_as_expected_and_not_for_a_healthy_store() {
         (vec![("hayloft_durable", 0.0)], vec!["not durable"]),
         (vec![("hayloft_volume_erase_overdue", 1.0)], vec!["erasure overdue"]),
         (vec![("hayloft_shard_silence_seconds", 9.0)], vec!["shard hangs"]),
+        (vec![("hayloft_cluster_masters", 3.0)], vec!["not in the cluster"]),
+        (vec![("hayloft_cluster_masters", 3.0), ("hayloft_cluster_connected", 1.0)], vec![]),
     ] {
         assert_eq!(firing_alarms(&place, &with_values(&figures, &changes)), wanted, "{changes:?}");
     }

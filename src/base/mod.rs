@@ -6,6 +6,7 @@ pub mod account;
 pub mod buckets;
 pub mod calendar;
 pub mod cluster;
+pub mod host_port;
 pub mod limits;
 pub mod logging;
 pub mod new_name;

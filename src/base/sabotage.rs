@@ -51,6 +51,10 @@ sabotages! {
     DropWithoutGrace = "drop-without-grace",
     /// A compaction leaves out what has expired although the clock is far ahead of the newest commit.
     TrustAnyClock = "trust-any-clock",
+    /// A volume of a cluster takes writes of other clients.
+    WriteBesideCluster = "write-beside-cluster",
+    /// A volume that is to be deleted only if it is empty is deleted without a look.
+    DeleteUnseen = "delete-unseen",
     /// A volume that is a copy takes writes of clients.
     WriteToReplica = "write-to-replica",
     /// A pulled record counts as stored before its commit is durable.

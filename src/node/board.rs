@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | shards | the volume of a `POST /`, the shard of a new connection, whether to take more requests |
 //! | main thread | readiness and keep-alives, the reasons to stop, which volumes to compact or create |
-//! | control plane | `/healthz`, `/readyz` |
+//! | control plane | `/healthz`, `/readyz`; what a cluster is told of its volumes |
 //!
 //! Metrics and `/status` show the same values. A value that nothing decides on is a metric
 //! ([`crate::node::metrics`]).
@@ -58,6 +58,9 @@ pub struct DiskBoard {
     pub size_bytes: Level,
     /// Free space of its file system for new volumes (bytes).
     pub free_bytes: Level,
+    /// Part of it that the creation of volumes leaves for compactions (bytes); all as long as it is not
+    /// known. Written by the main thread.
+    pub reserve_bytes: Level,
     /// 99th percentile of the time that reads have taken lately (nanoseconds); 0 if there were few. Written
     /// by the main thread.
     pub read_p99_ns: Level,
@@ -69,11 +72,14 @@ impl DiskBoard {
     /// Creates a data directory in this state, with sizes of 0.
     #[must_use]
     pub fn new(path: impl Into<String>, state: DiskState) -> Self {
+        let reserve_bytes = Level::default();
+        reserve_bytes.set(u64::MAX);
         Self {
             path: path.into(),
             state: StateCell::new(state),
             size_bytes: Level::default(),
             free_bytes: Level::default(),
+            reserve_bytes,
             read_p99_ns: Level::default(),
             slow: Level::default(),
         }
@@ -227,6 +233,8 @@ pub struct VolumeBoard {
     pub used_bytes: Level,
     /// Bytes of the file that cannot be used now, because the file system has no space for them.
     pub unavailable_bytes: Level,
+    /// Bytes of the file whose blocks are not reserved yet: they are as the volume fills.
+    pub unreserved_bytes: Level,
     /// Bytes of live needles.
     pub live_bytes: Level,
     /// Bytes of superseded and deleted needles, of tombstones, and of commit records and padding.
@@ -241,6 +249,9 @@ pub struct VolumeBoard {
     /// Highest version found when the volume was opened: a time of the wall clock (nanoseconds since 1970); 0
     /// if the log was empty.
     pub newest_found_ns: Level,
+    /// Highest version: the time of the last write, by the wall clock (nanoseconds since 1970); 0 if nothing
+    /// was written.
+    pub newest_ns: Level,
     /// Generation of the file.
     pub generation: Level,
     /// Its compaction.
@@ -278,12 +289,14 @@ impl VolumeBoard {
             size_bytes: Level::default(),
             used_bytes: Level::default(),
             unavailable_bytes: Level::default(),
+            unreserved_bytes: Level::default(),
             live_bytes: Level::default(),
             dead_bytes: Level::default(),
             oldest_dead_ns: Level::default(),
             expired_bytes: Level::default(),
             droppable_bytes: Level::default(),
             newest_found_ns: Level::default(),
+            newest_ns: Level::default(),
             generation: Level::default(),
             compaction: CompactionBoard::default(),
             scrub: ScrubBoard::default(),

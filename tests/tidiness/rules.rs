@@ -18,6 +18,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("base::logging", &["base::limits", "base::sys", "base::threads"]),
     ("base::account", &[]),
     ("base::calendar", &[]),
+    ("base::host_port", &[]),
     ("base::new_name", &[]),
     ("runtime::mailbox", &[]),
     ("node::label", &[]),
@@ -26,7 +27,10 @@ pub const LAYERS: &[(&str, &[&str])] = &[
     ("base::throttle", &[]),
     ("base::accept", &["base::throttle"]),
     ("node::datadir", &["base::calendar", "base::new_name", "base::types"]),
-    ("node::config", &["base::calendar", "base::size", "base::limits", "base::pool_shares"]),
+    (
+        "node::config",
+        &["base::calendar", "base::host_port", "base::size", "base::limits", "base::pool_shares"],
+    ),
     ("runtime::buffer", &["base::account"]),
     ("runtime::op", &["runtime::buffer"]),
     ("runtime::devices", &["runtime::buffer", "runtime::op", "base::sabotage"]),
@@ -81,6 +85,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
             "base::cluster",
             "base::buckets",
             "base::stream_position",
+            "base::host_port",
             "base::limits",
             "base::size",
             "base::sys",
@@ -188,6 +193,7 @@ pub const LAYERS: &[(&str, &[&str])] = &[
         "commands::cli",
         &[
             "base::calendar",
+            "base::host_port",
             "base::size",
             "base::sys",
             "base::types",
@@ -230,6 +236,12 @@ pub const FORBIDDEN: &[Forbidden] = &[
         files: &["src/"],
         except: &["src/node/control/admin/"],
         names: &["axum"],
+        allowed: &[],
+    },
+    Forbidden {
+        files: &["src/"],
+        except: &["src/node/control/cluster/"],
+        names: &["hayloft_proto", "tonic"],
         allowed: &[],
     },
     Forbidden {

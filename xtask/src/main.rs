@@ -20,6 +20,7 @@ mod photos;
 mod powercut;
 mod process;
 mod project;
+mod proto;
 mod record;
 mod sabotage;
 mod scorecard;
@@ -29,6 +30,7 @@ mod start_bench;
 mod suite;
 mod syntax;
 mod test_binaries;
+mod weed;
 mod xfs;
 
 use std::process::ExitCode;
@@ -103,6 +105,8 @@ cargo xtask fuzz [--seconds N] [--keep] [TARGET]
                                    fuzzes all targets, or one, for N seconds each (60) and records the
                                    result. --keep replaces the corpora in fuzz/corpus/ with reduced
                                    ones. Needs nightly Rust and cargo-fuzz
+cargo xtask weed                   installs SeaweedFS below the target directory, for tests/cluster.rs
+cargo xtask proto                  generates proto/src, the code of the cluster protocol, from proto/proto
 cargo xtask smuggling [--streams N] [--seed N]
                                    sends N mutated streams (1000000) through a real nginx, compares the
                                    requests seen by it and by the daemon, and records the result";
@@ -130,6 +134,8 @@ fn main() -> ExitCode {
         ["coverage", ref flags @ ..] => {
             coverage::Options::parse(flags).map(|it| coverage::coverage(&it))
         }
+        ["weed"] => Some(weed::install()),
+        ["proto"] => Some(proto::proto()),
         ["quick"] => Some(suite::run_quick()),
         ["hostile"] => Some(hostile::hostile()),
         ["powercut", ref flags @ ..] => Some(powercut::powercut(flags)),

@@ -10,16 +10,18 @@ use crate::process::{Failed, run};
 use crate::project::{cargo, is_root, root, target};
 use crate::stages::Stages;
 use crate::test_binaries;
+use crate::weed;
 use crate::xfs::Xfs;
 
 /// Programs required by the tests, and their Debian packages.
-const TOOLS: [(&str, &str); 11] = [
+const TOOLS: [(&str, &str); 12] = [
     ("curl", "curl"),
     ("mkfs.xfs", "xfsprogs"),
     ("mkfs.ext4", "e2fsprogs"),
     ("prlimit", "util-linux"),
     ("losetup", "mount"),
     ("nginx", "nginx-light"),
+    ("pip3", "python3-pip"),
     ("promtool", "prometheus"),
     ("strace", "strace"),
     ("systemd-analyze", "systemd"),
@@ -72,6 +74,7 @@ pub fn run_all(options: &SuiteOptions) -> Result<(), Failed> {
     if with_xfs {
         require(&powercut::TOOLS)?;
     }
+    weed::install()?;
     let mut stages = Stages::new();
     stages.run("dependencies", dependencies::check);
     stages.run("formatting", || run(&mut cargo(&["fmt", "--all", "--check"])));

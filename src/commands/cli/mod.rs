@@ -1,8 +1,8 @@
 //! The command line: commands, their flags and their output. The work of a command is done in other modules.
 //!
 //! `command` is the table of the commands, which are in a file each; `compact`, `diff` and `scrub` belong
-//! to `volume`. `admin`, `listed_volume`, `output`, `photo_url`, `progress`, `interrupt`, `offline` and
-//! `volume_id` are what they share.
+//! to `volume`. `admin`, `listed_volume`, `listed_link`, `output`, `photo_url`, `progress`, `interrupt`,
+//! `offline` and `volume_id` are what they share; `cluster_args` belongs to `serve`.
 //!
 //! Exit codes: 0 success; 1 the command ran, and found a problem or left some work undone; 2 it could not
 //! run (usage, configuration, no such file).
@@ -15,6 +15,7 @@
 mod admin;
 mod background;
 mod check;
+mod cluster_args;
 mod command;
 mod compact;
 mod completions;
@@ -29,6 +30,7 @@ mod import;
 mod init;
 mod interrupt;
 mod list;
+mod listed_link;
 mod listed_volume;
 mod man;
 mod nginx_config;

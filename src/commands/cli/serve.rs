@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::cluster_args::ClusterArgs;
 use super::output::fail;
 use crate::base::logging::Log;
 use crate::base::size::ByteSize;
@@ -24,6 +25,8 @@ Examples:
       behind nginx on this machine (hayloft nginx-config)
   hayloft serve --cores 2-7 --config /etc/hayloft/hayloft.toml
       six shards; the rest from a file (docs/hayloft.example.toml lists every setting)
+  hayloft serve --listen 10.0.0.8:8080 --master 10.0.0.7:9333 --rack r1
+      a volume server of a SeaweedFS cluster
 
 Flags override the configuration file. A repeatable flag replaces the whole list of the file.
 Sizes: a whole number and KiB, MiB, GiB, TiB (powers of 1024) or KB, MB, GB, TB (powers of 1000).
@@ -63,6 +66,10 @@ pub struct ServeArgs {
     /// sockets from systemd [default: auto]
     #[arg(long, value_name = "BASE|off")]
     pub shard_ports: Option<ShardPorts>,
+
+    /// Flags for a SeaweedFS cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 
     /// Configuration file (TOML); unknown keys are errors [default: none]
     #[arg(long, value_name = "FILE")]
@@ -119,6 +126,7 @@ impl ServeArgs {
             draft.config.shard_ports = shard_ports;
             draft.overridden("shard_ports", "--shard-ports");
         }
+        self.cluster.apply(&mut draft);
         if self.buffered {
             draft.config.buffered = true;
             draft.overridden("buffered", "--buffered");
@@ -158,6 +166,7 @@ mod tests {
 
     use super::*;
     use crate::commands::cli::{Cli, Command};
+    use crate::node::config::{ClusterConfig, OrWord};
 
     fn serve(flags: &[&str]) -> Result<ServeArgs, String> {
         let words = ["hayloft", "serve"].iter().chain(flags);
@@ -199,6 +208,18 @@ mod tests {
             "off",
             "--buffered",
             "--trusted-network",
+            "--master",
+            "m1:9333",
+            "--master",
+            "10.0.0.7:9333.9334",
+            "--cluster-ip",
+            "10.0.0.8",
+            "--cluster-grpc",
+            "127.0.0.1:82",
+            "--data-center",
+            "dc7",
+            "--rack",
+            "r1",
         ];
         let expected = Config {
             data: vec!["/d1".into(), "/d2".into()],
@@ -209,6 +230,14 @@ mod tests {
             shard_ports: ShardPorts::Off,
             buffered: true,
             trusted_network: true,
+            cluster: ClusterConfig {
+                master: vec!["m1:9333".parse().unwrap(), "10.0.0.7:9333.9334".parse().unwrap()],
+                ip: OrWord::of("10.0.0.8".parse().unwrap()),
+                grpc: OrWord::of("127.0.0.1:82".parse().unwrap()),
+                data_center: "dc7".to_owned(),
+                rack: "r1".to_owned(),
+                ..ClusterConfig::default()
+            },
             ..Config::default()
         };
         assert_eq!(config(&flags), Ok(expected));
@@ -247,6 +276,8 @@ mod tests {
             (["--listen", "localhost:80"], "host names are not looked up"),
             (["--admin", "unix:/a"], "write IP:PORT"),
             (["--shard-ports", "no"], "off, or auto"),
+            (["--master", "10.0.0.7"], "write HOST:PORT"),
+            (["--cluster-grpc", "unix:/a"], "write IP:PORT"),
         ] {
             let error = serve(&flags).unwrap_err();
             assert!(error.contains(advice), "{flags:?}: {error}");

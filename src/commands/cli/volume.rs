@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::admin::{ask, done, exit_code, get};
 use super::compact::{self, Wanted};
 use super::diff::DiffArgs;
+use super::listed_link::ListedStatus;
 use super::listed_volume::{ListedCluster, ListedVolume};
 use super::output::{announce, deliver, deliver_json, error_text, note};
 use super::pull::{PullArgs, pull};
@@ -212,12 +213,12 @@ impl VolumeArgs {
 }
 
 fn list(client: &Client, json: bool) -> Result<ExitCode, ClientError> {
-    let reply = get(client, "/volumes")?;
     if json {
-        return Ok(deliver_json(&reply.json()?));
+        return Ok(deliver_json(&get(client, "/volumes")?.json()?));
     }
-    let volumes: Vec<ListedVolume> = reply.json()?;
-    Ok(deliver((table(&volumes) + &compact::report(&volumes)).as_bytes()))
+    let ListedStatus { volumes, cluster } = get(client, "/status")?.json()?;
+    let link = cluster.map(|link| link.line()).unwrap_or_default();
+    Ok(deliver((table(&volumes) + &compact::report(&volumes) + &link).as_bytes()))
 }
 
 /// Formats volumes as a table. Columns are as wide as their longest cell; all but those of words are aligned

@@ -169,6 +169,7 @@ fn takes_numbers(key: &str) -> bool {
         "compaction.reserve",
         "auto_create.when_room_below",
         "auto_create.size",
+        "cluster.port",
     ];
     sizes.contains(&key)
 }

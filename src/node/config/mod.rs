@@ -8,7 +8,8 @@
 //! | --- | --- |
 //! | `settings` | [`Config`]: all settings and their defaults |
 //! | `limits`, `access_trace`, `background`, `health` | sections of the file |
-//! | `compaction`, `auto_create` | sections of the file |
+//! | `compaction`, `auto_create`, `cluster` | sections of the file |
+//! | `cluster_addresses` | the addresses of the node in its cluster |
 //! | `listen`, `ports`, `cores`, `prealloc` | settings with a syntax of their own |
 //! | `share`, `time_span`, `or_word` | types that several settings have |
 //! | `log` | the log filter |
@@ -21,6 +22,8 @@
 mod access_trace;
 mod auto_create;
 mod background;
+mod cluster;
+mod cluster_addresses;
 mod compaction;
 mod cores;
 mod draft;
@@ -45,6 +48,8 @@ mod validate;
 pub use access_trace::AccessTraceConfig;
 pub use auto_create::AutoCreateConfig;
 pub use background::BackgroundConfig;
+pub use cluster::ClusterConfig;
+pub use cluster_addresses::ClusterAddresses;
 pub use compaction::{CompactionConfig, CompactionPolicy, ParsePolicyError};
 pub use cores::{CORE_ID_LIMIT, CoreList, Cores, CoresError, available_cores};
 pub(crate) use draft::ConfigDraft;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::access_trace::AccessTraceConfig;
 use super::auto_create::AutoCreateConfig;
 use super::background::BackgroundConfig;
+use super::cluster::ClusterConfig;
 use super::compaction::CompactionConfig;
 use super::cores::Cores;
 use super::health::HealthConfig;
@@ -72,6 +73,8 @@ pub struct Config {
     pub compaction: CompactionConfig,
     /// Volumes that the daemon creates by itself.
     pub auto_create: AutoCreateConfig,
+    /// The SeaweedFS cluster that the node is a volume server of.
+    pub cluster: ClusterConfig,
 }
 
 impl Default for Config {
@@ -98,6 +101,7 @@ impl Default for Config {
             health: HealthConfig::default(),
             compaction: CompactionConfig::default(),
             auto_create: AutoCreateConfig::default(),
+            cluster: ClusterConfig::default(),
         }
     }
 }

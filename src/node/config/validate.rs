@@ -58,7 +58,8 @@ impl Config {
         self.background.check()?;
         self.health.check()?;
         self.compaction.check()?;
-        self.auto_create.check()
+        self.auto_create.check()?;
+        self.check_cluster(shards)
     }
 
     /// Checks that a volume may have this size: a multiple of 1 MiB, 16 MiB to 1 TiB.
@@ -117,6 +118,9 @@ impl Config {
                  are reported, but only `hayloft volume compact` erases what was deleted; set the policy to \
                  auto"
             ));
+        }
+        if let Ok(Some(addresses)) = self.cluster.addresses(&self.listen) {
+            warnings.extend(addresses.warning());
         }
         warnings
     }
@@ -219,6 +223,24 @@ impl Config {
 
     fn shards_on(&self, available: &[usize]) -> Result<Vec<usize>, ConfigError> {
         self.cores.resolve(available).map_err(|error| cores_error(&error.to_string()))
+    }
+
+    /// Checks the section of the cluster; the port of gRPC must be none that another listener uses.
+    fn check_cluster(&self, shards: usize) -> Result<(), ConfigError> {
+        self.cluster.check()?;
+        let Some(addresses) = self.cluster.addresses(&self.listen)? else { return Ok(()) };
+        let grpc = addresses.grpc;
+        let listeners = self.listen.iter().filter_map(|listen| Some((listen.tcp()?, "listen")));
+        let taken = listeners.chain([(self.admin, "admin")]);
+        let taken = taken.filter(|(other, _)| clash(*other, grpc)).map(|(_, key)| key).next();
+        let ports = self.shard_port_range(shards)?;
+        let is_of_shard = ports.is_some_and(|ports| ports.contains(&grpc.port()));
+        let Some(key) = taken.or(is_of_shard.then_some("shard_ports")) else { return Ok(()) };
+        Err(ConfigError::setting(
+            "cluster.grpc",
+            format!("it would be {grpc}, which {key} uses"),
+            "write another address, for instance grpc = \"10.0.0.8:18080\"",
+        ))
     }
 
     fn check_data(&self) -> Result<(), ConfigError> {

@@ -59,6 +59,17 @@ pub enum VolumeChange {
     Create(NewVolume),
     /// Delete a volume, or the record of a creation that failed.
     Delete(VolumeId),
+    /// Delete a volume in which no photo lives.
+    DeleteIfEmpty(VolumeId),
+    /// Close a volume of the cluster to writes, by order of the cluster.
+    CloseForCluster {
+        /// Volume id.
+        id: VolumeId,
+        /// Whether it takes deletes all the same.
+        takes_deletes: bool,
+    },
+    /// Open a volume of the cluster that the cluster has closed.
+    OpenForCluster(VolumeId),
     /// Make a volume read-only or writable.
     SetReadOnly {
         /// Volume id.

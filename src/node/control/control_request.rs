@@ -1,6 +1,7 @@
 //! What the control plane asks the daemon's main thread for.
 
 use super::absence::AbsenceRequest;
+use super::allocation::AllocationRequest;
 use super::change::ChangeRequest;
 use super::damage::DamageRequest;
 use super::exchange::ExchangeRequest;
@@ -14,6 +15,8 @@ use super::undelete::UndeleteRequest;
 pub enum ControlRequest {
     /// A change to a volume.
     Change(ChangeRequest),
+    /// Create a volume of the cluster.
+    Allocate(AllocationRequest),
     /// Pause or resume background work.
     Pause(PauseRequest),
     /// List the damage of a volume.

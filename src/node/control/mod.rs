@@ -9,16 +9,20 @@
 //! | `stop_signal` | [`StopSignal`]: stops its services |
 //! | `control_request` | [`ControlRequest`]: what is sent to the main thread |
 //! | `change`, `pause`, `damage`, `list`, `exchange`, `pull`, `absence`, `undelete` | its kinds |
+//! | `allocation` | another kind: volumes that the cluster wants |
 //! | `creation`, `compactions` | volumes that are being created, or compacted |
 //! | `refused` | why a change was refused |
 //! | `admin/` | a service: health, readiness, metrics, status and volumes over HTTP |
+//! | `cluster/` | services: heartbeats to the master of a cluster, and orders of the cluster over gRPC |
 //!
 //! A service is a function that spawns its server on the runtime and returns the task, such as
 //! [`admin::spawn`].
 
 mod absence;
 pub mod admin;
+mod allocation;
 mod change;
+pub mod cluster;
 mod compactions;
 mod control_request;
 mod creation;
@@ -34,6 +38,7 @@ mod stop_signal;
 mod undelete;
 
 pub use absence::{AbsenceAnswer, AbsenceRequest};
+pub use allocation::{AllocationReply, AllocationRequest};
 pub use change::{ChangeRequest, NewClusterVolume, NewVolume, VolumeChange, WantedCompaction};
 pub use compactions::{CompactionJob, CompactionOrigin, Compactions, NotBegun};
 pub use control_request::ControlRequest;

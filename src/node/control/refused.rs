@@ -13,6 +13,8 @@ pub enum Refused {
     Invalid(String),
     /// The request conflicts with the present state.
     Conflict(String),
+    /// The id of a new volume is taken.
+    Exists(String),
     /// There is not enough free space on the disk, or no file descriptor left for one more volume.
     NoSpace(String),
     /// What was asked for is not there.
@@ -34,6 +36,7 @@ impl fmt::Display for Refused {
             Self::Busy => f.write_str("Too many volumes are being changed; try again."),
             Self::Invalid(sentence)
             | Self::Conflict(sentence)
+            | Self::Exists(sentence)
             | Self::NoSpace(sentence)
             | Self::NotThere(sentence)
             | Self::Gone(sentence)

@@ -24,14 +24,14 @@ use crate::node::metrics::{Metrics, NodeInfo};
 use crate::node::shard::{
     AnyOutcome, AnyRequest, BurstVolume, CancelCompaction, ClearVolume, CompactVolume,
     CompactionRequest, DeleteVolume, ErrorPlaces, FenceVolume, LimitDevice, ListErrors, OpenVolume,
-    OrderError, PauseBackground, RemoteAnswer, RequestOrigin, Requester, SetReadOnly, SetRoute,
-    Shared, SuspectVolume, VolumeSummary,
+    OrderError, PauseBackground, RemoteAnswer, RequestOrigin, Requester, SetCluster, SetReadOnly,
+    SetRoute, Shared, SuspectVolume, VolumeSummary,
 };
 use crate::runtime::buffer::{Pool, Region};
 use crate::runtime::sim::World;
 use crate::runtime::sim::disk::Image;
 use crate::runtime::{Handle, Runtime, split_mix};
-use crate::volume::{FenceReason, WriteState};
+use crate::volume::{ClusterSettings, FenceReason, WriteState};
 
 const SHARDS: usize = 2;
 
@@ -56,6 +56,8 @@ pub struct Bench {
     result: Rc<RefCell<Result<(), OrderError>>>,
     /// Requests of the compactions that were ordered.
     pub compactions: Rc<RefCell<Vec<CompactionRequest>>>,
+    /// Number of needles in the summaries of volumes.
+    pub needles: Rc<Cell<u64>>,
     /// The clock of compactions.
     clock: Rc<Cell<Now>>,
 }
@@ -104,6 +106,7 @@ pub fn with_changed<F: Future<Output = ()> + 'static>(
         orders: Rc::default(),
         result: Rc::new(RefCell::new(Ok(()))),
         compactions: Rc::default(),
+        needles: Rc::default(),
         clock,
     };
     let shards = Shards {
@@ -111,6 +114,7 @@ pub fn with_changed<F: Future<Output = ()> + 'static>(
         orders: Rc::clone(&bench.orders),
         result: Rc::clone(&bench.result),
         compactions: Rc::clone(&bench.compactions),
+        needles: Rc::clone(&bench.needles),
     };
     let handle = runtime.handle().clone();
     runtime.block_on(&mut driver, async move {
@@ -133,6 +137,7 @@ struct Shards {
     orders: Orders,
     result: Rc<RefCell<Result<(), OrderError>>>,
     compactions: Rc<RefCell<Vec<CompactionRequest>>>,
+    needles: Rc<Cell<u64>>,
 }
 
 impl Shards {
@@ -156,7 +161,8 @@ impl Shards {
     /// Returns an order as text, and its outcome.
     fn outcome(&self, shard: usize, request: AnyRequest) -> (String, AnyOutcome) {
         let result = || self.result.borrow().clone();
-        let summary = || result().map(|()| SUMMARY);
+        let needles = self.needles.get();
+        let summary = || result().map(|()| VolumeSummary { needles, ..SUMMARY });
         match request {
             AnyRequest::OpenVolume(OpenVolume(assignment)) => {
                 let volume = assignment.volume.0;
@@ -168,6 +174,11 @@ impl Shards {
             AnyRequest::SetReadOnly(SetReadOnly { volume, read_only }) => {
                 let text = format!("read-only {volume} {read_only}");
                 (text, AnyOutcome::SetReadOnly(summary()))
+            }
+            AnyRequest::SetCluster(SetCluster { volume, settings }) => {
+                let ClusterSettings { placement, is_read_only, takes_deletes } = settings;
+                let text = format!("cluster {volume} {placement} {is_read_only} {takes_deletes}");
+                (text, AnyOutcome::SetCluster(summary()))
             }
             AnyRequest::FenceVolume(FenceVolume { volume, generation }) => {
                 let text = format!("fence {volume} {generation}");
@@ -293,6 +304,7 @@ fn manager(
         changing: RefCell::default(),
         compaction,
         health: HealthState::new(Records::default(), disk_count, "boot".to_owned()),
+        own_ids_named: Cell::new(false),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::cluster::leave;
 use super::ended::{Ended, Reason};
 use super::readiness::Notifier;
 use super::running::Running;
@@ -33,10 +34,14 @@ impl Running {
         names.find(|shard| self.threads.has_ended(shard))
     }
 
-    /// Begins the drain: no new requests are accepted from now on.
+    /// Begins the drain: no new requests are accepted from now on. The master of a cluster is told before, so
+    /// that its clients do not come any more.
     pub fn drain(&self) {
-        self.board.set_draining();
         Notifier::stopping();
+        if let Some(cluster) = &self.cluster {
+            leave(cluster);
+        }
+        self.board.set_draining();
     }
 
     /// Waits until the shards have drained and ends all threads; a second stop signal ends the wait at once.

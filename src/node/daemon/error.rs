@@ -154,6 +154,8 @@ pub enum Purpose {
     Admin,
     /// `shard_ports`: the port of this shard.
     Shard(ShardId),
+    /// `cluster.grpc`.
+    Cluster,
 }
 
 impl fmt::Display for Purpose {
@@ -162,6 +164,7 @@ impl fmt::Display for Purpose {
             Self::Data => f.write_str("the data API (--listen)"),
             Self::Admin => f.write_str("the admin API (--admin)"),
             Self::Shard(shard) => write!(f, "the port of shard {shard} (--shard-ports)"),
+            Self::Cluster => f.write_str("the orders of the cluster (--cluster-grpc)"),
         }
     }
 }
@@ -186,6 +189,9 @@ fn listen_advice(purpose: Purpose, error: &std::io::Error) -> &'static str {
         }
         (_, Purpose::Data) => {
             "if another daemon has it, stop that one (ss -ltnp shows it) or choose another --listen"
+        }
+        (_, Purpose::Cluster) => {
+            "if another program has it, stop that one (ss -ltnp shows it) or choose another --cluster-grpc"
         }
         (_, Purpose::Admin) => {
             "if another daemon has it, stop that one (ss -ltnp shows it) or choose another --admin"

@@ -21,7 +21,8 @@ pub enum FirstVolume {
     Leave,
 }
 
-/// Returns all volumes found; creates volume 1 if there is none and `first` asks for it.
+/// Returns all volumes found; creates volume 1 if there is none and `first` asks for it. A node of a cluster
+/// creates none: the cluster does.
 ///
 /// # Errors
 /// [`StartError`]: the files cannot be listed, or volume 1 cannot be created.
@@ -36,6 +37,7 @@ pub fn find_volumes(
     // Volume 1 may be on a disk that is missing.
     if volumes.is_empty()
         && first == FirstVolume::Create
+        && !config.cluster.is_on()
         && volume_files::all_in_use(stores)
         && let Some(dir) = dir
     {

@@ -16,7 +16,7 @@ use super::stores::Seen;
 use crate::base::limits::LISTEN_BACKLOG;
 use crate::base::new_name;
 use crate::base::types::ShardId;
-use crate::node::config::{Config, ConfigError, Listen, ShardPorts};
+use crate::node::config::{ClusterAddresses, Config, ConfigError, Listen, ShardPorts};
 use crate::node::shard::Listener;
 
 fn socket(address: SocketAddr) -> std::io::Result<Socket> {
@@ -66,6 +66,9 @@ pub fn look(config: &Config, stores: &Seen) -> Result<Vec<String>, StartError> {
         }
     }
     look_at_address(config.admin, Purpose::Admin)?;
+    if let Some(addresses) = config.cluster.addresses(&config.listen)? {
+        look_at_address(addresses.grpc, Purpose::Cluster)?;
+    }
     Ok(warnings)
 }
 
@@ -279,6 +282,19 @@ pub fn bind_all(config: &Config, shards: usize) -> Result<(Bound, TcpListener), 
     }
     let admin = admin.map_or_else(|| bind_alone(config.admin, Purpose::Admin), Ok)?;
     Ok((bound, admin))
+}
+
+/// Binds the address on which the orders of the cluster arrive, if the node belongs to one. `listen`:
+/// addresses of the data API.
+///
+/// # Errors
+/// [`StartError`]: the address does not follow from those of the data API, or cannot be bound.
+pub fn bind_cluster(
+    config: &Config,
+    listen: &[Listen],
+) -> Result<Option<(ClusterAddresses, TcpListener)>, StartError> {
+    let Some(addresses) = config.cluster.addresses(listen)? else { return Ok(None) };
+    Ok(Some((addresses, bind_alone(addresses.grpc, Purpose::Cluster)?)))
 }
 
 impl Bound {

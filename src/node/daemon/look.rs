@@ -21,7 +21,7 @@ pub fn look(config: &Config) -> Result<Vec<String>, StartError> {
     warnings.extend(listeners::look(config, &stores)?);
     admin_token::read(config)?;
     warnings.extend(AccessTrace::look(&config.access_trace, &stores)?);
-    if stores.lack_a_volume {
+    if stores.lack_a_volume && !config.cluster.is_on() {
         first_volume::check_room(config)?;
     }
     Ok(warnings)

@@ -4,11 +4,12 @@
 //! Runs on the main thread. Each change is a task; a volume has at most one change requested by the admin
 //! API under way. `lost` handles lost files.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::cluster::next_own_id;
 use super::compaction::CompactionState;
 use super::health::HealthState;
 use super::machine::OpenFiles;
@@ -30,7 +31,9 @@ use crate::node::shard::{
     SetRoute, Shared,
 };
 use crate::runtime::Handle;
-use crate::volume::{IoError, NotPulled, NotStreamed, Refusal, Replica, StateError, Superblock};
+use crate::volume::{
+    IoError, NotPulled, NotStreamed, Preallocation, Refusal, Replica, StateError, Superblock,
+};
 
 /// State shared by the tasks of the manager.
 pub struct ManagerState {
@@ -56,6 +59,8 @@ pub struct ManagerState {
     pub compaction: CompactionState,
     /// Health of the volumes and disks.
     pub health: HealthState,
+    /// Whether it was logged which volumes belong to no cluster.
+    pub own_ids_named: Cell<bool>,
 }
 
 /// Marks a volume as being changed, until dropped.
@@ -98,6 +103,18 @@ impl ManagerState {
             },
             VolumeChange::Delete(id) => {
                 let result = self.delete(id).await;
+                request.answer(result.map(|()| id));
+            }
+            VolumeChange::DeleteIfEmpty(id) => {
+                let result = self.delete_if_empty(id).await;
+                request.answer(result.map(|()| id));
+            }
+            VolumeChange::CloseForCluster { id, takes_deletes } => {
+                let result = self.set_closed_by_cluster(id, true, takes_deletes).await;
+                request.answer(result.map(|()| id));
+            }
+            VolumeChange::OpenForCluster(id) => {
+                let result = self.set_closed_by_cluster(id, false, false).await;
                 request.answer(result.map(|()| id));
             }
             VolumeChange::SetReadOnly { id, read_only } => {
@@ -170,18 +187,18 @@ impl ManagerState {
     /// Checks that no volume and no file has the number of a volume to be created.
     ///
     /// # Errors
-    /// [`Refused::Conflict`] if one has; [`Refused::Failed`] if a data directory cannot be listed.
+    /// [`Refused::Exists`] if one has; [`Refused::Failed`] if a data directory cannot be listed.
     fn check_number(&self, id: VolumeId) -> Result<(), Refused> {
         if chosen(Sabotage::CreateOverFiles) {
             return Ok(());
         }
         if self.placement.borrow().get(id).is_some() {
             let sentence = format!("Volume {id} exists already; choose another number.");
-            return Err(Refused::Conflict(sentence));
+            return Err(Refused::Exists(sentence));
         }
         match volume_files::file_of(&self.stores, id) {
             Ok(None) => Ok(()),
-            Ok(Some(path)) => Err(Refused::Conflict(format!(
+            Ok(Some(path)) => Err(Refused::Exists(format!(
                 "{} has the number of volume {id} and came there since the start; choose another number, or \
                  restart to use that file.",
                 path.display()
@@ -194,8 +211,11 @@ impl ManagerState {
         let placement = self.placement.borrow();
         let changing = self.changing.borrow();
         let taken = placement.owners().into_keys().chain(changing.iter().copied());
-        let highest = taken.max().map_or(0, |id| id.0);
-        highest.checked_add(1).map(VolumeId).ok_or_else(|| {
+        let next = match self.config.cluster.is_on() {
+            true => next_own_id(taken),
+            false => taken.max().map_or(0, |id| id.0).checked_add(1).map(VolumeId),
+        };
+        next.ok_or_else(|| {
             Refused::Conflict("The highest number is taken; choose one with \"id\".".to_owned())
         })
     }
@@ -245,7 +265,7 @@ impl ManagerState {
         };
         let spaces = candidates.into_iter().map(|store| {
             let (free, size) = space_soon(&self.stores[store].path).unwrap_or_default();
-            let reserve = self.reserve(store, size);
+            let reserve = self.reserve(store, size).saturating_add(self.owed(store));
             (free.saturating_sub(reserve), store, free, reserve)
         });
         let (left, store, free, reserve) =
@@ -255,7 +275,11 @@ impl ManagerState {
                 0 => String::new(),
                 bytes => {
                     let kept = rounded(bytes);
-                    format!(", of which {kept} are kept for compactions (compaction.reserve)")
+                    let owed = match self.config.cluster.is_on() {
+                        true => " and for the rest of the files that are there",
+                        false => "",
+                    };
+                    format!(", of which {kept} are kept for compactions (compaction.reserve){owed}")
                 }
             };
             return Err(Refused::NoSpace(format!(
@@ -275,7 +299,11 @@ impl ManagerState {
         let replica = plan.is_replica.then(Replica::default);
         let cluster = plan.cluster.as_ref().map(volume_files::cluster_properties);
         let superblock = Superblock { replica, cluster, ..new };
-        let preallocation = volume_files::preallocation(&self.config);
+        // A cluster makes several volumes at once, long before it fills them.
+        let preallocation = match plan.cluster {
+            Some(_) => Preallocation::InSteps,
+            None => volume_files::preallocation(&self.config),
+        };
         let progress = |done| self.creations.progress(id, done);
         let path = store.path.clone();
         let made =
@@ -325,7 +353,16 @@ impl ManagerState {
     }
 
     pub(super) async fn delete(self: &Rc<Self>, id: VolumeId) -> Result<(), Refused> {
-        let _changing = self.begin(id)?;
+        let changing = self.begin(id)?;
+        self.delete_in_change(id, changing).await
+    }
+
+    /// As [`Self::delete`], of a volume that is marked as being changed.
+    pub(super) async fn delete_in_change(
+        self: &Rc<Self>,
+        id: VolumeId,
+        _changing: Changing,
+    ) -> Result<(), Refused> {
         if !chosen(Sabotage::DeleteWhileCompacting) {
             self.end_compaction_of(id).await;
         }

@@ -27,6 +27,7 @@
 //! | `control` | the main thread's ring |
 //! | `work` | the requests that the main thread receives, and the tasks that it runs |
 //! | `manager` | creation, deletion and state changes of volumes while the daemon runs |
+//! | `cluster` | the node in a SeaweedFS cluster |
 //! | `compaction` | compactions: requests, the queue, the policy; volumes created ahead of need |
 //! | `health` | which volumes and disks are suspect, and what is remembered of that |
 //! | `scrubs` | scrubs, and lists of damage, that operators ask for |
@@ -44,6 +45,7 @@ mod activation;
 mod admin_token;
 #[cfg(test)]
 mod bench;
+mod cluster;
 mod compaction;
 mod control;
 mod disks;

@@ -13,7 +13,9 @@ use super::start::start;
 use crate::base::logging::Log;
 use crate::base::size::ByteSize;
 use crate::node::board::VolumeState;
-use crate::node::config::{AutoCreateConfig, CompactionPolicy, Config, Listen, OrWord, ShardPorts};
+use crate::node::config::{
+    AutoCreateConfig, ClusterConfig, CompactionPolicy, Config, Listen, OrWord, ShardPorts,
+};
 
 /// Number of attempts to start: another process may take a free port before the daemon listens on it.
 const ATTEMPTS: usize = 5;
@@ -56,6 +58,7 @@ impl Private {
             // It does what its command is for, and nothing else.
             config.compaction.policy = CompactionPolicy::Off;
             config.auto_create = AutoCreateConfig::default();
+            config.cluster = ClusterConfig::default();
             // A store that was full before it was lost must fit again.
             config.compaction.reserve = OrWord::of(ByteSize(0));
             left -= 1;

@@ -10,6 +10,7 @@ use super::work::Manager;
 use crate::base::threads::{Thread, Threads};
 use crate::node::board::Board;
 use crate::node::control::ControlHandle;
+use crate::node::control::cluster::ClusterState;
 
 /// A started daemon.
 pub struct Running {
@@ -24,6 +25,8 @@ pub struct Running {
     pub control_plane: ControlHandle,
     pub disks: disks::Watch,
     pub access: Option<AccessTrace>,
+    /// State of the node in its cluster, if it belongs to one.
+    pub cluster: Option<Arc<ClusterState>>,
     /// Files of the unix sockets, removed when the daemon is dropped.
     pub _socket_files: Vec<SocketFile>,
 }

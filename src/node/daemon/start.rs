@@ -1,6 +1,6 @@
 //! The start: from a configuration to running threads.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::io;
 use std::net::TcpListener;
@@ -9,6 +9,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use super::access::AccessTrace;
+use super::cluster::Joining;
 use super::compaction::{CompactionState, Now};
 use super::control::{self, Control};
 use super::disks;
@@ -74,6 +75,8 @@ pub fn start(config: &Config, log: &Log, first: FirstVolume) -> Result<Running, 
     if let Some(warning) = config.public_listen_warning(&bound.places) {
         tracing::warn!("{warning}");
     }
+    let joining = listeners::bind_cluster(config, &bound.places)?;
+    let joining = joining.map(|bound| Joining::new(config, &stores, bound));
     let token = admin_token::read(config)?;
     let admin_address = admin_socket.local_addr().unwrap_or(config.admin);
     let access = AccessTrace::start(&config.access_trace, threads)?;
@@ -108,10 +111,17 @@ pub fn start(config: &Config, log: &Log, first: FirstVolume) -> Result<Running, 
     let limits = AdminLimits::default();
     let (numbers, making) = (Arc::clone(&metrics), Arc::clone(&creations));
     let compacting = Arc::clone(&compactions);
+    let own_requests = requests_in.clone();
     let state =
-        AdminState::new(numbers, sys::monotonic_ns, limits, requests_in, making, compacting);
-    let state = state.with_token(token);
-    let control_plane = start_control_plane(admin_socket, state, threads)
+        AdminState::new(numbers, sys::monotonic_ns, limits, own_requests, making, compacting);
+    let cluster = joining.as_ref().map(|joining| Arc::clone(&joining.state));
+    let shown = joining.as_ref().map(|it| (Arc::clone(&it.node), Arc::clone(&it.state)));
+    let state = state.with_token(token).with_cluster(shown);
+    let join = |plane: &mut ControlPlane| match joining {
+        None => Ok(()),
+        Some(joining) => joining.add_to(plane, &metrics, requests_in, Arc::clone(&compactions)),
+    };
+    let control_plane = start_control_plane(admin_socket, state, join, threads)
         .map_err(|error| StartError::Step("start the admin thread", error))?;
     let mut shards = Vec::new();
     for (id, launch) in ShardId::all(count).zip(launches) {
@@ -144,6 +154,7 @@ pub fn start(config: &Config, log: &Log, first: FirstVolume) -> Result<Running, 
         open_files: allowed.files,
         changing: RefCell::new(BTreeSet::new()),
         compaction: CompactionState::new(control.handle(), Now::clock(), compactions),
+        own_ids_named: Cell::new(false),
     };
     let state = Rc::new(state);
     let manager = Manager { control, state, requests, lost, next_look: Instant::now() };
@@ -163,19 +174,22 @@ pub fn start(config: &Config, log: &Log, first: FirstVolume) -> Result<Running, 
         control_plane,
         disks,
         access,
+        cluster,
         _socket_files,
     })
 }
 
-/// Starts the thread of the control plane, with its services.
+/// Starts the thread of the control plane, with its services; `join` adds those for a cluster.
 fn start_control_plane(
     admin_socket: TcpListener,
     state: AdminState,
+    join: impl FnOnce(&mut ControlPlane) -> io::Result<()>,
     threads: &Threads,
 ) -> io::Result<ControlHandle> {
     let mut plane = ControlPlane::new()?;
     let admin = admin::spawn(plane.runtime(), plane.stop(), admin_socket, state)?;
     plane.add(admin);
+    join(&mut plane)?;
     plane.start(threads)
 }
 

@@ -50,6 +50,9 @@ impl Manager {
             let wait = if is_busy { Duration::ZERO } else { left };
             match self.requests.recv_timeout(wait) {
                 Ok(ControlRequest::Change(request)) => self.spawn(|state| state.change(request)),
+                Ok(ControlRequest::Allocate(request)) => {
+                    self.spawn(|state| state.allocate(request));
+                }
                 Ok(ControlRequest::Pause(request)) => self.spawn(|state| state.pause(request)),
                 Ok(ControlRequest::Damage(request)) => {
                     self.spawn(|state| state.list_damage(request));

@@ -9,6 +9,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncod
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use super::cluster::{ClusterCall, ClusterCallResult};
 use super::exposition_format::{ExpositionFormat, prometheus_text};
 use super::histogram::{BOUNDS_NS, BUCKETS, Histogram};
 use super::label::Label;
@@ -84,6 +85,7 @@ impl Scrape<'_> {
             MetricSource::NodeCounter(get) => {
                 out.encode_counter::<NoLabelSet, u64, u64>(&get(self.metrics), None)
             }
+            MetricSource::ClusterCalls => self.encode_cluster_calls(row, &mut out),
             MetricSource::Build => {
                 out.encode_info(&[("version", self.metrics.node.version.as_str())])
             }
@@ -105,6 +107,18 @@ impl Scrape<'_> {
             | MetricSource::ShardSeconds(_)
             | MetricSource::ShardSilence => self.encode_shards(row, &mut out),
         }
+    }
+
+    fn encode_cluster_calls(&self, row: &MetricRow, out: &mut MetricEncoder<'_>) -> fmt::Result {
+        for call in ClusterCall::ALL {
+            for result in ClusterCallResult::ALL {
+                let labels =
+                    [(ClusterCall::KEY, call.name()), (ClusterCallResult::KEY, result.name())];
+                let count = self.metrics.cluster.calls(*result).at(*call).value();
+                encode_value(out, row, &labels, count)?;
+            }
+        }
+        Ok(())
     }
 
     fn encode_disks(&self, row: &MetricRow, out: &mut MetricEncoder<'_>) -> fmt::Result {

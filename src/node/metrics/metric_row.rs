@@ -6,6 +6,7 @@
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
+use super::cluster::{ClusterCall, ClusterCallResult};
 use super::histogram::Histogram;
 use super::label::Label;
 use super::node::Metrics;
@@ -41,6 +42,8 @@ pub(super) enum MetricSource {
     Node(fn(&Metrics) -> u64),
     /// One value for the daemon that only rises.
     NodeCounter(fn(&Metrics) -> u64),
+    /// The calls of the cluster, by call and result.
+    ClusterCalls,
     /// Build information: a constant 1 with the version as label.
     Build,
     /// The path of each data directory, as a label.
@@ -92,6 +95,7 @@ impl MetricSource {
     pub(super) fn labels(&self) -> Vec<&'static str> {
         match self {
             Self::Node(_) | Self::NodeCounter(_) => vec![],
+            Self::ClusterCalls => vec![ClusterCall::KEY, ClusterCallResult::KEY],
             Self::Build => vec!["version"],
             Self::DiskPath => vec!["disk", "path"],
             Self::DiskState => vec!["disk", DiskState::KEY],

@@ -13,6 +13,7 @@
 //! | `responses` | responses by status |
 //! | `shard`, `volume` | the numbers of a shard and of a volume |
 //! | `compaction` | totals of the compactions of a shard |
+//! | `cluster` | the numbers of the node in its cluster |
 //! | `node` | [`Metrics`]: all numbers of a daemon |
 //! | `metric_row` | an exported metric: name, type, labels, help, source of the value |
 //! | `table` | the list of exported metrics |
@@ -21,6 +22,7 @@
 //! | `reference` | that list as `docs/METRICS.md` |
 //! | `exposition` | a parser of the exported text, for tests |
 
+mod cluster;
 mod compaction;
 mod counter;
 mod export;
@@ -40,6 +42,7 @@ mod volume;
 #[cfg(test)]
 pub(crate) mod exposition;
 
+pub use cluster::{ClusterCall, ClusterCallResult, ClusterMetrics};
 pub use compaction::CompactionTotals;
 pub use counter::Counter;
 pub use export::Exporter;

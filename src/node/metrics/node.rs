@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::cluster::ClusterMetrics;
 use super::shard::ShardMetrics;
 use super::volume::VolumeMetrics;
 use crate::base::types::VolumeId;
@@ -42,6 +43,8 @@ pub struct Metrics {
     pub board: Arc<Board>,
     /// One entry per shard; shard `k` writes entry `k` and no other.
     pub shards: Vec<ShardMetrics>,
+    /// The numbers of the node in its cluster.
+    pub cluster: ClusterMetrics,
     /// Open volumes by id. **Never locked on the data path**: only when a volume is registered or
     /// removed, and by the admin thread to copy the list. A shard keeps the `Arc` it registered and
     /// writes through that.
@@ -57,6 +60,7 @@ impl Metrics {
             node,
             shards: board.shards.iter().map(|shard| ShardMetrics::new(shard.info)).collect(),
             board,
+            cluster: ClusterMetrics::default(),
             volumes: RwLock::new(BTreeMap::new()),
             registered_buffers: AtomicBool::new(false),
         })

@@ -109,6 +109,16 @@ pub(super) static TABLE: &[MetricRow] = &[
     row("disk_slow", MetricType::Gauge, MetricSource::Disk(|d| d.slow.get()),
         "1 if reads of it take too long, or one does not end."),
 
+    // The cluster.
+    node("cluster_masters", |m| m.cluster.masters.get(),
+        "Masters of the cluster in the configuration; 0 if the node belongs to no cluster."),
+    node("cluster_connected", |m| m.cluster.connected.get(),
+        "1 while the node is registered with the leader of its cluster."),
+    row("cluster_heartbeats", MetricType::Counter, MetricSource::NodeCounter(|m| m.cluster.heartbeats.get()),
+        "Heartbeats sent to masters."),
+    row("cluster_calls", MetricType::Counter, MetricSource::ClusterCalls,
+        "Calls of the cluster by gRPC that the node knows, by result."),
+
     // The loop.
     row("shard_silence", MetricType::Gauge, MetricSource::ShardSilence,
         "Time since the shard's loop last turned; /healthz fails when it grows too long.").seconds(),

@@ -50,7 +50,7 @@ pub async fn store(
     if owner != shard.id {
         return move_to_owner(shard, conn, owner);
     }
-    let slot = shard.volumes.local(number).map_err(|error| error_reply(shard, error))?;
+    let slot = shard.volumes.own(number).map_err(|error| error_reply(shard, error))?;
     let len = usize::try_from(parameters.len).expect("limited to batch_max");
     // Memory of the tar, and of the needles that are made of it while it is consumed.
     let memory = len + len / 4 + Draft::memory(NEEDLE_DATA_MAX);

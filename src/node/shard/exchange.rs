@@ -182,6 +182,10 @@ pub fn error_reply(shard: &Shard, error: RequestError) -> PlainReply {
         RequestError::NotOpened => {
             PlainReply::error(Status::SERVICE_UNAVAILABLE, "the volume could not be opened")
         }
+        RequestError::OfCluster => PlainReply::error(
+            Status::FORBIDDEN,
+            "the volume belongs to a SeaweedFS cluster, whose clients alone store photos in it",
+        ),
         RequestError::NoBuffer => no_buffer(),
         RequestError::Busy => PlainReply::unavailable(
             "too much is under way; try again",

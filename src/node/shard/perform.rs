@@ -46,7 +46,7 @@ impl Volumes {
         volume: VolumeId,
         request: PutNeedle,
     ) -> Result<StoredNeedle, RequestError> {
-        let slot = self.local(volume)?;
+        let slot = self.own(volume)?;
         let PutNeedle { id, cookie, draft, conditions } = request;
         let holds = |existing: Option<&_>| hold(conditions.as_ref(), existing);
         let check: Check<'_> = conditions.as_ref().map(|_| &holds as _);
@@ -64,7 +64,7 @@ impl Volumes {
         volume: VolumeId,
         request: PostNeedle,
     ) -> Result<StoredNeedle, RequestError> {
-        let slot = self.local(volume)?;
+        let slot = self.own(volume)?;
         let stored = slot.put_new(request.draft).await;
         let (id, cookie, stored) = self.publish_after_write(&slot, stored)?;
         Ok(StoredNeedle { id, cookie, stored, is_writable: takes_photos(&slot.volume()) })
@@ -79,7 +79,7 @@ impl Volumes {
         volume: VolumeId,
         request: CheckPut,
     ) -> Result<Option<WriteConditions>, RequestError> {
-        let slot = self.local(volume)?;
+        let slot = self.own(volume)?;
         let CheckPut { id, cookie, conditions } = request;
         let holds = |existing: Option<&_>| hold(conditions.as_ref(), existing);
         let check: Check<'_> = conditions.as_ref().map(|_| &holds as _);
@@ -140,7 +140,7 @@ impl Volumes {
         volume: VolumeId,
         request: SetExpiry,
     ) -> Result<(), RequestError> {
-        let slot = self.local(volume)?;
+        let slot = self.own(volume)?;
         let SetExpiry { id, cookie, expires_ns, conditions } = request;
         let holds = |existing: Option<&_>| hold(conditions.as_ref(), existing);
         let check: Check<'_> = conditions.as_ref().map(|_| &holds as _);

@@ -4,7 +4,7 @@ use super::plain_reply::PlainReply;
 use super::shard::Shard;
 use crate::base::types::VolumeId;
 use crate::http::status::Status;
-use crate::node::board::VolumeState;
+use crate::node::board::{VolumeBoard, VolumeState};
 use crate::node::metrics;
 
 impl Shard {
@@ -18,7 +18,9 @@ impl Shard {
             return Ok(own);
         }
         let all = self.shared.board.volumes();
-        let writable = || all.iter().filter(|v| v.state.get() == VolumeState::Writable);
+        let is_own = |v: &VolumeBoard| v.cluster.is_of_cluster.get() == 0;
+        let writable =
+            || all.iter().filter(|v| v.state.get() == VolumeState::Writable && is_own(v));
         let most_free = writable().max_by_key(|v| v.room()).filter(|v| v.room() > len);
         match most_free {
             Some(volume) => {
@@ -63,6 +65,15 @@ mod tests {
     /// Picks among the volumes of other shards, given as state, size and used bytes, from id 1 on. Returns
     /// the id, or the status of the refusal.
     fn pick(volumes: &[(VolumeState, u64, u64)], len: u64) -> Result<VolumeId, Status> {
+        pick_beside_cluster(volumes, len, &[])
+    }
+
+    /// As [`pick`], with some of the volumes belonging to a cluster.
+    fn pick_beside_cluster(
+        volumes: &[(VolumeState, u64, u64)],
+        len: u64,
+        of_cluster: &[u32],
+    ) -> Result<VolumeId, Status> {
         let driver = World::new(1, &Image::default()).driver();
         let pool = Pool::new(&Region::map(1, 1 << 20).unwrap(), 0);
         let runtime = Runtime::new(&driver, pool, || 7);
@@ -75,6 +86,7 @@ mod tests {
             let board = Arc::clone(&shared.metrics.register_volume(info, *state).board);
             board.size_bytes.set(*size);
             board.used_bytes.set(*used);
+            board.cluster.is_of_cluster.set(of_cluster.contains(&id.0).into());
         }
         shard.pick_volume(len).map_err(|reply| reply.status)
     }
@@ -86,6 +98,14 @@ mod tests {
         assert_eq!(pick(&volumes, 100), Ok(VolumeId(2)));
         assert_eq!(pick(&volumes, 299), Ok(VolumeId(2)));
         assert_eq!(pick(&volumes, 300), Err(Status::INSUFFICIENT_STORAGE));
+    }
+
+    #[test]
+    fn upload_without_a_volume_never_goes_to_one_of_a_cluster() {
+        let volumes = [(VolumeState::Writable, 500, 0), (VolumeState::Writable, 400, 0)];
+        assert_eq!(pick_beside_cluster(&volumes, 100, &[1]), Ok(VolumeId(2)));
+        let refused = Err(Status::SERVICE_UNAVAILABLE);
+        assert_eq!(pick_beside_cluster(&volumes, 100, &[1, 2]), refused);
     }
 
     #[test]

@@ -104,6 +104,8 @@ pub enum RequestError {
     Recovering,
     /// The volume could not be opened.
     NotOpened,
+    /// The volume belongs to a cluster, and the write does not come from there.
+    OfCluster,
     /// No buffer is free.
     NoBuffer,
     /// Too many messages are under way.

@@ -42,7 +42,7 @@ pub async fn receive(
         conditions,
         mut verifier,
     } = parameters;
-    let slot = shard.volumes.local(number).map_err(|error| error_reply(shard, error))?;
+    let slot = shard.volumes.own(number).map_err(|error| error_reply(shard, error))?;
     let absent = |existing: Option<&Existing>| existing.is_none();
     let holds = |existing: Option<&Existing>| hold(conditions.as_ref(), existing);
     let ((id, cookie), check): (_, Check<'_>) = match object {

@@ -72,6 +72,7 @@ impl VolumeEntry {
         board.size_bytes.set(figures.size);
         board.used_bytes.set(figures.used);
         board.unavailable_bytes.set(figures.unavailable);
+        board.unreserved_bytes.set(figures.unreserved);
         board.live_bytes.set(figures.live);
         board.dead_bytes.set(figures.dead);
         board.expired_bytes.set(figures.expired);
@@ -79,6 +80,7 @@ impl VolumeEntry {
         // Only that of the file that was opened: a compaction begins a log that is empty.
         let found = volume.open_report().end.version;
         board.newest_found_ns.set(board.newest_found_ns.get().max(found));
+        board.newest_ns.set(board.newest_ns.get().max(volume.newest_version()));
         board.generation.set(volume.generation());
         board.oldest_dead_ns.set(figures.oldest_dead_ns.unwrap_or(0));
         metrics.oldest_dead_seconds.set(figures.oldest_dead_ns.map_or(0, timestamp));

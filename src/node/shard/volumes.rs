@@ -290,11 +290,26 @@ impl Volumes {
         }
     }
 
-    /// Returns the writable volume of this shard with the most free space, among those into which a body of
-    /// `len` bytes fits.
+    /// Returns a volume of this shard for a write that does not come from its cluster.
+    ///
+    /// # Errors
+    /// The reason why the volume is not available; [`RequestError::OfCluster`] if it belongs to a cluster,
+    /// which alone gives out the keys in it.
+    pub fn own(&self, id: VolumeId) -> Result<Rc<Slot>, RequestError> {
+        let slot = self.local(id)?;
+        if slot.volume().is_of_cluster() && !chosen(Sabotage::WriteBesideCluster) {
+            return Err(RequestError::OfCluster);
+        }
+        Ok(slot)
+    }
+
+    /// Returns the writable volume of this shard with the most free space, among those that belong to no
+    /// cluster and into which a body of `len` bytes fits.
     pub fn most_free(&self, len: u64) -> Option<VolumeId> {
         let open: Vec<_> = self.opened().iter().map(|slot| slot.volume()).collect();
-        let fitting = open.iter().filter(|volume| volume.writable() && volume.has_space_for(len));
+        let fitting = open.iter().filter(|volume| {
+            volume.writable() && !volume.is_of_cluster() && volume.has_space_for(len)
+        });
         let most_free = fitting.max_by_key(|volume| {
             let figures = volume.figures();
             figures.size - figures.used - figures.unavailable

@@ -12,6 +12,12 @@ impl Volume {
         self.cluster.borrow().clone()
     }
 
+    /// Whether the volume belongs to a cluster.
+    #[must_use]
+    pub fn is_of_cluster(&self) -> bool {
+        self.cluster.borrow().is_some()
+    }
+
     /// Returns the highest key of all needles and tombstones that the volume ever had, compactions included;
     /// 0 for none. `None` if the volume belongs to no cluster. A key of which damage left nothing is unknown.
     #[must_use]

@@ -268,6 +268,13 @@ impl Volume {
         }
     }
 
+    /// Returns the highest version that was given to a needle or tombstone: the time of the last write
+    /// (nanoseconds since 1970), unless the wall clock went back; 0 if there is none.
+    #[must_use]
+    pub fn newest_version(&self) -> u64 {
+        self.log.end().version
+    }
+
     /// Returns the live bytes of the objects whose day of expiry is over at `now` (nanoseconds since 1970).
     #[must_use]
     pub fn expired_by(&self, now: u64) -> u64 {

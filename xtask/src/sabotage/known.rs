@@ -38,6 +38,16 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
         "lib",
         "node::daemon::compaction::clock_guard::tests::clock_that_is_ahead_of_the_newest_write_drops_nothing",
     ),
+    (
+        "write-beside-cluster",
+        "lib",
+        "node::shard::volumes::tests::volume_of_a_cluster_takes_writes_of_its_cluster_only",
+    ),
+    (
+        "delete-unseen",
+        "lib",
+        "node::daemon::cluster::tests::volume_in_which_something_lives_is_not_deleted",
+    ),
     ("write-to-replica", "pull", "upload_that_began_before_the_volume_became_a_copy_is_refused"),
     (
         "pull-before-settled",

@@ -91,7 +91,7 @@ fn refused_status(refused: &Refused) -> StatusCode {
     match refused {
         Refused::NoSuchVolume(_) | Refused::NotThere(_) => StatusCode::NOT_FOUND,
         Refused::Invalid(_) => StatusCode::BAD_REQUEST,
-        Refused::Conflict(_) => StatusCode::CONFLICT,
+        Refused::Conflict(_) | Refused::Exists(_) => StatusCode::CONFLICT,
         Refused::NoSpace(_) => StatusCode::INSUFFICIENT_STORAGE,
         Refused::Gone(_) => StatusCode::GONE,
         Refused::Busy | Refused::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,

@@ -112,7 +112,7 @@ pub(super) async fn readyz(
             return Err(ApiError::BadRequest(sentence));
         }
     };
-    let readiness = readiness(&state.metrics.board, strict);
+    let readiness = readiness(&state.metrics.board, strict, state.cluster.is_some());
     Ok(if readiness.ready { Json(readiness).into_response() } else { unavailable(readiness) })
 }
 
@@ -129,7 +129,8 @@ fn counted(volumes: &[ImpairedVolume]) -> String {
     counts.collect::<Vec<_>>().join(", ")
 }
 
-fn readiness(board: &Board, strict: bool) -> Readiness {
+/// `is_of_cluster`: whether the node belongs to a cluster, which gives it volumes once it is there.
+fn readiness(board: &Board, strict: bool, is_of_cluster: bool) -> Readiness {
     // Each state is read once: it may change meanwhile, and the response must be consistent.
     let volumes = board.volumes();
     let states: Vec<_> =
@@ -167,6 +168,8 @@ fn readiness(board: &Board, strict: bool) -> Readiness {
         Some("The daemon is draining.".to_owned())
     } else if recovering > 0 {
         Some(format!("{recovering} of {} volumes are recovering.", states.len()))
+    } else if states.is_empty() && is_of_cluster && (disks.is_empty() || !strict) {
+        None
     } else if serving == 0 {
         Some("No volume serves.".to_owned())
     } else if strict && impaired > 0 {

@@ -11,6 +11,7 @@
 //! | `accept` | content negotiation of `/metrics` |
 //! | `health` | `/healthz`, `/readyz` |
 //! | `status`, `volume_status` | `/status`, and the state of a volume |
+//! | `link_status` | the node in its cluster, as part of `/status` |
 //! | `compaction_status`, `scrub_status` | the state of a compaction and of scrubs, as parts of it |
 //! | `volumes` | `/volumes` |
 //! | `damage` | `/volumes/{id}/damage` |
@@ -43,6 +44,7 @@ mod error;
 mod health;
 mod lifetime;
 mod limits;
+mod link_status;
 mod listed_lines;
 mod objects;
 mod objects_query;
@@ -69,6 +71,7 @@ pub use compaction_status::{CompactionStatus, LastCompaction};
 pub use error::ApiError;
 pub use health::{Readiness, SilentShard};
 pub use limits::AdminLimits;
+pub use link_status::{LinkErrorStatus, LinkStatus};
 pub use routes::router;
 pub use scrub_status::{LastScrub, ScrubStatus};
 pub use server::spawn;

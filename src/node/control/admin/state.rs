@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::error::ApiError;
 use super::limits::AdminLimits;
 use super::token::AdminToken;
+use crate::node::control::cluster::{ClusterNode, ClusterState};
 use crate::node::control::{Compactions, ControlRequest, Creations};
 use crate::node::metrics::{Exporter, Metrics};
 
@@ -25,6 +26,8 @@ pub struct AdminState {
     pub(crate) streams: Arc<Semaphore>,
     /// The admin token, if there is one.
     pub(crate) token: Option<AdminToken>,
+    /// The node in its cluster, if it belongs to one.
+    pub(crate) cluster: Option<(Arc<ClusterNode>, Arc<ClusterState>)>,
 }
 
 impl AdminState {
@@ -52,6 +55,7 @@ impl AdminState {
             compactions,
             streams,
             token: None,
+            cluster: None,
         }
     }
 
@@ -68,5 +72,11 @@ impl AdminState {
     #[must_use]
     pub fn with_token(self, token: Option<AdminToken>) -> Self {
         Self { token, ..self }
+    }
+
+    /// Returns the state of a node that belongs to a cluster, if it does.
+    #[must_use]
+    pub fn with_cluster(self, cluster: Option<(Arc<ClusterNode>, Arc<ClusterState>)>) -> Self {
+        Self { cluster, ..self }
     }
 }

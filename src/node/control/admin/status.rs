@@ -5,6 +5,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 
+use super::link_status::LinkStatus;
 use super::state::AdminState;
 use super::volume_status::{VolumeStatus, all_volumes};
 use crate::base::types::ShardId;
@@ -36,6 +37,8 @@ pub struct NodeStatus {
     pub shards: Vec<ShardStatus>,
     /// The data directories, by position in the configuration.
     pub disks: Vec<DiskStatus>,
+    /// The node in its cluster; null if it belongs to none.
+    pub cluster: Option<LinkStatus>,
     /// The volumes, by id.
     pub volumes: Vec<VolumeStatus>,
 }
@@ -141,6 +144,7 @@ pub(super) async fn status(State(state): State<AdminState>) -> Json<NodeStatus> 
         },
         shards: shards.map(|(s, board)| ShardStatus::of(s, board, now_ns, started_ns)).collect(),
         disks: metrics.board.disks.iter().map(DiskStatus::from).collect(),
+        cluster: state.cluster.as_ref().map(|(node, cluster)| LinkStatus::of(node, cluster)),
         volumes: all_volumes(&state),
     })
 }

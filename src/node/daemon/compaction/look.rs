@@ -22,6 +22,7 @@ impl ManagerState {
             return;
         }
         let now = (self.compaction.clock)();
+        self.show_reserves();
         self.collect_ends().await;
         self.begin_waiting().await;
         let due = self.compaction.evaluate_at.get();

@@ -8,9 +8,11 @@ use crate::node::board::{VolumeBoard, VolumeState};
 use crate::node::control::NewVolume;
 use crate::node::daemon::manager::ManagerState;
 
-/// Whether a volume takes photos of any size that one needle holds.
+/// Whether a volume takes photos of any size that one needle holds, from other clients than those of a
+/// cluster.
 fn takes_photos(volume: &VolumeBoard) -> bool {
-    volume.state.get() == VolumeState::Writable && volume.full.get() == 0
+    let is_of_cluster = volume.cluster.is_of_cluster.get() != 0;
+    volume.state.get() == VolumeState::Writable && volume.full.get() == 0 && !is_of_cluster
 }
 
 impl ManagerState {

@@ -63,7 +63,7 @@ fn invalid_creation_is_refused_with_its_reason() {
     with_manager(&[5], async |bench| {
         let refused = |new| bench.state.plan(new).err();
         let taken = NewVolume { id: Some(VolumeId(5)), ..new_volume() };
-        assert!(matches!(refused(taken), Some(Refused::Conflict(_))));
+        assert!(matches!(refused(taken), Some(Refused::Exists(_))));
         let size = Some(ByteSize::mib(15));
         assert!(matches!(refused(NewVolume { size, ..new_volume() }), Some(Refused::Invalid(_))));
         let disk = Some(1);
@@ -91,11 +91,11 @@ fn invalid_creation_is_refused_with_its_reason() {
 fn number_that_a_volume_or_a_file_has_is_not_given_to_a_new_volume() {
     with_manager(&[5], async |bench| {
         let refused = |id| bench.state.plan(NewVolume { id: Some(VolumeId(id)), ..new_volume() });
-        assert!(matches!(refused(5), Err(Refused::Conflict(_))), "the number of a volume");
+        assert!(matches!(refused(5), Err(Refused::Exists(_))), "the number of a volume");
         let path = bench.state.stores[0].path.join("6.3.vol");
         std::fs::write(&path, "came there since the start").unwrap();
-        assert!(matches!(refused(6), Err(Refused::Conflict(_))), "the number of a file");
-        assert!(matches!(bench.state.plan(new_volume()), Err(Refused::Conflict(_))), "also chosen");
+        assert!(matches!(refused(6), Err(Refused::Exists(_))), "the number of a file");
+        assert!(matches!(bench.state.plan(new_volume()), Err(Refused::Exists(_))), "also chosen");
         std::fs::remove_file(path).unwrap();
         assert!(refused(6).is_ok());
     });
@@ -223,7 +223,7 @@ fn creation_is_refused_if_any_file_has_the_number() {
     with_manager(&[1], async |bench| {
         let path = bench.make_file(7, 3);
         let seven = NewVolume { id: Some(VolumeId(7)), ..new_volume() };
-        let Some(Refused::Conflict(why)) = bench.state.plan(seven.clone()).err() else {
+        let Some(Refused::Exists(why)) = bench.state.plan(seven.clone()).err() else {
             panic!("it is taken")
         };
         assert!(why.contains(path.to_str().unwrap()) && why.contains("restart"), "{why}");

@@ -8,8 +8,8 @@ use super::super::exposition::Exposition;
 use super::super::metric_row::{MetricRow, MetricSource};
 use super::super::table::TABLE;
 use super::super::{
-    AdmissionRefusal, Exporter, ExpositionFormat, GetPhase, MethodGroup, MethodLabel, Metrics,
-    NodeInfo,
+    AdmissionRefusal, ClusterCall, ClusterCallResult, Exporter, ExpositionFormat, GetPhase,
+    MethodGroup, MethodLabel, Metrics, NodeInfo,
 };
 use crate::base::types::{ShardId, VolumeId};
 use crate::node::board::{
@@ -87,6 +87,10 @@ fn values_are_exported_under_their_labels() {
     m.board.disks[1].free_bytes.set(3000);
     m.board.disks[1].read_p99_ns.set(2_500_000_000);
     m.board.disks[1].slow.set(1);
+    m.cluster.masters.set(3);
+    m.cluster.connected.set(1);
+    m.cluster.heartbeats.add(8);
+    m.cluster.calls(ClusterCallResult::Refused).at(ClusterCall::VolumeDelete).add(2);
     let v = m.volume(VolumeId(7)).expect("registered");
     v.board.state.set(VolumeState::Poisoned);
     v.needles.set(9);
@@ -126,6 +130,11 @@ fn values_are_exported_under_their_labels() {
         ("hayloft_volume_info", "volume=7,shard=1,disk=0", 1.0),
         ("hayloft_volume_state", "volume=7,state=poisoned", 1.0),
         ("hayloft_volume_state", "volume=7,state=writable", 0.0),
+        ("hayloft_cluster_masters", "", 3.0),
+        ("hayloft_cluster_connected", "", 1.0),
+        ("hayloft_cluster_heartbeats_total", "", 8.0),
+        ("hayloft_cluster_calls_total", "call=volume_delete,result=refused", 2.0),
+        ("hayloft_cluster_calls_total", "call=volume_delete,result=done", 0.0),
         ("hayloft_volume_needles", "volume=7", 9.0),
         ("hayloft_volume_damaged_records_total", "volume=7", 1.0),
     ] {

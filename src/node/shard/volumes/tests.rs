@@ -3,7 +3,9 @@ use std::sync::Arc;
 
 use super::super::assignment::{AssignedFile, Assignment};
 use super::super::order::{CompactionRequest, TargetDir};
-use super::super::request::PutNeedle;
+use super::super::request::{
+    CheckPut, DeleteNeedle, PostNeedle, PutNeedle, ReadExtent, ReadNeedle, SetExpiry,
+};
 use super::*;
 use crate::base::types::{Cookie, NeedleId, ShardId, VolumeId};
 use crate::node::board::{CompactionOutcome, VolumeBoard, VolumeInfo, VolumeState};
@@ -461,4 +463,44 @@ fn deleted_volume_leaves_no_file_after_a_failed_compaction() {
         assert!(left.is_empty(), "operation {fault}: {left:?}");
     }
     assert!(deleted > 40, "{deleted}");
+}
+
+#[test]
+fn volume_of_a_cluster_takes_writes_of_its_cluster_only() {
+    let pool = Pool::new(&Region::map(1, 8 << 20).unwrap(), 0);
+    let world = World::new(1, &Image::default());
+    let (mut driver, mut state) = (world.driver(), 1);
+    let mut runtime = Runtime::new(&driver, pool.clone(), move || split_mix(&mut state));
+    let handle = runtime.handle().clone();
+    runtime.block_on(&mut driver, async move {
+        let volumes = Volumes::default();
+        handle.submit(Op::OpenDir { path: "data".into() }).await;
+        let cluster = Some(volume::ClusterProperties::default());
+        let superblock = Superblock { cluster, ..SUPERBLOCK };
+        let how = Preallocation::Reserve;
+        volume::create(&handle, DirId(0), &superblock, how, |_| ()).await.unwrap();
+        let assignment = assignment();
+        let board = Arc::clone(&assignment.metrics.board);
+        volumes.open_one(&handle, assignment).await.unwrap();
+        assert_eq!(board.cluster.is_of_cluster.get(), 1);
+        let (volume, PutNeedle { id, cookie, draft, conditions }) = (VolumeId(1), put(&pool));
+        let stored = volumes.put(volume, put(&pool)).await;
+        assert!(matches!(stored, Err(RequestError::OfCluster)));
+        let stored = volumes.post(volume, PostNeedle { draft }).await;
+        assert!(matches!(stored, Err(RequestError::OfCluster)));
+        let checked = volumes.check_put(volume, CheckPut { id, cookie, conditions: None }).await;
+        assert!(matches!(checked, Err(RequestError::OfCluster)));
+        let change = SetExpiry { id, cookie, expires_ns: None, conditions };
+        let changed = volumes.set_expiry(volume, change).await;
+        assert!(matches!(changed, Err(RequestError::OfCluster)));
+        assert!(matches!(volumes.own(volume), Err(RequestError::OfCluster)));
+        assert_eq!(volumes.most_free(1), None, "uploads without a volume go elsewhere");
+        // Reads and deletes go on.
+        let deleted = DeleteNeedle { id, cookie, conditions: None };
+        let deleted = volumes.delete_needle(volume, deleted).await;
+        assert!(matches!(deleted, Err(RequestError::Refused(Refusal::NotFound))));
+        let read = ReadNeedle { id, cookie, extent: ReadExtent::Whole };
+        let read = volumes.read(volume, read, |len| pool.alloc(len)).await;
+        assert!(matches!(read, Err(RequestError::NotRead(volume::GetError::NotFound))));
+    });
 }

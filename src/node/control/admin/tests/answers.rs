@@ -1,5 +1,7 @@
 //! Responses of each route.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::client::{RawReply, get, raw, request};
@@ -7,6 +9,7 @@ use super::{TestNode, fake_clock};
 use crate::base::types::VolumeId;
 use crate::node::board::{DiskState, VolumeState};
 use crate::node::control::admin::AdminLimits;
+use crate::node::control::cluster::{ClusterNode, ClusterState};
 use crate::node::metrics::exposition::Exposition;
 use crate::node::metrics::{MethodGroup, MethodLabel};
 
@@ -102,6 +105,56 @@ fn readiness_follows_the_volume_states() {
     assert_eq!(readiness(addr).0, 503, "all failed");
     one.board.state.set(VolumeState::Poisoned);
     assert_eq!(readiness(addr).0, 200, "a poisoned volume can be read");
+    admin.shutdown().expect("stops");
+}
+
+#[test]
+fn node_of_a_cluster_is_ready_before_it_has_volumes() {
+    let mut node = still_node();
+    let cluster = (Arc::new(cluster_node()), Arc::<ClusterState>::default());
+    node.state = node.state.with_cluster(Some(cluster));
+    let (admin, addr) = node.start();
+    assert_eq!((readiness(addr).0, readiness(addr).1), (200, 200));
+    node.metrics.board.disks[1].state.set(DiskState::Missing);
+    assert_eq!((readiness(addr).0, readiness(addr).1), (200, 503));
+    node.metrics.board.disks[1].state.set(DiskState::Ok);
+    node.volume(1, VolumeState::Failed);
+    assert_eq!((readiness(addr).0, readiness(addr).1), (503, 503), "none of those it has serves");
+    node.metrics.remove_volume(VolumeId(1));
+    node.metrics.board.set_draining();
+    assert_eq!((readiness(addr).0, readiness(addr).1), (503, 503));
+    admin.shutdown().expect("stops");
+}
+
+fn cluster_node() -> ClusterNode {
+    ClusterNode {
+        masters: vec!["m:9333".parse().unwrap()],
+        ip: "10.0.0.8".to_owned(),
+        port: 8080,
+        grpc_port: 18_080,
+        public_url: "10.0.0.8:8080".to_owned(),
+        data_center: "dc1".to_owned(),
+        rack: "r1".to_owned(),
+        volumes_max: None,
+        directories: Vec::new(),
+    }
+}
+
+#[test]
+fn status_shows_the_node_in_its_cluster() {
+    let mut node = still_node();
+    let (admin, addr) = node.start();
+    assert_eq!(get(addr, "/status").json()["cluster"], Value::Null);
+    admin.shutdown().expect("stops");
+    let cluster = (Arc::new(cluster_node()), Arc::<ClusterState>::default());
+    node.state = node.state.with_cluster(Some(cluster));
+    let (admin, addr) = node.start();
+    let expected = json!({
+        "node": "10.0.0.8:8080", "grpc_port": 18080, "data_center": "dc1", "rack": "r1",
+        "masters": ["m:9333"], "master": null, "since": 0, "last_error": null,
+        "volume_size_limit": null,
+    });
+    assert_eq!(get(addr, "/status").json()["cluster"], expected);
     admin.shutdown().expect("stops");
 }
 

@@ -49,6 +49,9 @@ fn valid_changes_reach_the_main_thread_and_invalid_ones_do_not() {
     let main = main_thread(node.requests, |change| match change {
         VolumeChange::Create(new) => Ok(new.id.unwrap_or(VolumeId(3))),
         VolumeChange::Delete(id)
+        | VolumeChange::DeleteIfEmpty(id)
+        | VolumeChange::CloseForCluster { id, .. }
+        | VolumeChange::OpenForCluster(id)
         | VolumeChange::SetReadOnly { id, .. }
         | VolumeChange::Compact { id, .. }
         | VolumeChange::CancelCompaction(id)
@@ -121,6 +124,7 @@ fn refusals_map_to_status_and_message() {
         (Refused::NoSuchVolume(VolumeId(9)), 404),
         (Refused::Invalid("Bad.".into()), 400),
         (Refused::Conflict("Exists.".into()), 409),
+        (Refused::Exists("It is there.".into()), 409),
         (Refused::NoSpace("Full.".into()), 507),
         (Refused::Busy, 503),
         (Refused::Failed("Broke.".into()), 500),
