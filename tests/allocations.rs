@@ -16,10 +16,11 @@ use daemon_harness::{RawConnection, bytes, data_dir, path};
 use hayloft::base::sys;
 use hayloft::base::types::{ShardId, VolumeId};
 use hayloft::http::conn::Deadlines;
+use hayloft::http::head::Dialects;
 use hayloft::node::board::{Board, ShardInfo, VolumeInfo, VolumeState};
 use hayloft::node::metrics::{Metrics, NodeInfo, ReadMetric};
 use hayloft::node::shard::{
-    self, AssignedFile, Assignment, Listener, ReadPlans, ShardConfig, Shared, Start,
+    self, AssignedFile, Assignment, FidKeys, Listener, ReadPlans, ShardConfig, Shared, Start,
 };
 use hayloft::ring::{Prepared, Registration, Ring, RingOptions, prepare};
 use hayloft::runtime::Runtime;
@@ -136,6 +137,8 @@ fn start(dir: &std::path::Path, count: usize) -> (Vec<std::net::SocketAddr>, Arc
             id: ShardId::from_index(n),
             config: ShardConfig {
                 deadlines: deadlines(),
+                dialects: Dialects::Own,
+                keys: FidKeys::default(),
                 cache_control: "public".into(),
                 body_max: 1 << 20,
                 batch_max: 8 << 20,

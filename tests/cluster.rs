@@ -1,5 +1,6 @@
 //! The daemon as a volume server of a real SeaweedFS cluster.
 
+mod cluster_cases;
 mod daemon_harness;
 mod weed_harness;
 

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use daemon_harness::{COOKIE, Daemon, Options, bytes, data_dir, json};
+use daemon_harness::{COOKIE, Daemon, Options, bytes, data_dir, free_ports, json};
 use hayloft::base::cluster::{Collection, ReplicaPlacement, Ttl};
 use hayloft::volume::format::superblock_offsets;
 use hayloft::volume::{ClusterAttributes, ClusterProperties, ClusterSettings, Superblock};
@@ -91,8 +91,15 @@ fn volume_of_a_cluster_is_shown_with_what_its_cluster_says() {
     assert_eq!(put(&daemon, 1, 100, None), 201);
     assert!(daemon.stop().success());
     join_cluster(&dir.path().join("data/1.0.vol"));
-    let daemon = Daemon::start(dir.path(), &Options::default());
-    assert_eq!(put(&daemon, 2, 100, None), 201);
+    // A client of the cluster stores in it; its master is not there.
+    let grpc = format!("127.0.0.1:{}", free_ports(1));
+    let args = ["--master", "127.0.0.1:1", "--cluster-grpc", &grpc].map(str::to_owned);
+    let options = Options { args: args.into(), ..Options::default() };
+    let daemon = Daemon::start(dir.path(), &options);
+    assert_eq!(put(&daemon, 2, 100, None), 403);
+    let fid = "/1,0200000005?type=replicate";
+    let stored = daemon.client().request("PUT", fid, &[], Some(&bytes(2, 100))).unwrap();
+    assert_eq!(stored.status, 201);
     let status = json(&daemon.admin("/volumes/1"));
     let wanted = json!({
         "collection": "photos", "placement": "001", "ttl": "9y", "read_only": false,

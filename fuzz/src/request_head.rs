@@ -4,6 +4,7 @@
 //! Input: a byte that chooses limits, then the bytes of a connection.
 
 use hayloft::http::conditional::{Validators, WriteConditions, read};
+use hayloft::http::entity_tag::EntityTag;
 use hayloft::http::head::{self, Head, HeadLimits, HeadProgress, Span};
 use hayloft::http::scan::{Event, Scan};
 use hayloft::http::{range, target, upload};
@@ -90,7 +91,7 @@ fn accepted(stream: &[u8], limits: &HeadLimits) {
     }
     spelled(path);
     uploads(&head, stream, limits);
-    let object = Validators { etag: 1, modified_seconds: NOW };
+    let object = Validators { etag: EntityTag::Xxh3(1), modified_seconds: NOW };
     let _ = read(&head, stream, object, NOW);
     if let Ok(conditions) = WriteConditions::parse(&head, stream, NOW) {
         assert!(!conditions.is_empty() || conditions.hold(Some(object)) && conditions.hold(None));

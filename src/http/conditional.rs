@@ -9,14 +9,15 @@
 
 use super::date;
 use super::digits;
+use super::entity_tag::{EntityTag, TAG_MAX};
 use super::head::{Head, Method, Span};
 use super::reject::Reject;
 
 /// Validators of an object (RFC 9110 section 8.8): they distinguish its versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validators {
-    /// The strong `ETag` as a number; sent as 16 hexadecimal digits.
-    pub etag: u64,
+    /// The strong `ETag`.
+    pub etag: EntityTag,
     /// `Last-Modified`, in seconds since 1970.
     pub modified_seconds: u64,
 }
@@ -77,7 +78,7 @@ pub fn applicable_range<'b>(
 /// responsible for using a strong date (one at least a second after the change).
 fn if_range(value: &[u8], object: Validators, now: u64) -> bool {
     match value {
-        [b'"', tag @ .., b'"'] => tag == digits::hex16(object.etag),
+        [b'"', tag @ .., b'"'] => object.etag.is(tag),
         _ => date::parse(value, now) == Some(object.modified_seconds),
     }
 }
@@ -113,6 +114,13 @@ impl WriteConditions {
             }
         };
         Ok(Self { if_match, if_unmodified_since, if_none_match })
+    }
+
+    /// The precondition that the object, if it exists, has other bytes than those with this tag.
+    #[must_use]
+    pub fn unless_same(etag: u64) -> Self {
+        let tags = OwnedTags::List([OwnedTag { weak: false, etag }].into());
+        Self { if_none_match: Some(tags), ..Self::default() }
     }
 
     /// Returns whether there are no preconditions, so that the object's state does not matter.
@@ -173,18 +181,19 @@ impl<'a> Tags<'a> {
     }
 
     /// RFC 9110 section 8.8.3.2, strong comparison: a weak tag equals no other.
-    fn contain_strong(self, etag: u64) -> bool {
+    fn contain_strong(self, etag: EntityTag) -> bool {
         self.any(etag, |tag| !tag.weak)
     }
 
     /// RFC 9110 section 8.8.3.2, weak comparison: compares only the text between the quotes.
-    fn contain_weak(self, etag: u64) -> bool {
+    fn contain_weak(self, etag: EntityTag) -> bool {
         self.any(etag, |_| true)
     }
 
-    fn any(self, etag: u64, is_comparable: impl Fn(Tag) -> bool) -> bool {
+    fn any(self, etag: EntityTag, is_comparable: impl Fn(Tag) -> bool) -> bool {
         let Self::List(list) = self else { return true };
-        let own = digits::hex16(etag);
+        let mut text = [0; TAG_MAX];
+        let own = etag.text(&mut text);
         let mut found = false;
         let parsed = each_tag(list, |tag| found |= tag.opaque == own && is_comparable(tag));
         parsed.is_some() && found
@@ -219,18 +228,20 @@ impl OwnedTags {
     }
 
     /// See [`Tags::contain_strong`].
-    fn contain_strong(&self, etag: u64) -> bool {
-        match self {
-            Self::Any => true,
-            Self::List(tags) => tags.contains(&OwnedTag { weak: false, etag }),
-        }
+    fn contain_strong(&self, etag: EntityTag) -> bool {
+        self.any(etag, |tag| !tag.weak)
     }
 
     /// See [`Tags::contain_weak`].
-    fn contain_weak(&self, etag: u64) -> bool {
+    fn contain_weak(&self, etag: EntityTag) -> bool {
+        self.any(etag, |_| true)
+    }
+
+    fn any(&self, etag: EntityTag, is_comparable: impl Fn(&OwnedTag) -> bool) -> bool {
+        let is_own = |tag: &OwnedTag| EntityTag::Xxh3(tag.etag) == etag && is_comparable(tag);
         match self {
             Self::Any => true,
-            Self::List(tags) => tags.iter().any(|tag| tag.etag == etag),
+            Self::List(tags) => tags.iter().any(is_own),
         }
     }
 }
@@ -285,7 +296,8 @@ mod tests {
     const SAME: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const AFTER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
     const OURS: &str = "\"00000000000000ff\"";
-    const OBJECT: Validators = Validators { etag: 0xff, modified_seconds: 784_111_777 };
+    const OBJECT: Validators =
+        Validators { etag: EntityTag::Xxh3(0xff), modified_seconds: 784_111_777 };
 
     fn request(method: &str, fields: &[(&str, &str)]) -> (Head, Vec<u8>) {
         let fields: String = fields.iter().map(|(n, v)| format!("{n}: {v}\r\n")).collect();
@@ -516,6 +528,7 @@ mod tests {
             let parsed = Tags::parse(list.as_bytes()).unwrap();
             let weak = tags.iter().any(|(_, tag)| *tag == etag);
             let strong = tags.iter().any(|(weak, tag)| !weak && *tag == etag);
+            let etag = EntityTag::Xxh3(etag);
             prop_assert_eq!((parsed.contain_weak(etag), parsed.contain_strong(etag)), (weak, strong));
             let owned = OwnedTags::parse(list.as_bytes()).unwrap();
             prop_assert_eq!((owned.contain_weak(etag), owned.contain_strong(etag)), (weak, strong));

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use nix::libc;
 use slab::Slab;
 
-use super::head::{Head, HeadLimits, HeadProgress, parse};
+use super::head::{Dialects, Head, HeadLimits, HeadProgress, parse_as};
 use super::reject::Reject;
 use super::status::Status;
 use crate::base::limits::{BODY_PIECE, HEAD_BUFFER, RECEIVE_HEADROOM};
@@ -97,6 +97,8 @@ pub struct Conn {
     handle: Handle,
     sock: Sock,
     deadlines: Deadlines,
+    /// Grammars of targets that it serves.
+    dialects: Dialects,
     waiting: Rc<Waiting>,
     waiting_slot: usize,
     /// Received bytes: the current head, and those after it.
@@ -131,6 +133,7 @@ impl Conn {
             handle: handle.clone(),
             sock,
             deadlines,
+            dialects: Dialects::Own,
             waiting: Rc::clone(waiting),
             waiting_slot,
             buf: None,
@@ -143,6 +146,12 @@ impl Conn {
             has_moved: false,
             began: 0,
         }
+    }
+
+    /// Sets the grammars of targets that the connection serves.
+    #[must_use]
+    pub fn serving(self, dialects: Dialects) -> Self {
+        Self { dialects, ..self }
     }
 
     /// The bytes that the spans of the current head refer to.
@@ -207,7 +216,8 @@ impl Conn {
         loop {
             let Some(buf) = &self.buf else { return Next::Closed };
             debug_assert_eq!(self.unread, self.head_start);
-            match parse(&buf[self.head_start..self.filled], &LIMITS, &mut self.progress) {
+            let bytes = &buf[self.head_start..self.filled];
+            match parse_as(bytes, &LIMITS, self.dialects, &mut self.progress) {
                 Ok(Some(head)) => {
                     self.unread = self.head_start + head.len;
                     self.request = Some(head);
@@ -390,6 +400,47 @@ impl Conn {
             }
         }
         (buf, Ok(()))
+    }
+
+    /// The bytes after the current head that were received and not consumed.
+    pub(super) fn unread(&self) -> &[u8] {
+        self.buf.as_ref().map_or(&[], |buf| &buf[self.unread..self.filled])
+    }
+
+    pub(super) fn consume(&mut self, len: usize) {
+        assert!(len <= self.buffered(), "only received bytes are consumed");
+        self.unread += len;
+    }
+
+    /// When a piece of a body of `len` bytes must be complete (ns).
+    pub(super) fn body_deadline(&self, len: usize) -> u64 {
+        self.handle.now() + self.deadlines.body + self.deadlines.allowance(len)
+    }
+
+    /// Receives at least one byte of a body. Invalidates the bytes of the head.
+    pub(super) async fn receive_body(&mut self, deadline: u64) -> Result<(), PeerError> {
+        self.progress = Default::default();
+        assert!(self.buffered() < HEAD_BUFFER, "what is buffered is consumed first");
+        self.receive_more(deadline).await
+    }
+
+    /// Receives `len` bytes of a body to `buf[start..]`: copies what is buffered and reads the rest from the
+    /// socket.
+    pub(super) async fn read_piece(
+        &mut self,
+        mut buf: Buf,
+        start: usize,
+        len: usize,
+        deadline: u64,
+    ) -> (Buf, Result<(), PeerError>) {
+        let done = self.buffered().min(len);
+        buf[start..start + done].copy_from_slice(&self.unread()[..done]);
+        self.consume(done);
+        if done == len {
+            return (buf, Ok(()));
+        }
+        let (buf, result) = self.receive(buf, start + done, len - done, true, deadline).await;
+        (buf, result.map(drop))
     }
 
     /// Skips a body of `len` bytes if all of it was received; returns whether it was.

@@ -69,10 +69,32 @@ pub fn parse_hex16(digits: &[u8]) -> Option<u64> {
     })
 }
 
+/// Parses 1 to 16 hexadecimal digits of either case; `None` for anything else.
+#[must_use]
+pub fn parse_hex(digits: &[u8]) -> Option<u64> {
+    if !(1..=16).contains(&digits.len()) {
+        return None;
+    }
+    digits.iter().try_fold(0, |sum: u64, &digit| {
+        let nibble = char::from(digit).to_digit(16)?;
+        Some(sum << 4 | u64::from(nibble))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn hexadecimal_numbers_have_up_to_16_digits_of_either_case() {
+        assert_eq!(parse_hex(b"0"), Some(0));
+        assert_eq!(parse_hex(b"00fF"), Some(255));
+        assert_eq!(parse_hex(b"ffffffffffffffff"), Some(u64::MAX));
+        for bad in ["", "00000000000000000", "g", "+1", " 1", "0x1"] {
+            assert_eq!(parse_hex(bad.as_bytes()), None, "{bad:?}");
+        }
+    }
 
     #[test]
     fn decimal_round_trips_at_the_boundaries() {

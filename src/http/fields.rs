@@ -16,13 +16,22 @@ pub enum Expectation {
     Unknown,
 }
 
+/// `Transfer-Encoding` (RFC 9112 section 6.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransferEncoding {
+    /// One field with the value `chunked`.
+    Chunked,
+    /// Anything else.
+    Other,
+}
+
 /// The fields of one head that Hayloft uses.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Fields {
     /// `Host`; syntax checked: only bytes of a host and a port.
     pub host: Option<Span>,
-    /// Whether there was a `Transfer-Encoding`, with any value.
-    pub transfer_encoding: bool,
+    /// `Transfer-Encoding`.
+    pub transfer_encoding: Option<TransferEncoding>,
     /// Whether `close` was among the connection options.
     pub close: bool,
     /// Whether `keep-alive` was among the connection options.
@@ -108,7 +117,7 @@ impl Fields {
         match known {
             Known::Host => self.host(value, field.value),
             Known::TransferEncoding => {
-                self.transfer_encoding = true;
+                self.transfer_encoding(value);
                 Ok(())
             }
             Known::Connection => {
@@ -153,6 +162,14 @@ impl Fields {
             self.close |= option.eq_ignore_ascii_case(b"close");
             self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
         }
+    }
+
+    /// RFC 9112 section 7: names of codings are case-insensitive. A list is not `chunked`, whatever is in it,
+    /// nor is a second field.
+    fn transfer_encoding(&mut self, value: &[u8]) {
+        let is_chunked = self.transfer_encoding.is_none() && value.eq_ignore_ascii_case(b"chunked");
+        let coding = if is_chunked { TransferEncoding::Chunked } else { TransferEncoding::Other };
+        self.transfer_encoding = Some(coding);
     }
 
     /// RFC 9110 section 10.1.1: the value is case-insensitive.
@@ -284,10 +301,33 @@ mod tests {
             let fields = collect(&[(name, "bad value")]).unwrap();
             assert!(
                 fields.host.is_none()
-                    && !fields.transfer_encoding
+                    && fields.transfer_encoding.is_none()
                     && fields.content_length.is_none()
             );
         }
-        assert!(collect(&[("TRANSFER-encoding", "")]).unwrap().transfer_encoding);
+    }
+
+    #[test]
+    fn only_one_field_with_one_value_is_chunked() {
+        let coding = |values: &[&str]| {
+            let lines: Vec<_> = values.iter().map(|value| ("TRANSFER-encoding", *value)).collect();
+            collect(&lines).unwrap().transfer_encoding.unwrap()
+        };
+        assert_eq!(coding(&["chunked"]), TransferEncoding::Chunked);
+        assert_eq!(coding(&["Chunked"]), TransferEncoding::Chunked);
+        for values in [
+            &[""][..],
+            &["gzip, chunked"],
+            &["chunked, chunked"],
+            &["chunked,"],
+            &["\"chunked\""],
+            &["chunked;q=1"],
+            &["identity"],
+            &["chunked", "chunked"],
+            &["chunked", "identity"],
+            &["identity", "chunked"],
+        ] {
+            assert_eq!(coding(values), TransferEncoding::Other, "{values:?}");
+        }
     }
 }

@@ -13,12 +13,18 @@
 //!    above 0 with GET, HEAD or DELETE (400), missing with PUT or POST (411); an unknown expectation
 //!    (417).
 //!
+//! A target of the other grammar ([`fid`](super::fid)) has other rules, if the connection serves it
+//! ([`Dialects::WithFids`]): OPTIONS is known, an unknown method is malformed (400), and PUT and POST may
+//! have the chunked transfer coding instead of a Content-Length. Both together, or the coding with another
+//! method or with HTTP/1.0, are refused (400), other codings as above.
+//!
 //! The caller checks its own limit for bodies (413), and whether the target allows a known method (405).
 //! After a refusal here the connection must be closed: the bytes after the head may be a body. `Upgrade` is
 //! ignored (RFC 9110 section 7.8): the bytes after the head are HTTP/1.1, or malformed.
 
 use super::authority;
-use super::fields::{Expectation, Fields};
+use super::fid::is_fid_target;
+use super::fields::{Expectation, Fields, TransferEncoding};
 use super::reject::Reject;
 use super::scan::{Event, Scan};
 use super::status::Status;
@@ -38,10 +44,12 @@ pub enum Method {
     Post,
     /// Delete an object.
     Delete,
+    /// Ask what is allowed. Only with a fid.
+    Options,
 }
 
 impl Method {
-    /// All methods, in the order of [`super::target::ALLOW_ANY`].
+    /// All methods of Hayloft's own targets, in the order of [`super::target::ALLOW_ANY`].
     pub const ALL: [Self; 5] = [Self::Get, Self::Head, Self::Put, Self::Post, Self::Delete];
 
     /// Parses a method; `None` if it is unknown. Methods are case-sensitive (RFC 9110 section 9.1).
@@ -59,6 +67,7 @@ impl Method {
             Self::Put => b"PUT",
             Self::Post => b"POST",
             Self::Delete => b"DELETE",
+            Self::Options => b"OPTIONS",
         }
     }
 
@@ -68,6 +77,16 @@ impl Method {
     pub const fn has_body(self) -> bool {
         matches!(self, Self::Put | Self::Post)
     }
+}
+
+/// The grammars of targets that a connection serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dialects {
+    /// Hayloft's own ([`super::target`]).
+    #[default]
+    Own,
+    /// Also that of SeaweedFS clients ([`super::fid`]).
+    WithFids,
 }
 
 /// The protocol version of a request.
@@ -90,8 +109,13 @@ pub struct Head {
     pub target: Span,
     /// The protocol version.
     pub version: Version,
-    /// Length of the body (bytes). Always present with PUT and POST; 0 or absent with the others.
+    /// Whether the target is in the grammar of SeaweedFS clients.
+    pub is_fid: bool,
+    /// Length of the body (bytes). Always present with PUT and POST unless `is_chunked`; 0 or absent with the
+    /// others.
     pub content_length: Option<u64>,
+    /// Whether the body has the chunked transfer coding: only its end shows its length.
+    pub is_chunked: bool,
     /// Whether the connection may be kept after this request.
     pub keep_alive: bool,
     /// Whether the client waits for 100 (Continue) before it sends a body that is not empty.
@@ -121,6 +145,12 @@ pub struct Head {
 }
 
 impl Head {
+    /// Length of the body (bytes); the largest number if only its end shows it.
+    #[must_use]
+    pub fn body_len(&self) -> u64 {
+        if self.is_chunked { u64::MAX } else { self.content_length.unwrap_or(0) }
+    }
+
     /// Iterates over all header fields (name, value) in `buf`, the buffer that was parsed, in the order
     /// received. For fields that [`Head`] does not keep: those that neither delimit the request nor apply to
     /// every method.
@@ -187,17 +217,30 @@ pub fn parse(
     limits: &HeadLimits,
     progress: &mut HeadProgress,
 ) -> Result<Option<Head>, Reject> {
+    parse_as(buf, limits, Dialects::Own, progress)
+}
+
+/// Parses the head that begins at `buf[0]`, as [`parse`] does, of a request in one of these grammars.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_as(
+    buf: &[u8],
+    limits: &HeadLimits,
+    dialects: Dialects,
+    progress: &mut HeadProgress,
+) -> Result<Option<Head>, Reject> {
     loop {
         match progress.scan.step(buf, limits)? {
             Event::More => return Ok(None),
             Event::Field(field) => progress.fields.take(buf, field)?,
-            Event::End => return finish(buf, progress).map(Some),
+            Event::End => return finish(buf, dialects, progress).map(Some),
         }
     }
 }
 
 /// Evaluates a complete, well-formed head.
-fn finish(buf: &[u8], progress: &HeadProgress) -> Result<Head, Reject> {
+fn finish(buf: &[u8], dialects: Dialects, progress: &HeadProgress) -> Result<Head, Reject> {
     let HeadProgress { scan, fields } = progress;
     let version = version(scan)?;
     // RFC 9112 section 3.2.
@@ -213,23 +256,23 @@ fn finish(buf: &[u8], progress: &HeadProgress) -> Result<Head, Reject> {
             "the host in the request target differs from that in the Host header",
         ));
     }
-    let method = scan.method_span().and_then(|span| Method::from_token(span.of(buf)));
-    let method = method.ok_or(Reject::new(Status::METHOD_NOT_ALLOWED, "unknown method"))?;
-    // RFC 9112 section 6.1: 501 for an unknown transfer coding. None is supported, not even chunked. A
-    // Content-Length beside it is ignored: such messages are request smuggling attempts.
-    if fields.transfer_encoding {
-        let reason = "Transfer-Encoding is not supported, send Content-Length";
-        return Err(Reject::new(Status::NOT_IMPLEMENTED, reason));
-    }
-    let content_length = content_length(method, fields)?;
-    let expect_continue = expect_continue(version, fields)? && content_length.unwrap_or(0) > 0;
     let target = scan.target_span().expect("the scanner ends a head only after a target");
+    let is_fid = dialects == Dialects::WithFids && is_fid_target(target.of(buf));
+    let method = scan.method_span().map_or(&b""[..], |span| span.of(buf));
+    let method = if is_fid { method_of_fid(method)? } else { own_method(method)? };
+    let is_chunked =
+        if is_fid { is_chunked(version, method, fields)? } else { own_framing(fields)? };
+    let content_length = if is_chunked { None } else { content_length(method, fields)? };
+    let has_body = is_chunked || content_length.is_some_and(|length| length > 0);
+    let expect_continue = expect_continue(version, fields)? && has_body;
     Ok(Head {
         len: scan.consumed(),
         method,
         target,
         version,
+        is_fid,
         content_length,
+        is_chunked,
         keep_alive: keep_alive(version, fields),
         expect_continue,
         host: fields.host,
@@ -244,6 +287,46 @@ fn finish(buf: &[u8], progress: &HeadProgress) -> Result<Head, Reject> {
         if_modified_since: fields.if_modified_since,
         if_unmodified_since: fields.if_unmodified_since,
     })
+}
+
+fn own_method(token: &[u8]) -> Result<Method, Reject> {
+    Method::from_token(token).ok_or(Reject::new(Status::METHOD_NOT_ALLOWED, "unknown method"))
+}
+
+fn method_of_fid(token: &[u8]) -> Result<Method, Reject> {
+    if token == Method::Options.token() {
+        return Ok(Method::Options);
+    }
+    Method::from_token(token).ok_or(Reject::bad("unknown method"))
+}
+
+const OTHER_CODING: Reject =
+    Reject::new(Status::NOT_IMPLEMENTED, "Transfer-Encoding is not supported, send Content-Length");
+
+/// RFC 9112 section 6.1: 501 for an unknown transfer coding. None is supported, not even chunked. A
+/// Content-Length beside it is ignored: such messages are request smuggling attempts.
+fn own_framing(fields: &Fields) -> Result<bool, Reject> {
+    if fields.transfer_encoding.is_some() { Err(OTHER_CODING) } else { Ok(false) }
+}
+
+/// Returns whether the body is chunked. RFC 9112 section 6.1: a request with HTTP/1.0 and a transfer coding
+/// is faulty, and one with a Content-Length beside it may be a smuggling attempt.
+fn is_chunked(version: Version, method: Method, fields: &Fields) -> Result<bool, Reject> {
+    match fields.transfer_encoding {
+        None => Ok(false),
+        Some(_) if fields.content_length.is_some() => {
+            Err(Reject::bad("Transfer-Encoding and Content-Length together"))
+        }
+        Some(_) if version == Version::Http10 => {
+            Err(Reject::bad("HTTP/1.0 has no Transfer-Encoding"))
+        }
+        Some(_) if !method.has_body() => Err(Reject::bad("only PUT and POST have a body")),
+        Some(TransferEncoding::Other) => {
+            let reason = "of the transfer codings only chunked is supported";
+            Err(Reject::new(Status::NOT_IMPLEMENTED, reason))
+        }
+        Some(TransferEncoding::Chunked) => Ok(true),
+    }
 }
 
 /// RFC 9112 section 2.3. A minor version above 1 could be served as 1.1, but none exists.
@@ -348,6 +431,79 @@ mod tests {
         assert_eq!(status("PUT / HTTP/1.1\r\nHost:\r\nExpect: b\r\n\r\n"), 411);
         let large = "Content-Length: 99999999999999999999\r\n\r\n";
         assert_eq!(status(&format!("GET / HTTP/1.1\r\nHost:\r\nExpect: b\r\n{large}")), 413);
+    }
+
+    fn fid_status(text: &str) -> Result<(bool, bool, Option<u64>), u16> {
+        let mut progress = HeadProgress::default();
+        let parsed =
+            parse_as(text.as_bytes(), &HeadLimits::DEFAULT, Dialects::WithFids, &mut progress);
+        match parsed {
+            Ok(head) => {
+                let head = head.expect("the head is complete");
+                Ok((head.is_fid, head.is_chunked, head.content_length))
+            }
+            Err(reject) => Err(reject.status.code()),
+        }
+    }
+
+    #[test]
+    fn uploads_to_a_fid_may_be_chunked() {
+        let status =
+            |line: &str, fields: &str| fid_status(&format!("{line}\r\nHost: a\r\n{fields}\r\n"));
+        let (post, chunked) = ("POST /3,01637037d6 HTTP/1.1", "Transfer-Encoding: chunked\r\n");
+        assert_eq!(status(post, chunked), Ok((true, true, None)));
+        assert_eq!(status("PUT /3/01637037d6/a HTTP/1.1", chunked), Ok((true, true, None)));
+        assert_eq!(status(post, "Content-Length: 5\r\n"), Ok((true, false, Some(5))));
+        assert_eq!(status(post, ""), Err(411));
+        for length in ["5", "0", "x"] {
+            let both = format!("{chunked}Content-Length: {length}\r\n");
+            assert_eq!(status(post, &both), Err(400), "{length}");
+            let both = format!("Content-Length: {length}\r\n{chunked}");
+            assert_eq!(status(post, &both), Err(400), "{length}");
+        }
+        assert_eq!(status("POST /3,01637037d6 HTTP/1.0", chunked), Err(400));
+        for method in ["GET", "HEAD", "DELETE", "OPTIONS"] {
+            assert_eq!(status(&format!("{method} /3,01637037d6 HTTP/1.1"), chunked), Err(400));
+            assert_eq!(
+                status(&format!("{method} /3,01637037d6 HTTP/1.1"), ""),
+                Ok((true, false, None)),
+            );
+        }
+        assert_eq!(status(post, "Transfer-Encoding: gzip, chunked\r\n"), Err(501));
+        assert_eq!(status(post, &format!("{chunked}{chunked}")), Err(501));
+        assert_eq!(status("PATCH /3,01637037d6 HTTP/1.1", ""), Err(400));
+    }
+
+    #[test]
+    fn own_targets_keep_their_rules_beside_fids() {
+        let status =
+            |line: &str, fields: &str| fid_status(&format!("{line}\r\nHost: a\r\n{fields}\r\n"));
+        let chunked = "Transfer-Encoding: chunked\r\n";
+        for target in
+            ["/", "/3", "/3/batch", "/1/2/3/0123456789abcdef", "/1/2/3/0123456789abcdef?x"]
+        {
+            assert_eq!(status(&format!("POST {target} HTTP/1.1"), chunked), Err(501), "{target}");
+            assert_eq!(status(&format!("OPTIONS {target} HTTP/1.1"), ""), Err(405), "{target}");
+            let with_length = status(&format!("POST {target} HTTP/1.1"), "Content-Length: 1\r\n");
+            assert_eq!(with_length, Ok((false, false, Some(1))), "{target}");
+        }
+    }
+
+    #[test]
+    fn a_connection_without_fids_knows_no_chunked_bodies() {
+        let text = "POST /3,01637037d6 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert_eq!(status(text), 501);
+        assert_eq!(status("OPTIONS /3,01637037d6 HTTP/1.1\r\nHost: a\r\n\r\n"), 405);
+    }
+
+    #[test]
+    fn length_of_a_chunked_body_is_not_known() {
+        let text = b"POST /3,01637037d6 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\
+                     Expect: 100-continue\r\n\r\n";
+        let mut progress = HeadProgress::default();
+        let head = parse_as(text, &HeadLimits::DEFAULT, Dialects::WithFids, &mut progress);
+        let head = head.unwrap().unwrap();
+        assert_eq!((head.body_len(), head.expect_continue), (u64::MAX, true));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! HTTP/1.1: parsing of request heads and formatting of response heads (RFC 9110, RFC 9112).
 //!
-//! Apart from [`conn`], everything is a pure function over slices: no sockets, no clock (the time is a
-//! parameter), no volumes and no offsets; the caller looks up the object that a target names. No parser here
-//! allocates, except those of bodies: [`photo_list`] and [`photo_tar`].
+//! Apart from [`conn`] and [`body_reader`], everything is a pure function over slices: no sockets, no clock
+//! (the time is a parameter), no volumes and no offsets; the caller looks up the object that a target names.
+//! No parser here allocates, except those of bodies, [`photo_list`] and [`photo_tar`], and those of [`fid`].
 //!
 //! | module | contents |
 //! | --- | --- |
@@ -13,21 +13,27 @@
 //! | [`digest`] | parses digest fields and verifies a body against them; [`dictionary`] is their grammar |
 //! | [`range`] | resolves a `Range` against the size of an object |
 //! | [`conn`] | receives requests and sends replies, with deadlines; the only module here that does I/O |
+//! | [`body_reader`] | receives bodies on it, without their framing |
 //! | [`conditional`] | evaluates preconditions against the validators of an object |
+//! | [`entity_tag`] | the two forms of entity tags |
 //! | [`date`] | formats and parses HTTP-dates; [`modified`] does so for the times of photos |
 //! | [`freshness`] | limits `Cache-Control` to the time that an object has left |
 //! | [`reply`] | writes response heads |
 //! | [`status`] | status codes and status lines; [`reject`] pairs a status with the reason of a refusal |
+//! | [`fid`] | the requests of SeaweedFS clients, which a node of a cluster serves, too |
 //! | [`digits`] | formats and parses decimal and hexadecimal numbers |
 
 pub mod attributes;
 pub mod authority;
+pub mod body_reader;
 pub mod conditional;
 pub mod conn;
 pub mod date;
 pub mod dictionary;
 pub mod digest;
 pub mod digits;
+pub mod entity_tag;
+pub mod fid;
 pub mod fields;
 pub mod freshness;
 pub mod head;

@@ -6,6 +6,7 @@
 
 use super::date;
 use super::digits;
+use super::entity_tag::{EntityTag, TAG_MAX};
 use super::status::Status;
 use super::target::OBJECT_PATH_MAX;
 use crate::base::limits::{CACHE_CONTROL_MAX, CONTENT_TYPE_MAX, REPLY_HEADROOM};
@@ -58,8 +59,8 @@ pub struct ReplyHead<'a> {
     pub content_length: u64,
     /// `Content-Type`; must satisfy [`valid_content_type`].
     pub content_type: Option<&'a [u8]>,
-    /// The strong `ETag` as a number; sent as 16 hexadecimal digits.
-    pub etag: Option<u64>,
+    /// The strong `ETag`.
+    pub etag: Option<EntityTag>,
     /// `Last-Modified`, in seconds since 1970.
     pub last_modified: Option<u64>,
     /// `Accept-Ranges: bytes`.
@@ -87,6 +88,8 @@ pub struct ReplyHead<'a> {
     pub accept_identity: bool,
     /// `X-Hayloft-Instance`: identifies this start of this daemon. Only in the 405 of GET and HEAD of `/`.
     pub instance: Option<u64>,
+    /// Further header fields, whole lines ([`is_lines`]); their length is not in [`MAX_HEAD_LEN`].
+    pub more: &'a [u8],
     /// `Connection`.
     pub connection: Connection,
 }
@@ -153,6 +156,7 @@ impl<'a> ReplyHead<'a> {
             allow: None,
             accept_identity: false,
             instance: None,
+            more: b"",
             connection: Connection::Persistent,
         }
     }
@@ -168,8 +172,8 @@ impl<'a> ReplyHead<'a> {
 
     /// Writes the head to the front of `out` and returns its length (bytes).
     ///
-    /// # Panics
-    /// If the head does not fit; [`MAX_HEAD_LEN`] bytes are always enough. If a field value is invalid.
+    /// # Panics If the head does not fit; [`MAX_HEAD_LEN`] bytes and those of `more` are always enough. If a
+    /// field value is invalid.
     #[must_use]
     pub fn write(&self, out: &mut [u8]) -> usize {
         self.check();
@@ -205,6 +209,7 @@ impl<'a> ReplyHead<'a> {
     fn check(&self) {
         assert!(self.content_type.is_none_or(valid_content_type), "unchecked content type");
         assert!(self.cache_control.is_none_or(valid_cache_control), "unchecked cache control");
+        assert!(is_lines(self.more), "unchecked header fields");
         assert!(self.location.is_none_or(|path| path.len() <= OBJECT_PATH_MAX));
         assert!(self.location.is_none() || self.expires_ns.is_none(), "there is room for one");
         assert!(self.location.is_none_or(|path| path.iter().all(u8::is_ascii_graphic)));
@@ -223,6 +228,7 @@ impl<'a> ReplyHead<'a> {
         self.put_validators(sink);
         self.put_body_fields(sink);
         self.put_context(sink);
+        sink.bytes(self.more);
         match self.connection {
             Connection::Persistent => {}
             Connection::KeepAlive => sink.bytes(b"Connection: keep-alive\r\n"),
@@ -234,7 +240,7 @@ impl<'a> ReplyHead<'a> {
     fn put_validators(&self, sink: &mut impl Sink) {
         if let Some(etag) = self.etag {
             sink.bytes(b"ETag: \"");
-            sink.bytes(&digits::hex16(etag));
+            sink.bytes(etag.text(&mut [0; TAG_MAX]));
             sink.bytes(b"\"\r\n");
         }
         if let Some(seconds) = self.last_modified {
@@ -309,6 +315,24 @@ impl<'a> ReplyHead<'a> {
             sink.line(b"X-Hayloft-Instance: ", &digits::hex16(instance));
         }
     }
+}
+
+/// Returns whether `lines` are header fields, each with a name, a value without control characters, and CRLF.
+#[must_use]
+pub fn is_lines(lines: &[u8]) -> bool {
+    let mut rest = lines;
+    while !rest.is_empty() {
+        let Some(end) = rest.iter().position(|&byte| byte < b' ' || byte == 0x7f) else {
+            return false;
+        };
+        let (line, after) = rest.split_at(end);
+        let Some(after) = after.strip_prefix(b"\r\n") else { return false };
+        if line.iter().position(|&byte| byte == b':').is_none_or(|at| at == 0) {
+            return false;
+        }
+        rest = after;
+    }
+    true
 }
 
 /// Length of the body of an error reply (bytes): the reason and a line end.

@@ -132,6 +132,12 @@ impl Scan {
         Self { state: State::Method, discarded: 2, ..Self::default() }
     }
 
+    /// A scan of header fields without a request line, as at the head of a part of a multipart body.
+    #[must_use]
+    pub fn of_fields() -> Self {
+        Self { state: State::LineStart, ..Self::default() }
+    }
+
     /// Scans to the next event. `buf` holds all received bytes of the head, except discarded ones.
     ///
     /// # Errors

@@ -34,6 +34,8 @@ statuses! {
     OK = 200 "OK";
     /// A new object was stored durably.
     CREATED = 201 "Created";
+    /// An object was deleted durably: the answer of the dialect of SeaweedFS.
+    ACCEPTED = 202 "Accepted";
     /// An object was replaced or deleted durably.
     NO_CONTENT = 204 "No Content";
     /// A range of the object follows.
@@ -42,6 +44,8 @@ statuses! {
     NOT_MODIFIED = 304 "Not Modified";
     /// The request is malformed.
     BAD_REQUEST = 400 "Bad Request";
+    /// The request has no valid token.
+    UNAUTHORIZED = 401 "Unauthorized";
     /// The request would change data and comes from a web page of another site.
     FORBIDDEN = 403 "Forbidden";
     /// The volume or object does not exist, or the cookie is wrong.
@@ -121,8 +125,8 @@ mod tests {
     fn statuses_are_those_of_the_data_api() {
         let codes: Vec<u16> = Status::ALL.iter().map(|s| s.code()).collect();
         let contract = [
-            100, 200, 201, 204, 206, 304, 400, 403, 404, 405, 408, 409, 411, 412, 413, 414, 415,
-            416, 417, 431, 500, 501, 503, 505, 507,
+            100, 200, 201, 202, 204, 206, 304, 400, 401, 403, 404, 405, 408, 409, 411, 412, 413,
+            414, 415, 416, 417, 431, 500, 501, 503, 505, 507,
         ];
         assert_eq!(codes, contract);
     }

@@ -18,10 +18,11 @@ use std::sync::Arc;
 
 use hayloft::base::types::{ShardId, VolumeId};
 use hayloft::http::conn::Deadlines;
+use hayloft::http::head::Dialects;
 use hayloft::node::board::{Board, ShardInfo};
 use hayloft::node::metrics::{Metrics, NodeInfo, ReadMetric};
 use hayloft::node::shard::{
-    Listener, Reactor, ReadPlans, RequestOrigin, Requester, ShardConfig, Shared, Start,
+    FidKeys, Listener, Reactor, ReadPlans, RequestOrigin, Requester, ShardConfig, Shared, Start,
 };
 use hayloft::runtime::background::PaceLimits;
 use hayloft::runtime::buffer::{Pool, Region};
@@ -216,6 +217,8 @@ fn config(plan: &Plan, disk_missing: bool) -> ShardConfig {
             rate: 16 << 10,
             linger: SECOND,
         },
+        dialects: Dialects::Own,
+        keys: FidKeys::default(),
         cache_control: "max-age=31536000, immutable".to_owned(),
         body_max: 8 << 20,
         batch_max: BATCH_MAX,

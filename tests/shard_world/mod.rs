@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use hayloft::base::types::{ShardId, VolumeId};
 use hayloft::http::conn::Deadlines;
+use hayloft::http::head::Dialects;
 use hayloft::node::board::{Board, ShardInfo, VolumeInfo, VolumeState as Shown};
 use hayloft::node::metrics::{Metrics, NodeInfo};
 use hayloft::node::shard::{
-    AssignedFile, Assignment, CompactVolume, CompactionRequest, Listener, Reactor, ReadPlans,
-    RequestOrigin, Requester, ShardConfig, Shared, Start,
+    AssignedFile, Assignment, CompactVolume, CompactionRequest, FidKeys, Listener, Reactor,
+    ReadPlans, RequestOrigin, Requester, ShardConfig, Shared, Start,
 };
 use hayloft::runtime::background::PaceLimits;
 use hayloft::runtime::buffer::{Pool, Region};
@@ -20,7 +21,9 @@ use hayloft::runtime::op::{DirId, Op, Returned, Sock};
 use hayloft::runtime::sim::disk::Image;
 use hayloft::runtime::sim::{SimDriver, World};
 use hayloft::runtime::{Handle, Runtime};
-use hayloft::volume::{self, Expected, Preallocation, Superblock, SuperblockState};
+use hayloft::volume::{
+    self, ClusterProperties, Expected, Preallocation, Superblock, SuperblockState,
+};
 
 pub const SECOND: u64 = 1_000_000_000;
 pub const COOKIE: &str = "0123456789abcdef";
@@ -30,6 +33,7 @@ const POOL: usize = 24 << 20;
 const STEP: u64 = 50_000;
 const STORE: [u8; 16] = *b"a store of tests";
 const VOLUME: u64 = 16 << 20;
+const CLUSTER_VOLUME: u64 = 256 << 20;
 
 pub fn config() -> ShardConfig {
     ShardConfig {
@@ -41,6 +45,8 @@ pub fn config() -> ShardConfig {
             rate: 16 << 10,
             linger: SECOND,
         },
+        dialects: Dialects::Own,
+        keys: FidKeys::default(),
         cache_control: "max-age=31536000, immutable".to_owned(),
         body_max: 8 << 20,
         batch_max: 4 << 20,
@@ -66,8 +72,9 @@ pub fn path(key: u64) -> String {
     format!("/1/{key}/0/{COOKIE}")
 }
 
-/// Disk image with volume 1.
-fn disk(pool: &Pool) -> Image {
+/// Disk image with volume 1, which belongs to a cluster if shards serve its clients.
+fn disk(pool: &Pool, dialects: Dialects) -> Image {
+    let cluster = (dialects == Dialects::WithFids).then(ClusterProperties::default);
     let superblock = Superblock {
         compat: 0,
         ro_compat: 0,
@@ -77,7 +84,7 @@ fn disk(pool: &Pool) -> Image {
         parent: 0,
         generation: 0,
         state: SuperblockState::Live,
-        size: VOLUME,
+        size: if cluster.is_some() { CLUSTER_VOLUME } else { VOLUME },
         unit: 512,
         chunk: 65_536,
         hash_seed: 42,
@@ -87,7 +94,7 @@ fn disk(pool: &Pool) -> Image {
         history_from: 0,
         verified_ns: 0,
         replica: None,
-        cluster: None,
+        cluster,
     };
     let world = World::new(1, &Image::default());
     let mut driver = world.driver();
@@ -127,7 +134,7 @@ impl Shards {
         let region = Region::map(count + 1, POOL).unwrap();
         let mut pools: Vec<Pool> = (0..=count).map(|n| Pool::new(&region, n)).collect();
         let client_pool = pools.pop().unwrap();
-        let world = World::new(7, &disk(&client_pool));
+        let world = World::new(7, &disk(&client_pool, config().dialects));
         let info = |id| ShardInfo { id, core: u32::from(u16::from(id)), port: None };
         let infos: Vec<ShardInfo> = ShardId::all(count).map(info).collect();
         let metrics = Metrics::new(NodeInfo::default(), Board::new(&infos, Vec::new()));

@@ -378,7 +378,7 @@ pub const FORBIDDEN: &[Forbidden] = &[
     },
     Forbidden {
         files: &["src/http/"],
-        except: &["src/http/conn.rs"],
+        except: &["src/http/body_reader.rs", "src/http/conn.rs"],
         names: &[
             "crate::runtime::buffer",
             "crate::runtime::op",

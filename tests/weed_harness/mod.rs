@@ -156,6 +156,68 @@ impl Drop for Master {
     }
 }
 
+/// A running program of SeaweedFS beside the master. Killed when dropped.
+pub struct Weed {
+    child: Child,
+    /// Address of its HTTP server.
+    pub address: SocketAddr,
+}
+
+impl Weed {
+    /// Starts `weed NAME` with these arguments, and its address and that of the master; waits until it
+    /// answers requests for `path`. Its log is in `dir`.
+    fn start(dir: &Path, name: &str, master: &Master, args: &[String], path: &str) -> Self {
+        let http = free_ports(2);
+        let address = SocketAddr::from(([127, 0, 0, 1], http));
+        let output = File::create(dir.join(format!("{name}-{http}.log"))).unwrap();
+        let mut command = Command::new(program());
+        command.args([name, "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]);
+        command.args([format!("-port={http}"), format!("-port.grpc={}", http + 1)]);
+        command.args([format!("-master={}", master.ports.address())]).args(args);
+        let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output);
+        let weed = Self { child: command.current_dir(dir).spawn().unwrap(), address };
+        wait_for(name, || Client::new(address).get(path).ok());
+        weed
+    }
+
+    /// Starts a filer with its data in `dir`.
+    pub fn filer(dir: &Path, master: &Master) -> Self {
+        Self::start(dir, "filer", master, &[format!("-defaultStoreDir={}", dir.display())], "/")
+    }
+
+    /// Starts a stock volume server with its data in `dir`.
+    pub fn volume_server(dir: &Path, master: &Master) -> Self {
+        let args = [
+            format!("-dir={}", dir.display()),
+            "-max=20".into(),
+            "-preStopSeconds=1".into(),
+            "-rack=stock".into(),
+        ];
+        let server = Self::start(dir, "volume", master, &args, "/status");
+        wait_for("the stock node", || master.node(server.address));
+        server
+    }
+}
+
+impl Drop for Weed {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs `weed` with these arguments to its end. Returns what it prints.
+///
+/// # Panics
+/// If it fails.
+pub fn weed(args: &[&str]) -> String {
+    let output = Command::new(program()).args(args).stdin(Stdio::null()).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let printed = text(&output.stdout);
+    assert!(output.status.success(), "{args:?}: {printed}{}", text(&output.stderr));
+    printed
+}
+
 /// Addresses of a daemon, for one that is started again.
 #[derive(Clone, Copy)]
 pub struct NodePorts {

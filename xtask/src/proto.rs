@@ -1,40 +1,65 @@
-//! Generates the Rust code of the cluster protocol from `proto/proto/`. The result is checked in, so that a
-//! build needs no compiler of such files, and a test says when it is out of date.
+//! The Rust code of the cluster protocol, which is generated from `proto/proto/`. The result is checked in, so that a
+//! build needs no compiler of such files. The generator takes a minute to build: it is behind a feature, with which
+//! `cargo xtask proto` runs this program again. A list of checksums tells whether the result is that of the files.
 
-use std::path::{Path, PathBuf};
+use std::fs;
+
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::process::Failed;
 use crate::project::root;
+use crate::record::cannot;
 
 /// Files of the protocol, below `proto/proto`.
 const FILES: [&str; 2] = ["master.proto", "volume_server.proto"];
-/// Packages of the protocol: one generated file each.
+/// Packages of the protocol: one generated file each, below `proto/src`.
 const PACKAGES: [&str; 2] = ["master_pb", "volume_server_pb"];
+/// List of the checksums, below `proto`.
+const SUMS: &str = "generated.txt";
 
-/// Generates the code into `proto/src`.
+/// Generates the code, and the list of checksums.
 ///
 /// # Errors
 /// When a file of the protocol is wrong, or a result cannot be written.
 pub fn proto() -> Result<(), Failed> {
-    generate(&generated())
+    generate()?;
+    let path = root().join("proto").join(SUMS);
+    fs::write(&path, sums()?).map_err(cannot("write", &path))
 }
 
-/// Directory of the generated files.
-fn generated() -> PathBuf {
-    root().join("proto/src")
-}
-
-/// Generates the code into `dir`.
-fn generate(dir: &Path) -> Result<(), Failed> {
-    let sources = root().join("proto/proto");
+#[cfg(feature = "proto")]
+fn generate() -> Result<(), Failed> {
+    let (sources, out) = (root().join("proto/proto"), root().join("proto/src"));
     let files = FILES.map(|file| sources.join(file));
     let described = protox::compile(files, [&sources]);
     let described = described.map_err(|error| Failed(format!("cannot compile: {error}")))?;
-    let builder = tonic_prost_build::configure().out_dir(dir).emit_rerun_if_changed(false);
+    let builder = tonic_prost_build::configure().out_dir(&out).emit_rerun_if_changed(false);
     // A service of a node has the calls that it offers; the others are answered with UNIMPLEMENTED.
     let builder = builder.generate_default_stubs(true);
     let written = builder.compile_fds(described);
-    written.map_err(|error| Failed(format!("cannot generate code in {}: {error}", dir.display())))
+    written.map_err(|error| Failed(format!("cannot generate code in {}: {error}", out.display())))
+}
+
+#[cfg(not(feature = "proto"))]
+fn generate() -> Result<(), Failed> {
+    let mut cargo = std::process::Command::new(env!("CARGO"));
+    cargo.args(["run", "--quiet", "--package", "xtask", "--features", "proto", "--", "proto"]);
+    let status = cargo.current_dir(root()).status();
+    let status = status.map_err(|error| Failed(format!("cargo cannot be started: {error}")))?;
+    if status.success() { Ok(()) } else { Err(Failed("nothing was generated".to_owned())) }
+}
+
+/// The checksums of the files of the protocol and of the generated ones, a line each.
+fn sums() -> Result<String, Failed> {
+    let sources = FILES.iter().map(|file| format!("proto/{file}"));
+    let generated = PACKAGES.iter().map(|package| format!("src/{package}.rs"));
+    let mut sums = String::new();
+    for file in sources.chain(generated) {
+        let path = root().join("proto").join(&file);
+        let bytes = fs::read(&path).map_err(cannot("read", &path))?;
+        sums += &format!("{:016x} {file}\n", xxh3_64(&bytes));
+    }
+    Ok(sums)
 }
 
 #[cfg(test)]
@@ -43,17 +68,8 @@ mod tests {
 
     #[test]
     fn generated_code_is_up_to_date() {
-        let dir = std::env::temp_dir().join(format!("hayloft-proto-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        generate(&dir).unwrap_or_else(|Failed(why)| panic!("{why}"));
-        let read = |dir: &Path, package: &str| {
-            std::fs::read_to_string(dir.join(format!("{package}.rs"))).unwrap_or_default()
-        };
-        for package in PACKAGES {
-            let (new, kept) = (read(&dir, package), read(&generated(), package));
-            assert!(!new.is_empty(), "{package} is generated");
-            assert!(new == kept, "proto/src/{package}.rs is out of date; run cargo xtask proto");
-        }
-        std::fs::remove_dir_all(&dir).unwrap();
+        let sums = sums().unwrap_or_else(|Failed(why)| panic!("{why}"));
+        let kept = fs::read_to_string(root().join("proto").join(SUMS)).unwrap_or_default();
+        assert_eq!(kept, sums, "proto/src is out of date; run cargo xtask proto");
     }
 }

@@ -2,6 +2,7 @@
 //! amount.
 
 use hayloft::http::date;
+use hayloft::http::entity_tag::EntityTag;
 use hayloft::http::reply::{DEFAULT_CONTENT_TYPE, ReplyHead};
 use hayloft::http::status::Status;
 
@@ -19,7 +20,7 @@ pub fn object_head(
     ReplyHead {
         content_length: len,
         content_type: Some(DEFAULT_CONTENT_TYPE),
-        etag: Some(etag),
+        etag: Some(EntityTag::Xxh3(etag)),
         last_modified: Some(modified_seconds),
         cache_control: Some(CACHE_CONTROL),
         volume_writable: Some(true),

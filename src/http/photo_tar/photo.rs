@@ -28,7 +28,7 @@ pub struct Photo {
     pub modified_ns: Option<u64>,
     /// Time at which the photo expires (nanoseconds since 1970); `None` for never.
     pub expires_ns: Option<u64>,
-    /// What a cluster stores with the photo: see [`attributes`](crate::http::attributes).
+    /// What a cluster stores with the photo: see [`attributes`].
     pub attributes: Option<Vec<u8>>,
     /// The volume that the photo was exported from, if the tar has it.
     pub volume: Option<VolumeId>,

@@ -14,7 +14,7 @@ fn object(status: Status) -> ReplyHead<'static> {
     ReplyHead {
         content_length: 70_001,
         content_type: Some(b"image/jpeg"),
-        etag: Some(0xff),
+        etag: Some(EntityTag::Xxh3(0xff)),
         last_modified: Some(784_111_777),
         accept_ranges: true,
         nosniff: true,
@@ -122,7 +122,7 @@ fn the_longest_head_has_the_maximum_length() {
         date: DATE,
         content_length: u64::MAX,
         content_type: Some(&[b'x'; CONTENT_TYPE_MAX]),
-        etag: Some(u64::MAX),
+        etag: Some(EntityTag::Xxh3(u64::MAX)),
         last_modified: Some(u64::MAX),
         accept_ranges: true,
         nosniff: true,
@@ -135,6 +135,7 @@ fn the_longest_head_has_the_maximum_length() {
         allow: Some(super::super::target::ALLOW_ANY),
         accept_identity: true,
         instance: Some(u64::MAX),
+        more: b"",
         connection: Connection::KeepAlive,
     };
     assert_eq!(text(&head).len(), MAX_HEAD_LEN);
@@ -182,6 +183,22 @@ fn content_types_and_cache_control_are_printable_and_bounded() {
     assert!(valid_cache_control(&[b'x'; 128]) && !valid_cache_control(&[b'x'; 129]));
 }
 
+#[test]
+fn further_fields_are_whole_lines() {
+    let head = ReplyHead { more: b"A: b\r\nC:\r\n", ..ReplyHead::new(Status::OK, DATE) };
+    let mut out = [0; MAX_HEAD_LEN];
+    let len = head.write(&mut out);
+    assert!(out[..len].ends_with(b"\r\nA: b\r\nC:\r\n\r\n"));
+    for lines in ["", "A: b\r\n", "A: \u{e4}\r\nB:c\r\n"] {
+        assert!(is_lines(lines.as_bytes()), "{lines:?}");
+    }
+    for lines in
+        ["A", "A: b", "A: b\n", "A: b\r", ": b\r\n", "b\r\n", "\r\n", "A: b\r\n\r\n", "A: \0\r\n"]
+    {
+        assert!(!is_lines(lines.as_bytes()), "{lines:?}");
+    }
+}
+
 proptest! {
     /// Both ways of writing agree, and `httparse` parses the result.
     #[test]
@@ -196,6 +213,7 @@ proptest! {
         accept_ranges: bool,
         end in MAX_HEAD_LEN..2 * MAX_HEAD_LEN,
     ) {
+        let etag = etag.map(EntityTag::Xxh3);
         let head = ReplyHead {
             content_length, etag, last_modified, volume_writable, retry_after, accept_ranges,
             content_type: content_type.as_ref().map(|text| text.as_bytes()),

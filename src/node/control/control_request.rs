@@ -5,6 +5,7 @@ use super::allocation::AllocationRequest;
 use super::change::ChangeRequest;
 use super::damage::DamageRequest;
 use super::exchange::ExchangeRequest;
+use super::fid_deletion::FidDeletionRequest;
 use super::list::ListRequest;
 use super::pause::PauseRequest;
 use super::pull::PullRequest;
@@ -25,6 +26,8 @@ pub enum ControlRequest {
     List(ListRequest),
     /// Read a piece of the records of a volume.
     Exchange(ExchangeRequest),
+    /// Delete photos that the cluster names by fid.
+    DeleteFids(FidDeletionRequest),
     /// Say which objects are absent.
     Absence(AbsenceRequest),
     /// Make a step of a pull.

@@ -14,11 +14,13 @@ use crate::base::limits::{CHECKPOINT_RATE, LINGER_NS};
 use crate::base::sys;
 use crate::base::types::{ShardId, VolumeId};
 use crate::http::conn::Deadlines;
+use crate::http::fid::TokenKey;
+use crate::http::head::Dialects;
 use crate::node::board::{VolumeInfo, VolumeState};
 use crate::node::config::Config;
 use crate::node::metrics::Metrics;
 use crate::node::shard::{
-    self, AssignedFile, Assignment, Listener, ReadPlans, ShardConfig, Shared, Start,
+    self, AssignedFile, Assignment, FidKeys, Listener, ReadPlans, ShardConfig, Shared, Start,
 };
 use crate::ring::{Prepared, Ring, RingOptions};
 use crate::runtime::Runtime;
@@ -134,6 +136,8 @@ fn shard_config(config: &Config, files: OpenFiles, disk_missing: bool) -> ShardC
             rate: u64::from(limits.body_min_bytes_per_second),
             linger: LINGER_NS,
         },
+        dialects: if config.cluster.is_on() { Dialects::WithFids } else { Dialects::Own },
+        keys: fid_keys(),
         cache_control: config.cache_control.clone(),
         body_max: limits.largest_body.bytes(),
         batch_max: limits.batch_bytes(),
@@ -152,6 +156,15 @@ fn shard_config(config: &Config, files: OpenFiles, disk_missing: bool) -> ShardC
             transfer_max: BACKGROUND_TRANSFER,
         },
     }
+}
+
+/// Keys of tokens, from the variables of the environment in which SeaweedFS has them, too.
+fn fid_keys() -> FidKeys {
+    let key = |name: &str| {
+        let value = std::env::var_os(name).filter(|value| !value.is_empty())?;
+        Some(TokenKey::new(value.as_encoded_bytes()))
+    };
+    FidKeys { read: key("WEED_JWT_SIGNING_READ_KEY"), write: key("WEED_JWT_SIGNING_KEY") }
 }
 
 /// Number of operations that one shard may have in flight on a device: `limits.device_in_flight`, divided by

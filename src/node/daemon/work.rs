@@ -62,6 +62,9 @@ impl Manager {
                     self.spawn(|state| state.exchange(request));
                 }
                 Ok(ControlRequest::Absence(request)) => self.spawn(|state| state.absent(request)),
+                Ok(ControlRequest::DeleteFids(request)) => {
+                    self.spawn(|state| state.delete_fids(request));
+                }
                 Ok(ControlRequest::Pull(request)) => self.spawn(|state| state.pull(request)),
                 Ok(ControlRequest::Undelete(request)) => {
                     self.spawn(|state| state.undelete(request));

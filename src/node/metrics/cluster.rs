@@ -13,6 +13,8 @@ label_enum! {
         VolumeDelete = "volume_delete",
         /// Delete all volumes of a collection.
         DeleteCollection = "delete_collection",
+        /// Delete photos.
+        BatchDelete = "batch_delete",
         /// State of a volume.
         VolumeStatus = "volume_status",
         /// Close a volume to writes.

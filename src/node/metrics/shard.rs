@@ -21,7 +21,7 @@ label_enum! {
         Post = "post",
         /// DELETE of an object.
         Delete = "delete",
-        /// Any other well-formed method; the response is 405.
+        /// Any other well-formed method; the response is 405, except for OPTIONS of a fid.
         Other = "other",
     }
 }

@@ -66,5 +66,6 @@ fn traced(method: Method) -> access_trace::Method {
         Method::Put => access_trace::Method::Put,
         Method::Post => access_trace::Method::Post,
         Method::Delete => access_trace::Method::Delete,
+        Method::Options => access_trace::Method::Other,
     }
 }

@@ -30,7 +30,7 @@ impl Shard {
     ) -> Option<Audited> {
         let method = match method {
             _ if !self.config.audit_log => return None,
-            Method::Get | Method::Head => return None,
+            Method::Get | Method::Head | Method::Options => return None,
             Method::Put => "PUT",
             Method::Post => "POST",
             Method::Delete => "DELETE",

@@ -1,12 +1,18 @@
 //! Configuration of a shard.
 
 use crate::http::conn::Deadlines;
+use crate::http::fid::TokenKey;
+use crate::http::head::Dialects;
 use crate::runtime::background::PaceLimits;
 
 /// Configuration of a shard.
 pub struct ShardConfig {
     /// Deadlines of connections.
     pub deadlines: Deadlines,
+    /// Grammars of targets that connections serve.
+    pub dialects: Dialects,
+    /// Keys of the tokens that requests for fids need.
+    pub keys: FidKeys,
     /// `Cache-Control` of objects.
     pub cache_control: String,
     /// Maximum length of the body of a photo (bytes).
@@ -28,6 +34,15 @@ pub struct ShardConfig {
     pub background: PaceLimits,
     /// How often volumes are read for their own sake.
     pub reads: ReadPlans,
+}
+
+/// Keys of the tokens that requests for fids need; none is needed without a key.
+#[derive(Clone, Debug, Default)]
+pub struct FidKeys {
+    /// For GET and HEAD.
+    pub read: Option<TokenKey>,
+    /// For PUT, POST and DELETE.
+    pub write: Option<TokenKey>,
 }
 
 /// How often volumes are read for their own sake, and not for a client.

@@ -11,7 +11,7 @@ use super::exchange::{
 use super::object_name::ObjectName;
 use super::object_reply::{self, ObjectHead, ObjectReply, ReadContext, SelectedPart};
 use super::plain_reply::{PlainReply, no_buffer};
-use super::request::{FoundNeedle, ReadExtent, ReadNeedle};
+use super::request::{Dialect, FoundNeedle, ReadExtent, ReadNeedle};
 use super::shard::Shard;
 use crate::base::sabotage::{Sabotage, chosen};
 use crate::http::conn::Conn;
@@ -23,7 +23,7 @@ use crate::runtime::join;
 use crate::volume::{Body, BodyError, GetError, Needle, Slot};
 
 /// Why a read was not answered.
-enum NotAnswered {
+pub enum NotAnswered {
     /// The object was replaced or deleted since its manifest was read. Nothing was sent.
     Changed,
     /// The answer is without the object.
@@ -74,8 +74,9 @@ async fn read_once(
 ) -> Result<Answered, NotAnswered> {
     let extent = if head.method == Method::Get { ReadExtent::Whole } else { ReadExtent::Head };
     let ObjectName { volume, id, cookie } = object;
+    let dialect = Dialect::Own;
     let began = shard.handle.now();
-    let found = shard.perform(volume, ReadNeedle { id, cookie, extent }).await;
+    let found = shard.perform(volume, ReadNeedle { id, cookie, extent, dialect }).await;
     let got = shard.handle.now();
     let metrics = shard.metrics();
     let FoundNeedle { needle, is_writable } = match found {
@@ -97,7 +98,8 @@ async fn read_once(
         cache_control: &shard.config.cache_control,
         connection,
     };
-    let selected = object_reply::select_part(&needle, &context);
+    let selected =
+        object_reply::select_part(object_reply::validators(&needle), needle.body_len, &context);
     let is_stream = needle.is_large && selected.as_ref().is_ok_and(|selected| selected.has_body);
     let elsewhere = shard.owner_of(volume).filter(|owner| *owner != shard.id);
     if let Some(owner) = elsewhere.filter(|_| is_stream) {
@@ -114,7 +116,7 @@ async fn read_once(
     } else {
         let ready = ObjectReply::new(needle, is_writable, &selected, &context);
         count_reply(shard, ready.status);
-        conn.skip_buffered(head.content_length.unwrap_or(0));
+        conn.skip_buffered(head.body_len());
         let sent = check_sent(shard, conn.send(ready.buf, ready.start, ready.len).await);
         metrics.payload_bytes_out.add(if sent { ready.body_len as u64 } else { 0 });
         sent
@@ -128,9 +130,11 @@ async fn read_once(
 }
 
 /// A piece of a large body that was read and verified.
-struct BodyPiece {
-    buf: Buf,
-    range: Range<usize>,
+pub struct BodyPiece {
+    /// Buffer with the piece.
+    pub buf: Buf,
+    /// Where it is in the buffer.
+    pub range: Range<usize>,
     /// Permit for the buffer.
     grant: Grant,
 }
@@ -138,7 +142,7 @@ struct BodyPiece {
 /// Sends a large body piece by piece, and reads one piece ahead while there is memory for two. Returns
 /// whether all of it was sent. After the first piece the status is sent, so that a damaged chunk can only
 /// end the connection before `Content-Length` bytes were sent.
-async fn stream(
+pub async fn stream(
     shard: &Rc<Shard>,
     conn: &Conn,
     object: ObjectName,
@@ -152,7 +156,11 @@ async fn stream(
     let mut piece = read_piece(shard, slot, &mut body, grant).await?;
     let metrics = shard.metrics();
     count_reply(shard, selected.status);
-    let mut start = head.put_before(&mut piece.buf, piece.range.start);
+    let mut start = match head.put_before(&mut piece.buf, piece.range.start) {
+        Some(start) => start,
+        None if send_head(shard, conn, &head).await => piece.range.start,
+        None => return Ok(false),
+    };
     loop {
         let BodyPiece { buf, range, grant } = piece;
         let sending = conn.send(buf, start, range.end - start);
@@ -196,7 +204,18 @@ async fn stream(
     }
 }
 
-async fn read_piece(
+/// Sends the head of a reply by itself, if it is too long to stand before the body. Returns whether that was
+/// done.
+pub async fn send_head(shard: &Shard, conn: &Conn, head: &ObjectHead) -> bool {
+    let bytes = head.as_bytes();
+    let alloc = |_| shard.admission.buffer(bytes.len());
+    let Some(mut buf) = shard.admission.wait_for_buffer(0, alloc).await else { return false };
+    buf[..bytes.len()].copy_from_slice(bytes);
+    check_sent(shard, conn.send(buf, 0, bytes.len()).await)
+}
+
+/// Reads the next piece of a large body.
+pub async fn read_piece(
     shard: &Shard,
     slot: &Slot,
     body: &mut Body,

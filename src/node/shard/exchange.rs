@@ -81,7 +81,7 @@ pub fn move_to_owner(shard: &Shard, conn: &Conn, owner: ShardId) -> Result<Answe
 /// Sends a short reply without waiting for the rest of the request. The connection stays open only if the
 /// whole request has arrived already and nothing in it was malformed.
 pub async fn reply(shard: &Rc<Shard>, conn: &mut Conn, head: &Head, plain: PlainReply) -> Answered {
-    let whole = conn.skip_buffered(head.content_length.unwrap_or(0));
+    let whole = conn.skip_buffered(head.body_len());
     let malformed = plain.status == Status::BAD_REQUEST;
     if malformed {
         shard.metrics().bad_requests.inc();
@@ -184,7 +184,7 @@ pub fn error_reply(shard: &Shard, error: RequestError) -> PlainReply {
         }
         RequestError::OfCluster => PlainReply::error(
             Status::FORBIDDEN,
-            "the volume belongs to a SeaweedFS cluster, whose clients alone store photos in it",
+            "the volume belongs to a SeaweedFS cluster: ask its master for a fid, and upload with that",
         ),
         RequestError::NoBuffer => no_buffer(),
         RequestError::Busy => PlainReply::unavailable(

@@ -87,6 +87,7 @@ impl Shard {
 
     fn conn(&self, sock: Sock) -> Conn {
         Conn::new(&self.handle, sock, self.config.deadlines, &self.waiting)
+            .serving(self.config.dialects)
     }
 
     /// Takes a connection over and serves it.
@@ -97,7 +98,7 @@ impl Shard {
             Arrival::Moved(detached, slot) => {
                 let (deadlines, waiting) = (self.config.deadlines, &self.waiting);
                 let (conn, head) = Conn::attach(&self.handle, *detached, deadlines, waiting);
-                (conn, Some(head), slot)
+                (conn.serving(self.config.dialects), Some(head), slot)
             }
         };
         self.board().connections.set(self.connections.take(1));

@@ -7,9 +7,10 @@
 //! - `access_queue`, `file_monitor`, `shared`, `config`, `listener`, `start`: what shards have in common and
 //!   begin with;
 //! - `requester`: sends requests to shards and waits for their outcomes;
-//! - `admission`, `routes`, `volume_entry`, `shard_files`, `volumes`, `preconditions`, `perform`: the parts
-//!   of a shard. `admission` limits the memory of bodies, `shard_files` has the data directories and the
-//!   monitoring of files, `volumes` opens and changes volumes, `perform` performs requests on them;
+//! - `admission`, `routes`, `volume_entry`, `shard_files`, `volumes`, `preconditions`, `record_size`,
+//!   `perform`: the parts of a shard. `admission` limits the memory of bodies, `shard_files` has the data
+//!   directories and the monitoring of files, `volumes` opens and changes volumes, `perform` performs
+//!   requests on them;
 //! - `shard`: the state of one shard, made of these parts;
 //! - `plain_reply`, `object_reply`, `photo_description`: replies;
 //! - `outbox`, `route`, `pick_volume`: messages to other threads, requests that the owner of a volume
@@ -19,6 +20,8 @@
 //! - `exchange`, `upload_parameters`, `receive`, `stored_photo`, `not_stored`: what the handlers of requests
 //!   share;
 //! - `download`, `upload`, `store`, `batch`, `delete`, `multi_delete`, `set_expiry`: the handlers;
+//! - `token_rule`: own targets that would go past the tokens of a cluster;
+//! - `fid`: the handlers of the dialect of SeaweedFS clients;
 //! - `session`: a connection, and its requests one after the other;
 //! - `listen`, `remote_worker`, `inbox`: new connections, requests of other threads, messages;
 //! - `reactor`: the event loop.
@@ -37,6 +40,7 @@ mod config;
 mod delete;
 mod download;
 mod exchange;
+mod fid;
 mod file_monitor;
 mod health;
 mod health_figures;
@@ -61,6 +65,7 @@ mod preconditions;
 mod pulls;
 mod reactor;
 mod receive;
+mod record_size;
 mod remote;
 mod remote_worker;
 mod replica_figures;
@@ -82,6 +87,7 @@ mod start;
 mod store;
 mod stored_photo;
 mod streams;
+mod token_rule;
 mod undelete;
 mod upload;
 mod upload_parameters;
@@ -91,15 +97,14 @@ mod volumes;
 
 pub use access_queue::AccessQueue;
 pub use assignment::{AssignedFile, Assignment, ErrorPlaces, KnownHealth};
-pub use config::{ReadPlans, ShardConfig};
+pub use config::{FidKeys, ReadPlans, ShardConfig};
 pub use file_monitor::FileMonitor;
 pub use listener::Listener;
 pub use order::{
-    BurstVolume, CancelCompaction, ClearVolume, CompactVolume, CompactionRequest, DeleteUnchecked,
-    DeleteVolume, DescribeNeedle, FenceVolume, FindAbsent, LimitDevice, ListDamage, ListErrors,
-    OpenVolume, OrderError, PauseBackground, PullOrder, PullOutcome, PullStep, ReadExchange,
-    ReadRecords, ScrubVolume, SetCluster, SetReadOnly, SetRoute, SuspectVolume, TargetDir,
-    UndeleteNeedles,
+    BurstVolume, CancelCompaction, ClearVolume, CompactVolume, CompactionRequest, DeleteVolume,
+    FenceVolume, FindAbsent, LimitDevice, ListDamage, ListErrors, OpenVolume, OrderError,
+    PauseBackground, PullOrder, PullOutcome, PullStep, ReadExchange, ReadRecords, ScrubVolume,
+    SetCluster, SetReadOnly, SetRoute, SuspectVolume, TargetDir, UndeleteNeedles,
 };
 pub use reactor::{Reactor, run};
 #[cfg(test)]
@@ -108,8 +113,8 @@ pub(in crate::node) use remote::AnyOutcome;
 pub(in crate::node) use remote::AnyRequest;
 #[cfg(test)]
 pub(in crate::node) use remote::RemoteAnswer;
-pub use remote::{RemoteKind, RequestOrigin};
-pub use request::RequestError;
+pub use remote::{RemoteKind, RequestOrigin, ToVolume};
+pub use request::{DeleteFid, DeletedFid, RequestError};
 pub use requester::Requester;
 pub use shared::Shared;
 pub use start::Start;

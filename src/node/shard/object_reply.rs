@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::plain_reply::PlainReply;
 use crate::http::conditional::{self, ReadOutcome, Validators};
 use crate::http::date;
+use crate::http::entity_tag::EntityTag;
 use crate::http::freshness::CacheControl;
 use crate::http::head::{Head, Method};
 use crate::http::range::{self, RangeResult};
@@ -53,9 +54,9 @@ pub struct SelectedPart {
     /// 200, 206 or 304.
     pub status: Status,
     /// First and last byte of a partial reply.
-    part: Option<(u64, u64)>,
+    pub part: Option<(u64, u64)>,
     /// Size of the object (bytes).
-    size: u64,
+    pub size: u64,
     /// Whether the reply has a body.
     pub has_body: bool,
 }
@@ -67,15 +68,23 @@ impl SelectedPart {
     }
 }
 
-/// Evaluates the preconditions and the range of a GET or HEAD (RFC 9110, sections 13 and 14).
+/// The validators of a needle in Hayloft's own dialect.
+pub fn validators(needle: &Needle) -> Validators {
+    let modified_seconds = needle.modified_ns / 1_000_000_000;
+    Validators { etag: EntityTag::Xxh3(needle.etag), modified_seconds }
+}
+
+/// Evaluates the preconditions and the range of a GET or HEAD of an object of `size` bytes (RFC 9110,
+/// sections 13 and 14).
 ///
 /// # Errors
 /// A reply without the object: 412 or 416.
-pub fn select_part(needle: &Needle, context: &ReadContext<'_>) -> Result<SelectedPart, PlainReply> {
+pub fn select_part(
+    validators: Validators,
+    size: u64,
+    context: &ReadContext<'_>,
+) -> Result<SelectedPart, PlainReply> {
     let ReadContext { head, head_bytes, now_seconds, .. } = *context;
-    let modified_seconds = needle.modified_ns / 1_000_000_000;
-    let validators = Validators { etag: needle.etag, modified_seconds };
-    let size = needle.body_len;
     let (mut status, mut part) = (Status::OK, None);
     match conditional::read(head, head_bytes, validators, now_seconds) {
         ReadOutcome::Failed => return Err(Refusal::Precondition.into()),
@@ -102,9 +111,17 @@ pub fn select_part(needle: &Needle, context: &ReadContext<'_>) -> Result<Selecte
 }
 
 /// Head of a reply with an object, in its own memory.
-pub struct ObjectHead {
-    bytes: [u8; MAX_HEAD_LEN],
-    len: usize,
+#[expect(clippy::large_enum_variant, reason = "a GET of an own target allocates nothing")]
+pub enum ObjectHead {
+    /// In one of Hayloft's own dialect.
+    Own {
+        /// Buffer.
+        bytes: [u8; MAX_HEAD_LEN],
+        /// Length of the head in it (bytes).
+        len: usize,
+    },
+    /// With further fields, of any length.
+    Long(Box<[u8]>),
 }
 
 impl ObjectHead {
@@ -129,7 +146,7 @@ impl ObjectHead {
         let reply = ReplyHead {
             content_length: range.end - range.start,
             content_type: there.then_some(content_type),
-            etag: Some(needle.etag),
+            etag: Some(EntityTag::Xxh3(needle.etag)),
             last_modified: Some(needle.modified_ns / 1_000_000_000),
             accept_ranges: there,
             // With 304 too: a response that a cache stored without this field is updated with it (RFC 9111
@@ -148,14 +165,24 @@ impl ObjectHead {
         };
         let mut bytes = [0; MAX_HEAD_LEN];
         let len = reply.write(&mut bytes);
-        Self { bytes, len }
+        Self::Own { bytes, len }
     }
 
-    /// Copies the head right in front of `buf[end]` and returns the offset at which it begins.
-    pub fn put_before(&self, buf: &mut [u8], end: usize) -> usize {
-        let start = end - self.len;
-        buf[start..end].copy_from_slice(&self.bytes[..self.len]);
-        start
+    /// The head.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Own { bytes, len } => &bytes[..*len],
+            Self::Long(bytes) => bytes,
+        }
+    }
+
+    /// Copies the head right in front of `buf[end]` and returns the offset at which it begins; `None` if it
+    /// is too long.
+    pub fn put_before(&self, buf: &mut [u8], end: usize) -> Option<usize> {
+        let bytes = self.as_bytes();
+        let start = end.checked_sub(bytes.len())?;
+        buf[start..end].copy_from_slice(bytes);
+        Some(start)
     }
 }
 
@@ -177,7 +204,7 @@ impl ObjectReply {
             (needle.data.start, 0)
         };
         let mut buf = needle.buf;
-        let start = head.put_before(&mut buf, end);
+        let start = head.put_before(&mut buf, end).expect("there is space for the longest head");
         Self { buf, start, len: end - start + body_len, status: selected.status, body_len }
     }
 }

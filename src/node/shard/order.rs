@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::assignment::Assignment;
 use crate::base::stream_position::{ExchangeState, StreamPosition};
-use crate::base::types::{Cookie, NeedleId, ShardId, VolumeId};
+use crate::base::types::{NeedleId, ShardId, VolumeId};
 use crate::volume::{
     ClusterSettings, NotPulled, NotRemoved, NotStreamed, PieceLimits, Pulled, StateError,
     UndeleteOrder,
@@ -30,24 +30,6 @@ pub struct SetCluster {
     pub volume: VolumeId,
     /// The new settings.
     pub settings: ClusterSettings,
-}
-
-/// Deletes a needle of a volume of the shard, whatever its cookie is. Its outcome is empty.
-pub struct DeleteUnchecked {
-    /// Volume id.
-    pub volume: VolumeId,
-    /// Key and alternate key.
-    pub id: NeedleId,
-}
-
-/// Looks a needle of a volume of the shard up. Its outcome is everything but the body.
-pub struct DescribeNeedle {
-    /// Volume id.
-    pub volume: VolumeId,
-    /// Key and alternate key.
-    pub id: NeedleId,
-    /// Cookie that it must have; `None` for any.
-    pub cookie: Option<Cookie>,
 }
 
 /// Removes all files of a volume of the shard, and the volume from its table. Its outcome is the last summary

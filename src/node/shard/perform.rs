@@ -1,15 +1,16 @@
 //! Performs requests on the volumes of a shard.
 
 use super::preconditions::hold;
+use super::record_size::record_size;
 use super::request::{
-    CheckPut, DeleteNeedle, FoundNeedle, PostNeedle, PutNeedle, ReadExtent, ReadNeedle,
-    RequestError, SetExpiry, StoredNeedle,
+    CheckPut, DeleteFid, DeleteNeedle, DeletedFid, Dialect, FoundNeedle, PostNeedle, PutNeedle,
+    ReadExtent, ReadNeedle, RequestError, SetExpiry, StoredNeedle,
 };
 use super::volumes::Volumes;
-use crate::base::types::{Cookie, NeedleId, VolumeId};
+use crate::base::types::VolumeId;
 use crate::http::conditional::WriteConditions;
 use crate::runtime::buffer::Buf;
-use crate::volume::{Check, NeedleDescription, Volume};
+use crate::volume::{Check, GetError, Refusal, Volume};
 
 /// Whether `X-Hayloft-Volume` announces a volume as writable: it takes writes and is not full. A cache in
 /// front keeps the photos of such volumes only, because most requests are for photos that are still new.
@@ -28,8 +29,11 @@ impl Volumes {
         request: ReadNeedle,
         mut alloc: impl FnMut(usize) -> Option<Buf>,
     ) -> Result<FoundNeedle, RequestError> {
-        let slot = self.local(volume)?;
-        let ReadNeedle { id, cookie, extent } = request;
+        let ReadNeedle { id, cookie, extent, dialect } = request;
+        let slot = match dialect {
+            Dialect::Own => self.local(volume)?,
+            Dialect::Fid => self.of_cluster(volume)?,
+        };
         let needle = match extent {
             ReadExtent::Whole => slot.get(id, cookie, &mut alloc).await?,
             ReadExtent::Head => slot.head(id, cookie, &mut alloc).await?,
@@ -46,8 +50,11 @@ impl Volumes {
         volume: VolumeId,
         request: PutNeedle,
     ) -> Result<StoredNeedle, RequestError> {
-        let slot = self.own(volume)?;
-        let PutNeedle { id, cookie, draft, conditions } = request;
+        let PutNeedle { id, cookie, draft, conditions, dialect } = request;
+        let slot = match dialect {
+            Dialect::Own => self.own(volume)?,
+            Dialect::Fid => self.of_cluster(volume)?,
+        };
         let holds = |existing: Option<&_>| hold(conditions.as_ref(), existing);
         let check: Check<'_> = conditions.as_ref().map(|_| &holds as _);
         let stored = slot.put(id, cookie, draft, check).await;
@@ -104,31 +111,35 @@ impl Volumes {
         Ok(self.publish_after_write(&slot, deleted)?)
     }
 
-    /// Deletes a needle, whatever its cookie is.
+    /// Deletes a needle of a volume of a cluster.
     ///
     /// # Errors
     /// See [`RequestError`].
-    pub async fn delete_unchecked(
+    pub async fn delete_fid(
         &self,
         volume: VolumeId,
-        id: NeedleId,
-    ) -> Result<(), RequestError> {
-        let slot = self.local(volume)?;
-        let deleted = slot.delete_without_cookie(id).await;
-        Ok(self.publish_after_write(&slot, deleted)?)
-    }
-
-    /// Returns everything but the body of a needle, which need not have a cookie.
-    ///
-    /// # Errors
-    /// See [`RequestError`].
-    pub async fn describe(
-        &self,
-        volume: VolumeId,
-        id: NeedleId,
-        cookie: Option<Cookie>,
-    ) -> Result<NeedleDescription, RequestError> {
-        Ok(self.local(volume)?.describe(id, cookie).await?)
+        request: DeleteFid,
+    ) -> Result<DeletedFid, RequestError> {
+        let slot = self.of_cluster(volume)?;
+        let DeleteFid { id, cookie } = request;
+        let found = match slot.describe(id, None).await {
+            Ok(found) => found,
+            Err(GetError::NotFound) => return Ok(DeletedFid::Absent),
+            Err(error) => return Err(error.into()),
+        };
+        if cookie.is_some_and(|cookie| !found.cookie.matches(cookie)) {
+            return Ok(DeletedFid::OtherCookie);
+        }
+        let deleted = match cookie {
+            Some(cookie) => slot.delete(id, cookie, None).await,
+            None => slot.delete_without_cookie(id).await,
+        };
+        match self.publish_after_write(&slot, deleted) {
+            Ok(()) => Ok(DeletedFid::Deleted(record_size(&found))),
+            // Deleted by another request meanwhile.
+            Err(Refusal::NotFound) => Ok(DeletedFid::Absent),
+            Err(refusal) => Err(refusal.into()),
+        }
     }
 
     /// Changes when a needle expires.

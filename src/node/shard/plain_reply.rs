@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 
 use crate::base::limits::RETRY_AFTER_SECONDS;
 use crate::http::date;
+use crate::http::entity_tag::EntityTag;
 use crate::http::head::Method;
 use crate::http::reject::Reject;
 use crate::http::reply::{Connection, ContentRange, ReplyHead, write_error_body};
@@ -87,7 +88,7 @@ impl PlainReply {
             head.retry_after = Some(RETRY_AFTER_SECONDS);
         }
         if let Some((etag, modified_seconds)) = self.stored {
-            head.etag = Some(etag);
+            head.etag = Some(EntityTag::Xxh3(etag));
             head.last_modified = Some(modified_seconds);
         }
         let len = head.write(out);

@@ -3,21 +3,21 @@
 
 use super::assignment::ErrorPlaces;
 use super::order::{
-    BurstVolume, CancelCompaction, ClearVolume, CompactVolume, DeleteUnchecked, DeleteVolume,
-    DescribeNeedle, FenceVolume, FindAbsent, LimitDevice, ListDamage, ListErrors, OpenVolume,
-    OrderError, PauseBackground, PullOrder, PullOutcome, ReadExchange, ReadRecords, ScrubVolume,
-    SetCluster, SetReadOnly, SetRoute, SuspectVolume, UndeleteNeedles,
+    BurstVolume, CancelCompaction, ClearVolume, CompactVolume, DeleteVolume, FenceVolume,
+    FindAbsent, LimitDevice, ListDamage, ListErrors, OpenVolume, OrderError, PauseBackground,
+    PullOrder, PullOutcome, ReadExchange, ReadRecords, ScrubVolume, SetCluster, SetReadOnly,
+    SetRoute, SuspectVolume, UndeleteNeedles,
 };
 use super::request::{
-    CheckPut, DeleteNeedle, FoundNeedle, PostNeedle, PutNeedle, ReadNeedle, RequestError,
-    SetExpiry, StoredNeedle,
+    CheckPut, DeleteFid, DeleteNeedle, DeletedFid, FoundNeedle, PostNeedle, PutNeedle, ReadNeedle,
+    RequestError, SetExpiry, StoredNeedle,
 };
 use super::volume_summary::VolumeSummary;
 use crate::base::types::{NeedleId, ShardId, VolumeId};
 use crate::http::conditional::WriteConditions;
 use crate::runtime::buffer::Buf;
 use crate::runtime::{Handle, Replies};
-use crate::volume::{ExchangePiece, FoundDamage, NeedleDescription, Piece, UndeleteProgress};
+use crate::volume::{ExchangePiece, FoundDamage, Piece, UndeleteProgress};
 
 /// A thread that sends requests to shards and receives the answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +120,8 @@ request_kinds! {
     CheckPut(ToVolume<CheckPut>) -> Result<Option<WriteConditions>, RequestError>, in check_put;
     /// Delete a needle.
     Delete(ToVolume<DeleteNeedle>) -> Result<(), RequestError>, in delete;
+    /// Delete a needle of a volume of a cluster.
+    DeleteFid(ToVolume<DeleteFid>) -> Result<DeletedFid, RequestError>, in delete_fid;
     /// Change when a needle expires.
     SetExpiry(ToVolume<SetExpiry>) -> Result<(), RequestError>, in set_expiry;
     /// Open a volume.
@@ -128,10 +130,6 @@ request_kinds! {
     SetReadOnly(SetReadOnly) -> Result<VolumeSummary, OrderError>, in set_read_only;
     /// Change what its cluster may change about a volume.
     SetCluster(SetCluster) -> Result<VolumeSummary, OrderError>, in set_cluster;
-    /// Delete a needle, whatever its cookie is.
-    DeleteUnchecked(DeleteUnchecked) -> Result<(), RequestError>, in delete_unchecked;
-    /// Look a needle up.
-    DescribeNeedle(DescribeNeedle) -> Result<NeedleDescription, RequestError>, in describe_needle;
     /// Delete a volume.
     DeleteVolume(DeleteVolume) -> Result<Option<VolumeSummary>, OrderError>, in delete_volume;
     /// Fence a volume.
@@ -210,12 +208,11 @@ mod tests {
             post,
             check_put,
             delete,
+            delete_fid,
             set_expiry,
             open_volume,
             set_read_only,
             set_cluster,
-            delete_unchecked,
-            describe_needle,
             delete_volume,
             fence_volume,
             compact_volume,
@@ -235,18 +232,17 @@ mod tests {
             set_route,
             limit_device,
         } = &awaited;
-        let expect: [&dyn Fn() -> usize; 29] = [
+        let expect: [&dyn Fn() -> usize; 28] = [
             &|| read.expect(),
             &|| put.expect(),
             &|| post.expect(),
             &|| check_put.expect(),
             &|| delete.expect(),
+            &|| delete_fid.expect(),
             &|| set_expiry.expect(),
             &|| open_volume.expect(),
             &|| set_read_only.expect(),
             &|| set_cluster.expect(),
-            &|| delete_unchecked.expect(),
-            &|| describe_needle.expect(),
             &|| delete_volume.expect(),
             &|| fence_volume.expect(),
             &|| compact_volume.expect(),

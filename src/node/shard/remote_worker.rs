@@ -3,9 +3,9 @@
 use std::rc::Rc;
 
 use super::order::{
-    BurstVolume, CancelCompaction, ClearVolume, CompactVolume, DeleteUnchecked, DeleteVolume,
-    DescribeNeedle, FenceVolume, LimitDevice, ListDamage, ListErrors, OpenVolume, PauseBackground,
-    ScrubVolume, SetCluster, SetReadOnly, SetRoute, SuspectVolume,
+    BurstVolume, CancelCompaction, ClearVolume, CompactVolume, DeleteVolume, FenceVolume,
+    LimitDevice, ListDamage, ListErrors, OpenVolume, PauseBackground, ScrubVolume, SetCluster,
+    SetReadOnly, SetRoute, SuspectVolume,
 };
 use super::remote::{AnyOutcome, AnyRequest, ReadInto, RemoteAnswer, RemoteRequest, ToVolume};
 use super::shard::Shard;
@@ -42,6 +42,9 @@ impl Shard {
             AnyRequest::Delete(ToVolume { volume, request }) => {
                 AnyOutcome::Delete(volumes.delete_needle(volume, request).await)
             }
+            AnyRequest::DeleteFid(ToVolume { volume, request }) => {
+                AnyOutcome::DeleteFid(Box::pin(volumes.delete_fid(volume, request)).await)
+            }
             AnyRequest::SetExpiry(ToVolume { volume, request }) => {
                 AnyOutcome::SetExpiry(Box::pin(volumes.set_expiry(volume, request)).await)
             }
@@ -53,12 +56,6 @@ impl Shard {
             }
             AnyRequest::SetCluster(SetCluster { volume, settings }) => {
                 AnyOutcome::SetCluster(Box::pin(volumes.set_cluster(volume, settings)).await)
-            }
-            AnyRequest::DeleteUnchecked(DeleteUnchecked { volume, id }) => {
-                AnyOutcome::DeleteUnchecked(Box::pin(volumes.delete_unchecked(volume, id)).await)
-            }
-            AnyRequest::DescribeNeedle(DescribeNeedle { volume, id, cookie }) => {
-                AnyOutcome::DescribeNeedle(Box::pin(volumes.describe(volume, id, cookie)).await)
             }
             AnyRequest::DeleteVolume(DeleteVolume { volume }) => {
                 AnyOutcome::DeleteVolume(Box::pin(volumes.delete(handle, volume)).await)
@@ -130,7 +127,7 @@ mod tests {
         UndeleteNeedles,
     };
     use super::super::remote::{RemoteKind, RequestOrigin};
-    use super::super::request::RequestError;
+    use super::super::request::{DeleteFid, RequestError};
     use super::super::start::Start;
     use super::*;
     use crate::base::stream_position::{ExchangeState, StreamPosition};
@@ -179,9 +176,11 @@ mod tests {
             FindAbsent { volume: VolumeId(5), ids: Vec::new() }.into_any(),
             UndeleteNeedles { volume: VolumeId(5), begin: None }.into_any(),
             SetCluster { volume: VolumeId(5), settings: ClusterSettings::default() }.into_any(),
-            DeleteUnchecked { volume: VolumeId(5), id: NeedleId::new(1, 0) }.into_any(),
-            DescribeNeedle { volume: VolumeId(5), id: NeedleId::new(1, 0), cookie: None }
-                .into_any(),
+            ToVolume {
+                volume: VolumeId(5),
+                request: DeleteFid { id: NeedleId::new(1, 0), cookie: None },
+            }
+            .into_any(),
         ];
         for (number, request) in (10..).zip(orders) {
             let request = RemoteRequest { from: RequestOrigin::Main, number, request };
@@ -218,8 +217,7 @@ mod tests {
                 (27, AnyOutcome::FindAbsent(Err(OrderError::NoVolume))),
                 (28, AnyOutcome::Undelete(Err(OrderError::NoVolume))),
                 (29, AnyOutcome::SetCluster(Err(OrderError::NoVolume))),
-                (30, AnyOutcome::DeleteUnchecked(Err(RequestError::NoVolume))),
-                (31, AnyOutcome::DescribeNeedle(Err(RequestError::NoVolume))),
+                (30, AnyOutcome::DeleteFid(Err(RequestError::NoVolume))),
             ]
         ));
         assert_eq!(shard.board().background_paused.get(), 1);

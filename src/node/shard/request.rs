@@ -14,6 +14,15 @@ pub enum ReadExtent {
     Head,
 }
 
+/// The dialect of a request, which decides what volumes it sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Hayloft's own: it reads all volumes, and stores photos in those that belong to no cluster.
+    Own,
+    /// That of SeaweedFS clients: it sees only the volumes of a cluster.
+    Fid,
+}
+
 /// Reads a needle. Its outcome is a [`FoundNeedle`].
 #[derive(Clone, Copy)]
 pub struct ReadNeedle {
@@ -23,6 +32,8 @@ pub struct ReadNeedle {
     pub cookie: Cookie,
     /// Extent of the read.
     pub extent: ReadExtent,
+    /// Dialect of the request.
+    pub dialect: Dialect,
 }
 
 /// Stores a needle. Its outcome is a [`StoredNeedle`].
@@ -35,6 +46,8 @@ pub struct PutNeedle {
     pub draft: Draft,
     /// Preconditions.
     pub conditions: Option<WriteConditions>,
+    /// Dialect of the request.
+    pub dialect: Dialect,
 }
 
 /// Stores a needle under a name that the volume picks. Its outcome is a [`StoredNeedle`].
@@ -61,6 +74,25 @@ pub struct DeleteNeedle {
     pub cookie: Cookie,
     /// Preconditions.
     pub conditions: Option<WriteConditions>,
+}
+
+/// Deletes a needle of a volume of a cluster. Its outcome is a [`DeletedFid`].
+pub struct DeleteFid {
+    /// Key and alternate key.
+    pub id: NeedleId,
+    /// Cookie that the client presented; `None` if it need not know it.
+    pub cookie: Option<Cookie>,
+}
+
+/// How a needle of a cluster was deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeletedFid {
+    /// It is deleted; its size as SeaweedFS counts it (bytes).
+    Deleted(u64),
+    /// There is none.
+    Absent,
+    /// It has another cookie.
+    OtherCookie,
 }
 
 /// Changes when a needle expires. Its outcome is empty.
@@ -104,7 +136,7 @@ pub enum RequestError {
     Recovering,
     /// The volume could not be opened.
     NotOpened,
-    /// The volume belongs to a cluster, and the write does not come from there.
+    /// The volume belongs to a cluster, whose clients alone store photos there.
     OfCluster,
     /// No buffer is free.
     NoBuffer,

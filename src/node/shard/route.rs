@@ -2,8 +2,8 @@
 
 use super::remote::{ReadInto, RemoteKind, ToVolume};
 use super::request::{
-    CheckPut, DeleteNeedle, FoundNeedle, PostNeedle, PutNeedle, ReadExtent, ReadNeedle,
-    RequestError, SetExpiry, StoredNeedle,
+    CheckPut, DeleteFid, DeleteNeedle, DeletedFid, FoundNeedle, PostNeedle, PutNeedle, ReadExtent,
+    ReadNeedle, RequestError, SetExpiry, StoredNeedle,
 };
 use super::shard::Shard;
 use crate::base::limits::{MESSAGES_IN_FLIGHT, REPLY_HEADROOM};
@@ -154,6 +154,27 @@ impl VolumeRequest for DeleteNeedle {
         owner: ShardId,
         volume: VolumeId,
     ) -> Result<(), RequestError> {
+        shard.ask(owner, ToVolume { volume, request: self }).await
+    }
+}
+
+impl VolumeRequest for DeleteFid {
+    type Outcome = DeletedFid;
+
+    async fn perform_here(
+        self,
+        shard: &Shard,
+        volume: VolumeId,
+    ) -> Result<DeletedFid, RequestError> {
+        shard.volumes.delete_fid(volume, self).await
+    }
+
+    async fn perform_elsewhere(
+        self,
+        shard: &Shard,
+        owner: ShardId,
+        volume: VolumeId,
+    ) -> Result<DeletedFid, RequestError> {
         shard.ask(owner, ToVolume { volume, request: self }).await
     }
 }

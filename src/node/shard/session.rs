@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use super::answered::{Answered, NextStep};
+use super::audit::Audited;
 use super::exchange::{reject_and_close, reply};
 use super::message::Arrival;
 use super::object_name::ObjectName;
@@ -12,7 +13,8 @@ use super::plain_reply::PlainReply;
 use super::shard::Shard;
 use super::slots::Slot;
 use super::store::Destination;
-use super::{batch, delete, download, multi_delete, set_expiry, store};
+use super::token_rule::refuse_without_token;
+use super::{batch, delete, download, fid, multi_delete, set_expiry, store};
 use crate::base::types::{Cookie, NeedleId};
 use crate::http::conn::{Conn, Next};
 use crate::http::head::{Head, Method};
@@ -96,11 +98,33 @@ fn metrics_method(method: Method) -> metrics::MethodLabel {
         Method::Put => metrics::MethodLabel::Put,
         Method::Post => metrics::MethodLabel::Post,
         Method::Delete => metrics::MethodLabel::Delete,
+        Method::Options => metrics::MethodLabel::Other,
     }
 }
 
 /// Answers a request and records it: in the access trace, the audit log and the latency metric.
 async fn serve_request(shard: &Rc<Shard>, conn: &mut Conn, head: &Head) -> NextStep {
+    let (answered, audited) = if head.is_fid {
+        // Boxed: its future is large, and only a node of a cluster has any.
+        Box::pin(fid::answer(shard, conn, head)).await
+    } else {
+        answer(shard, conn, head).await
+    };
+    // The shard that a connection moves to answers the request and records it.
+    if !matches!(answered.next_step, NextStep::Move(_)) {
+        shard.trace(head, conn.began(), &answered);
+        if let Some(audited) = audited {
+            audited.log_answered(&answered);
+        }
+        let took = shard.handle.now().saturating_sub(conn.began());
+        let group = MethodGroup::from(metrics_method(head.method));
+        shard.metrics().request_latency.at(group).record(took);
+    }
+    answered.next_step
+}
+
+/// Answers a request to one of Hayloft's own targets. Also returns what has to be logged of it.
+async fn answer(shard: &Rc<Shard>, conn: &mut Conn, head: &Head) -> (Answered, Option<Audited>) {
     let target = target::parse(head.target.of(conn.head_bytes()));
     let named = match target {
         Ok(Target::Object { volume, key, alt, cookie }) => {
@@ -124,7 +148,10 @@ async fn serve_request(shard: &Rc<Shard>, conn: &mut Conn, head: &Head) -> NextS
             }
             Err(plain)
         }
-        Ok(target) => dispatch(shard, conn, head, target).await,
+        Ok(target) => match refuse_without_token(shard, head.method, target) {
+            Ok(()) => dispatch(shard, conn, head, target).await,
+            Err(plain) => Err(plain),
+        },
     };
     let answered = match result {
         Ok(answered) => answered,
@@ -136,17 +163,7 @@ async fn serve_request(shard: &Rc<Shard>, conn: &mut Conn, head: &Head) -> NextS
             }
         }
     };
-    // The shard that a connection moves to answers the request and records it.
-    if !matches!(answered.next_step, NextStep::Move(_)) {
-        shard.trace(head, conn.began(), &answered);
-        if let Some(audited) = audited {
-            audited.log_answered(&answered);
-        }
-        let took = shard.handle.now().saturating_sub(conn.began());
-        let group = MethodGroup::from(metrics_method(head.method));
-        shard.metrics().request_latency.at(group).record(took);
-    }
-    answered.next_step
+    (answered, audited)
 }
 
 /// Stores an object.
@@ -175,6 +192,7 @@ async fn dispatch(
                 Method::Delete => delete::delete(shard, conn, head, object).await,
                 Method::Put => store(shard, conn, head, Destination::Object(object)).await,
                 Method::Post => Box::pin(set_expiry::set_expiry(shard, conn, head, object)).await,
+                Method::Options => unreachable!("the parser knows it with fids only"),
             }
         }
         Target::Volume { volume } => store(shard, conn, head, Destination::Volume(volume)).await,

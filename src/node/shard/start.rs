@@ -49,6 +49,8 @@ impl Start {
         };
         let config = ShardConfig {
             deadlines,
+            dialects: crate::http::head::Dialects::Own,
+            keys: super::config::FidKeys::default(),
             cache_control: String::new(),
             body_max: 8 << 20,
             batch_max: 4 << 20,

@@ -12,7 +12,7 @@ use super::object_name::ObjectName;
 use super::photo_description::PhotoDescription;
 use super::plain_reply::{PlainReply, no_buffer};
 use super::preconditions::hold;
-use super::request::{CheckPut, PostNeedle, PutNeedle, RequestError, StoredNeedle};
+use super::request::{CheckPut, Dialect, PostNeedle, PutNeedle, RequestError, StoredNeedle};
 use super::shard::Shard;
 use super::stored_photo::StoredPhoto;
 use super::upload_parameters::{UploadParameters, cluster_attributes};
@@ -20,6 +20,7 @@ use super::{receive, upload};
 use crate::base::limits::NEEDLE_DATA_MAX;
 use crate::base::types::VolumeId;
 use crate::http::conn::Conn;
+use crate::http::entity_tag::EntityTag;
 use crate::http::head::Head;
 use crate::http::reply::ReplyHead;
 use crate::http::status::Status;
@@ -115,7 +116,7 @@ async fn reply_created(
     let date = shard.date();
     let reply = ReplyHead {
         content_type: Some(b"application/json"),
-        etag: Some(stored.etag),
+        etag: Some(EntityTag::Xxh3(stored.etag)),
         last_modified: Some(stored.modified_ns / 1_000_000_000),
         location: Some(created.url().as_bytes()),
         volume_writable: Some(*is_writable),
@@ -176,7 +177,9 @@ async fn receive_needle(
     receive::verify(verifier).map_err(NotStored::RefusedAfterBody)?;
     let stored = match object {
         Some(ObjectName { id, cookie, .. }) => {
-            shard.perform(volume, PutNeedle { id, cookie, draft, conditions }).await
+            shard
+                .perform(volume, PutNeedle { id, cookie, draft, conditions, dialect: Dialect::Own })
+                .await
         }
         None => shard.perform(volume, PostNeedle { draft }).await,
     };

@@ -290,6 +290,15 @@ impl Volumes {
         }
     }
 
+    /// Returns a volume of this shard for a request that names photos by fid.
+    ///
+    /// # Errors
+    /// The reason why the volume is not available; [`RequestError::NoVolume`] if it belongs to no cluster.
+    pub fn of_cluster(&self, id: VolumeId) -> Result<Rc<Slot>, RequestError> {
+        let slot = self.local(id)?;
+        if slot.volume().is_of_cluster() { Ok(slot) } else { Err(RequestError::NoVolume) }
+    }
+
     /// Returns a volume of this shard for a write that does not come from its cluster.
     ///
     /// # Errors

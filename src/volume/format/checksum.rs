@@ -35,7 +35,7 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
     ::crc32c::crc32c(bytes)
 }
 
-/// Continues a [`crc32c`] with the bytes that follow.
+/// Continues a [`crc32c()`] with the bytes that follow.
 #[must_use]
 pub fn crc32c_append(crc: u32, bytes: &[u8]) -> u32 {
     ::crc32c::crc32c_append(crc, bytes)

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::reservations::ReservationKey;
 use crate::volume::Volume;
+use crate::volume::error::Refusal;
 
 /// A reservation: space in the log for later appends. Dropping it releases what was not used. It belongs
 /// to its volume; other code refers to it by its key.
@@ -28,6 +29,21 @@ impl Reservation {
         let key = volume.log.reservations.add(len);
         volume.note_demand();
         Self { volume: Rc::clone(volume), key }
+    }
+
+    /// Reserves `len` bytes more.
+    ///
+    /// # Errors
+    /// [`Refusal::Full`] if this much is not free.
+    pub fn grow(&self, len: u64) -> Result<(), Refusal> {
+        let log = &self.volume.log;
+        if !log.has_space(len) {
+            return Err(Refusal::Full);
+        }
+        log.claimed.take(len);
+        log.reservations.grow(self.key, len);
+        self.volume.note_demand();
+        Ok(())
     }
 
     /// What is left of the reservation (bytes).

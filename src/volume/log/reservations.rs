@@ -33,6 +33,16 @@ impl Reservations {
         key
     }
 
+    /// Adds `len` bytes to a reservation.
+    ///
+    /// # Panics
+    /// If it does not exist.
+    pub fn grow(&self, key: ReservationKey, len: u64) {
+        let mut left = self.left.borrow_mut();
+        *left.get_mut(&key).expect("a reservation exists until it is dropped") += len;
+        self.total.take(len);
+    }
+
     /// Takes up to `most` bytes out of a reservation. Returns the number of bytes taken; 0 when the
     /// reservation no longer exists.
     pub fn take(&self, key: ReservationKey, most: u64) -> u64 {

@@ -213,10 +213,21 @@ impl Draft {
     ///
     /// # Panics
     /// If the buffer is taken.
-    pub(in crate::volume) fn etag(&mut self) -> u64 {
+    pub fn etag(&mut self) -> u64 {
         match self.multipart {
             Some(body) => body.etag,
             None => data_checksum(self.data_mut()),
+        }
+    }
+
+    /// Returns the CRC32C of the body.
+    ///
+    /// # Panics
+    /// If the buffer is taken.
+    pub fn crc32c(&mut self) -> u32 {
+        match self.multipart {
+            Some(body) => body.crc32c.unwrap_or_default(),
+            None => crc32c(self.data_mut()),
         }
     }
 

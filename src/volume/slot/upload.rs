@@ -120,6 +120,25 @@ impl Upload {
         (self.body_len - self.added).min(most)
     }
 
+    /// Length of the body (bytes).
+    #[must_use]
+    pub fn body_len(&self) -> u64 {
+        self.body_len
+    }
+
+    /// Makes the body `len` bytes longer, and reserves space for them. For a body of which only the end shows
+    /// the length: parts are added after that.
+    ///
+    /// # Errors
+    /// [`Refusal::Full`].
+    pub fn grow(&mut self, len: u64) -> Result<(), Refusal> {
+        let longer = self.body_len + len;
+        let more = body_cost(longer) - body_cost(self.body_len);
+        self.slot.uploads.with(self.key, |upload| upload.reservation.grow(more))?;
+        self.body_len = longer;
+        Ok(())
+    }
+
     /// Returns a draft for the next part in a buffer of `pool`; `None` when the pool has no buffer.
     #[must_use]
     pub fn part(&self, pool: &Pool, len: u64) -> Option<Draft> {

@@ -18,6 +18,7 @@
 //! | `heartbeats` | [`spawn_heartbeats`]: the connections, one after the other |
 //! | `orders` | changes of volumes, as requests to the main thread |
 //! | `service` | the calls of the protocol; `refusal`: their errors |
+//! | `batch_delete` | deletions of many photos |
 //! | `vacuum` | compactions by order of the master |
 //! | `ping` | time of an answer, and of that of a master |
 //! | `counted_stream`, `incoming` | the listener: a bound on the number of connections |
@@ -25,6 +26,7 @@
 
 mod announced;
 mod announcements;
+mod batch_delete;
 mod beat;
 mod capacity;
 mod counted_stream;

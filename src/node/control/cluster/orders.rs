@@ -5,7 +5,8 @@ use std::sync::mpsc::Sender;
 
 use crate::base::types::VolumeId;
 use crate::node::control::{
-    AllocationRequest, ChangeRequest, Compactions, ControlRequest, NewVolume, Refused, VolumeChange,
+    AllocationRequest, ChangeRequest, Compactions, ControlRequest, FidDeleted, FidDeletion,
+    FidDeletionRequest, NewVolume, Refused, VolumeChange,
 };
 
 /// Sends orders of the cluster to the main thread. Cheap to clone.
@@ -45,6 +46,21 @@ impl Orders {
         let (request, answer) = ChangeRequest::new(change);
         self.requests.send(ControlRequest::Change(request)).map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
+    }
+}
+
+impl Orders {
+    /// Deletes photos. Returns one result for each.
+    ///
+    /// # Errors
+    /// [`Refused`]: the daemon stops.
+    pub(super) async fn delete_fids(
+        &self,
+        photos: Vec<FidDeletion>,
+    ) -> Result<Vec<FidDeleted>, Refused> {
+        let (request, answer) = FidDeletionRequest::new(photos);
+        self.requests.send(ControlRequest::DeleteFids(request)).map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())
     }
 }
 

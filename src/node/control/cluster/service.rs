@@ -8,6 +8,7 @@ use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status};
 
 use super::announced::{Announced, figures};
+use super::batch_delete::batch_delete;
 use super::capacity::file_size;
 use super::node::ClusterNode;
 use super::orders::Orders;
@@ -219,6 +220,14 @@ impl VolumeServer for ClusterService {
         let result = self.delete_collection(&request.into_inner().collection).await;
         let result = result.map(|()| pb::DeleteCollectionResponse {});
         self.answered(ClusterCall::DeleteCollection, result)
+    }
+
+    async fn batch_delete(
+        &self,
+        request: Request<pb::BatchDeleteRequest>,
+    ) -> Result<Response<pb::BatchDeleteResponse>, Status> {
+        let result = batch_delete(&self.orders, request.into_inner()).await;
+        self.answered(ClusterCall::BatchDelete, result)
     }
 
     async fn volume_status(

@@ -6,11 +6,13 @@
 //! | `leave` | telling the master that the node stops |
 //! | `allocate` | volumes that the cluster wants |
 //! | `changes` | other orders of the cluster |
+//! | `fid_deletions` | deletions of photos |
 //! | `space` | space of the disks that the master is told of |
 //! | `own_ids`, `own_volumes` | volumes that belong to no cluster, and their ids |
 
 mod allocate;
 mod changes;
+mod fid_deletions;
 mod join;
 mod leave;
 mod own_ids;

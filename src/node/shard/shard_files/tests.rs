@@ -8,7 +8,7 @@ use super::super::assignment::{AssignedFile, Assignment};
 use super::super::config::ReadPlans;
 use super::super::order::OrderError;
 use super::super::paces::Paces;
-use super::super::request::{PutNeedle, RequestError};
+use super::super::request::{Dialect, PutNeedle, RequestError};
 use super::super::volumes::Volumes;
 use super::*;
 use crate::base::types::{Cookie, NeedleId, ShardId};
@@ -148,7 +148,7 @@ impl Bench {
     async fn put(&self) -> bool {
         let draft = Draft::new(self.handle.pool(), None, 4).unwrap();
         let (id, cookie) = (NeedleId::new(1, 0), Cookie(1));
-        let put = PutNeedle { id, cookie, draft, conditions: None };
+        let put = PutNeedle { id, cookie, draft, conditions: None, dialect: Dialect::Own };
         self.volumes.put(ONE, put).await.is_ok()
     }
 

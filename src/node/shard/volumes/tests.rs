@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::super::assignment::{AssignedFile, Assignment};
 use super::super::order::{CompactionRequest, TargetDir};
 use super::super::request::{
-    CheckPut, DeleteNeedle, PostNeedle, PutNeedle, ReadExtent, ReadNeedle, SetExpiry,
+    CheckPut, DeleteNeedle, Dialect, PostNeedle, PutNeedle, ReadExtent, ReadNeedle, SetExpiry,
 };
 use super::*;
 use crate::base::types::{Cookie, NeedleId, ShardId, VolumeId};
@@ -58,7 +58,13 @@ fn assignment() -> Assignment {
 
 fn put(pool: &Pool) -> PutNeedle {
     let draft = Draft::new(pool, None, 4).unwrap();
-    PutNeedle { id: NeedleId::new(1, 0), cookie: Cookie(1), draft, conditions: None }
+    PutNeedle {
+        id: NeedleId::new(1, 0),
+        cookie: Cookie(1),
+        draft,
+        conditions: None,
+        dialect: Dialect::Own,
+    }
 }
 
 /// Deletes a volume with a fault on disk operation `n` of the deletion. Returns the error, whether a PUT
@@ -483,7 +489,8 @@ fn volume_of_a_cluster_takes_writes_of_its_cluster_only() {
         let board = Arc::clone(&assignment.metrics.board);
         volumes.open_one(&handle, assignment).await.unwrap();
         assert_eq!(board.cluster.is_of_cluster.get(), 1);
-        let (volume, PutNeedle { id, cookie, draft, conditions }) = (VolumeId(1), put(&pool));
+        let (volume, PutNeedle { id, cookie, draft, conditions, dialect }) =
+            (VolumeId(1), put(&pool));
         let stored = volumes.put(volume, put(&pool)).await;
         assert!(matches!(stored, Err(RequestError::OfCluster)));
         let stored = volumes.post(volume, PostNeedle { draft }).await;
@@ -499,7 +506,7 @@ fn volume_of_a_cluster_takes_writes_of_its_cluster_only() {
         let deleted = DeleteNeedle { id, cookie, conditions: None };
         let deleted = volumes.delete_needle(volume, deleted).await;
         assert!(matches!(deleted, Err(RequestError::Refused(Refusal::NotFound))));
-        let read = ReadNeedle { id, cookie, extent: ReadExtent::Whole };
+        let read = ReadNeedle { id, cookie, extent: ReadExtent::Whole, dialect };
         let read = volumes.read(volume, read, |len| pool.alloc(len)).await;
         assert!(matches!(read, Err(RequestError::NotRead(volume::GetError::NotFound))));
     });

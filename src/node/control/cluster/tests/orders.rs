@@ -16,7 +16,8 @@ use crate::base::host_port::HostPort;
 use crate::base::types::VolumeId;
 use crate::node::board::{CompactionEnd, CompactionOutcome, VolumeState};
 use crate::node::control::{
-    CompactionJob, CompactionOrigin, ControlRequest, Refused, VolumeChange, WantedCompaction,
+    CompactionJob, CompactionOrigin, ControlRequest, FidDeleted, Refused, VolumeChange,
+    WantedCompaction,
 };
 use crate::node::metrics::{ClusterCall, ClusterCallResult, ReadMetric};
 
@@ -73,6 +74,20 @@ fn main_thread(
                     let text = format!("{:?}", request.change);
                     let result = answer(&text).map(|()| VolumeId(0));
                     request.answer(result);
+                    text
+                }
+                ControlRequest::DeleteFids(request) => {
+                    let text = format!("delete {:?}", request.photos);
+                    // One result for each key.
+                    let deleted = request.photos.iter().map(|photo| match photo.key {
+                        1 => FidDeleted::Deleted(77),
+                        2 => FidDeleted::Absent,
+                        3 => FidDeleted::OtherCookie,
+                        4 => FidDeleted::NoVolume,
+                        _ => FidDeleted::Failed("why".to_owned()),
+                    });
+                    let deleted = deleted.collect();
+                    request.answer(deleted);
                     text
                 }
                 other => panic!("{other:?}"),
@@ -238,8 +253,34 @@ fn state_of_volumes_and_of_the_node_is_answered() {
     let [disk] = &status.disk_statuses[..] else { panic!("{status:?}") };
     assert_eq!((disk.dir.as_str(), disk.all, disk.free), ("/data/a", 20_000 << 20, 10_000 << 20));
     assert!((disk.percent_free - 50.0).abs() < 0.1 && (disk.percent_used - 50.0).abs() < 0.1);
-    let foreign = call!(caller, batch_delete, pb::BatchDeleteRequest::default()).unwrap_err();
-    assert_eq!(foreign.code(), Code::Unimplemented);
+}
+
+#[test]
+fn photos_are_deleted_one_by_one() {
+    let mut node = node_of(&[(7, "")]);
+    let main = main_thread(&mut node, |_| Ok(()));
+    let mut caller = Caller::new(node.serve());
+    let fids =
+        ["7,0100000001", "7,0200000001", "no fid", "7,03ffffffff", "8,0400000001", "7,0500000001"];
+    for (skip, expected) in [
+        (false, [(202, 77), (404, 0), (400, 0), (400, 0), (404, 0), (500, 0)]),
+        (true, [(202, 77), (304, 0), (400, 0), (400, 0), (404, 0), (500, 0)]),
+    ] {
+        let asked = pb::BatchDeleteRequest {
+            file_ids: fids.map(str::to_owned).into(),
+            skip_cookie_check: skip,
+        };
+        let results = call!(caller, batch_delete, asked).unwrap().results;
+        let found: Vec<_> = results.iter().map(|it| (it.status, it.size)).collect();
+        assert_eq!(found, expected, "{skip}");
+        let named: Vec<_> = results.iter().map(|it| it.file_id.as_str()).collect();
+        assert_eq!(named, fids);
+        assert_eq!(results[5].error, "why");
+    }
+    drop(caller);
+    let seen = seen(node, main);
+    assert!(seen[0].contains("key: 3, cookie: Some(4294967295)"), "{seen:?}");
+    assert!(seen[1].contains("key: 3, cookie: None"), "{seen:?}");
 }
 
 #[test]

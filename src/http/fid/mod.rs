@@ -1,0 +1,37 @@
+//! The requests of SeaweedFS clients to a volume server: photos are named by a *fid*, bodies may be multipart
+//! forms or chunked, and answers are JSON. Only a node of a cluster serves them.
+//!
+//! Like the rest of `http`, these are functions over slices, without sockets, volumes and clocks. Which of
+//! the two grammars applies is decided from the path alone ([`is_fid_target`]), before any rule about bodies.
+//!
+//! | module | contents |
+//! | --- | --- |
+//! | `path` | parses paths: [`FidPath`], [`FidName`] |
+//! | `query` | parses queries: [`FidQuery`] |
+//! | `token` | checks tokens: [`TokenKey`] |
+//! | `percent` | decodes percent-encoded text |
+//! | `chunked` | decodes the chunked transfer coding: [`ChunkedDecoder`] |
+//! | `boundary` | finds the parts of a multipart body: [`Boundary`] |
+//! | `part_head` | parses the head of a part: [`PartHead`] |
+//! | `disposition` | parses and writes `Content-Disposition` |
+//! | `gzip` | unpacks bodies that a client packed: [`Unpacker`] |
+
+mod boundary;
+mod chunked;
+mod disposition;
+mod gzip;
+mod part_head;
+mod path;
+mod percent;
+mod query;
+mod token;
+
+pub use boundary::{AfterDelimiter, Boundary};
+pub use chunked::{ChunkEvent, ChunkedDecoder};
+pub use disposition::{FileName, write_disposition};
+pub use gzip::{NotUnpacked, Unpacker};
+pub use part_head::{PART_HEAD_MAX, PartHead};
+pub use path::{FidName, FidPath, is_fid_target};
+pub use percent::percent_decoded;
+pub use query::FidQuery;
+pub use token::{BadToken, TokenKey};
