@@ -423,6 +423,8 @@ mod tests {
     use crate::runtime::sim::World;
     use crate::runtime::sim::disk::Image;
     use crate::runtime::split_mix;
+    use crate::volume::Volume;
+    use crate::volume::tests::rig::Rig;
 
     const LEN: usize = 3 * BLOCK as usize + 3 * UNIT as usize;
     const START: usize = 2 * BLOCK as usize;
@@ -456,6 +458,26 @@ mod tests {
             });
             (lost, zero.map(|(n, _)| n).collect(), file.stats.other_reads.get())
         })
+    }
+
+    #[test]
+    fn durable_writes_are_counted() {
+        let (mut rig, slot) = Rig::with_volume();
+        let volume = slot.volume();
+        let counted = |volume: &Volume| {
+            let stats = volume.stats();
+            (stats.durable_writes.get(), stats.commits.get(), stats.hints.get())
+        };
+        let (before, ..) = counted(&volume);
+        rig.put(&slot, 1);
+        rig.put(&slot, 2);
+        let (writes, commits, hints) = counted(&volume);
+        assert_eq!((writes - before, commits), (2, 2));
+        let stats = volume.stats();
+        assert_eq!((stats.commit_needles.get(), stats.commit_bytes.get()), (2, 2 * BLOCK));
+        assert_eq!(volume.figures().extents, 0, "this file system does not report them");
+        rig.close(&slot);
+        assert_eq!(counted(&volume), (writes + 1, 2, hints + 1), "the hint at close");
     }
 
     #[test]

@@ -37,6 +37,8 @@ mod scrub;
 mod slot;
 mod stream;
 mod sync_dir;
+#[cfg(test)]
+mod tests;
 mod undelete;
 
 pub use checkpoint::{CheckpointFigures, Checkpointing, NotWritten, checkpoint_queue};

@@ -55,3 +55,33 @@ async fn reserve_part(log: &AppendLog, file: &VolumeFile, whole: u64) -> u64 {
 fn half(len: u64) -> u64 {
     len / 2 / BLOCK * BLOCK
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::volume::tests::rig::{FILE, Rig, draft, superblock};
+    use crate::volume::{Preallocation, Refusal, Slot, Superblock};
+
+    fn reserved_end(slot: &Slot) -> u64 {
+        slot.volume().log.reserved_end()
+    }
+
+    #[test]
+    fn blocks_that_are_reserved_at_a_start_survive_a_power_cut() {
+        let small = Superblock { size: 1 << 20, ..superblock() };
+        let (mut rig, slot) = Rig::preallocated(small, Preallocation::InSteps);
+        rig.world.set_capacity(0);
+        let mut stored = (0..100).map(|n| {
+            let draft = draft(&rig.pool, n, 700, None);
+            rig.try_store(&slot, n, draft)
+        });
+        assert_eq!(stored.find(Result::is_err), Some(Err(Refusal::Full)), "the disk is full");
+        let before = reserved_end(&slot);
+        let mut rig = Rig::new(&rig.image());
+        let slot = rig.open();
+        assert!(reserved_end(&slot) > before, "there is space again");
+        let left = rig.world.look(|snapshot| snapshot.wreck().image(|_| false, 0));
+        let blocks = usize::try_from(reserved_end(&slot) / BLOCK).unwrap();
+        assert_eq!(left.files[FILE].allocated().missing(&(0..blocks)), 0);
+    }
+}

@@ -93,7 +93,6 @@ impl Checkpoints {
 
     /// Records that the current checkpoint was removed, or may have been.
     pub fn forget(&self) {
-        self.exact.set(false);
         self.change(|figures| (figures.tail, figures.len) = (0, 0));
     }
 

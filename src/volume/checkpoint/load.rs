@@ -166,7 +166,8 @@ mod tests {
     use super::*;
     use crate::base::types::VolumeId;
     use crate::volume::SuperblockState;
-    use crate::volume::format::LogPosition;
+    use crate::volume::format::{LogPosition, finish_piece};
+    use crate::volume::tests::rig::Rig;
 
     fn superblock() -> Superblock {
         Superblock {
@@ -230,5 +231,41 @@ mod tests {
         assert!(!is_of(&end, 5, 8192, 9));
         assert!(!is_of(&end, 5, 4096, 8));
         assert!(is_of(&LogEnd { record_at: 61_440, ..end }, 5, 8192, 9));
+    }
+
+    /// A piece of an earlier checkpoint of the same file would be like this.
+    #[test]
+    fn piece_that_is_whole_but_not_the_one_that_was_written_is_rejected() {
+        let (mut rig, slot) = Rig::with_volume();
+        for n in 1..=20 {
+            rig.put(&slot, n);
+        }
+        let incarnation = slot.volume().superblock.incarnation;
+        let image = rig.close(&slot);
+        for change in [0, 1] {
+            let mut image = image.clone();
+            let changed = image.edit("1.0.ckpt", |bytes| {
+                let (mut at, mut number, mut changed) = (BLOCK as usize, 1, 0);
+                while let Some(piece) = decode_piece(&bytes[at..], number, incarnation, true) {
+                    let (kind, count, len) = (piece.kind, piece.count, piece.payload.len());
+                    let bytes = &mut bytes[at..];
+                    if kind == PieceKind::Properties {
+                        let key_max = bytes.windows(4).position(|head| head == [2, 0, 8, 0]);
+                        bytes[key_max.unwrap() + 4] += change;
+                        changed += 1;
+                        finish_piece(kind, number, count, len, incarnation, bytes);
+                    }
+                    at += piece_len(bytes).unwrap();
+                    number += 1;
+                }
+                changed
+            });
+            assert_eq!(changed, 1);
+            let mut rig = Rig::new(&image);
+            let slot = rig.open();
+            let figures = slot.volume().figures();
+            assert_eq!((figures.key_max, figures.needles), (20, 20));
+            assert_eq!(figures.checkpoint.discarded, u64::from(change));
+        }
     }
 }

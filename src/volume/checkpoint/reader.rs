@@ -55,3 +55,48 @@ impl<'a> Reader<'a> {
 fn to_usize(len: u64) -> usize {
     usize::try_from(len).expect("inside the window")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::op::{DirId, FileId, Op, Piece};
+    use crate::runtime::sim::disk::Image;
+    use crate::volume::io::outcome;
+    use crate::volume::tests::rig::Rig;
+
+    #[test]
+    fn window_slides_over_the_file() {
+        let mut rig = Rig::new(&Image::default());
+        let (handle, blocks) = (rig.handle(), 6);
+        rig.run(async move {
+            let op = Op::Create { dir: DirId(0), name: c"file".to_owned() };
+            let number = outcome(&handle.submit(op).await).unwrap();
+            let file = VolumeFile::new(&handle, FileId(u32::try_from(number).unwrap()));
+            let mut buf = handle.pool().alloc(blocks * BLOCK as usize).unwrap();
+            let content: Vec<u8> = (0..blocks * 8).flat_map(|n| [n as u8; 512]).collect();
+            buf[..content.len()].copy_from_slice(&content);
+            let pieces = vec![Piece { buf: 0, start: 0, len: content.len() as u32 }];
+            file.write(vec![buf], pieces, 0, true).await.unwrap();
+
+            let len = content.len() as u64;
+            let mut reader = Reader::new(&file, len + 100, handle.pool().alloc(2 * BLOCK as usize));
+            for (at, bytes, reads) in [
+                (0, BLOCK, 1),
+                (512, BLOCK, 1),
+                (BLOCK, BLOCK, 1),
+                (BLOCK, 2 * BLOCK, 2),
+                (2 * BLOCK, BLOCK, 2),
+                (2 * BLOCK + 512, 512, 2),
+                (0, 512, 3),
+                (len - BLOCK, BLOCK, 4),
+                (len - 512, 512, 4),
+            ] {
+                let seen = reader.view(at, bytes).await.unwrap();
+                assert!(*seen == content[at as usize..(at + bytes) as usize], "{bytes} at {at}");
+                assert_eq!(file.stats.other_reads.get(), reads, "{bytes} at {at}");
+            }
+            assert!(reader.view(len - 512, 513).await.is_err(), "whole blocks only");
+            assert_eq!(reader.into_buf().map(|buf| buf.len()), Some(2 * BLOCK as usize));
+        });
+    }
+}

@@ -178,8 +178,10 @@ impl Restoring {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::sim::disk::Image;
     use crate::volume::format::UnnamedRecord;
     use crate::volume::index::{Hasher, Index, Location};
+    use crate::volume::tests::rig::Rig;
 
     const LOG_END: u64 = 1 << 30;
 
@@ -261,8 +263,32 @@ mod tests {
     }
 
     #[test]
+    fn pieces_that_are_not_in_order_are_refused() {
+        let mut rig = Rig::new(&Image::default());
+        let handle = rig.handle();
+        rig.run(async move {
+            let contents = Contents::new(Index::for_volume(LOG_END));
+            let mut restoring = Restoring::new(contents, LOG_END);
+            for (kind, is_next) in [
+                (PieceKind::Stash, true),
+                (PieceKind::Stash, true),
+                (PieceKind::Damage, true),
+                (PieceKind::Parts, false),
+                (PieceKind::Damage, true),
+                (PieceKind::Footer, false),
+            ] {
+                let piece = CheckpointPiece { kind, count: 0, payload: &[], sum: 0 };
+                let taken = restoring.take(&handle, &piece).await;
+                assert_eq!(taken.is_some(), is_next, "{kind:?}");
+            }
+        });
+    }
+
+    #[test]
     fn a_number_that_occurs_twice_is_refused() {
         let mut restoring = Restoring::new(Contents::new(Index::for_volume(LOG_END)), LOG_END);
+        let properties = restoring.restored_properties();
+        assert_eq!((properties.oldest_dead(), properties.key_max()), (None, 0), "there are none");
         let mut take = |property| restoring.take_property(property).is_some();
         assert!(take(CheckpointProperty::OldestDead(7)) && take(CheckpointProperty::KeyMax(8)));
         assert!(!take(CheckpointProperty::OldestDead(7)) && !take(CheckpointProperty::KeyMax(8)));

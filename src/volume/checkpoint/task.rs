@@ -2,21 +2,21 @@
 
 use std::rc::Rc;
 
+use super::checkpointing::Checkpointing;
 use crate::volume::Volume;
 
 /// Starts the checkpoint writer, if the volume has checkpoints and no writer is running.
 pub fn start(volume: &Rc<Volume>) {
-    if volume.checkpoints.policy.is_some() {
-        volume.checkpoints.task.start(run(Rc::clone(volume)));
+    if let Some(Checkpointing { rate, .. }) = volume.checkpoints.policy {
+        volume.checkpoints.task.start(run(Rc::clone(volume), rate));
     }
 }
 
-async fn run(volume: Rc<Volume>) {
+async fn run(volume: Rc<Volume>, rate: u64) {
     let checkpoints = &volume.checkpoints;
     let is_due = || volume.may_checkpoint() && checkpoints.is_due(volume.log.tail());
     // After an upgrade all volumes need a checkpoint at the same time.
     let queue = checkpoints.queue.as_deref().map(|queue| (queue, checkpoints.dir));
-    let rate = checkpoints.policy.map_or(0, |policy| policy.rate);
     let attempt = async || {
         // The outcome was logged.
         let _ = volume.write_checkpoint(rate).await;

@@ -47,9 +47,7 @@ impl Volume {
     /// See [`NotWritten`]. The volume continues to work.
     pub async fn checkpoint(&self) -> Result<bool, NotWritten> {
         let checkpoints = &self.checkpoints;
-        let is_fresh = checkpoints.exact.get()
-            && checkpoints.figures.get().tail == self.log.tail()
-            && checkpoints.figures.get().tail > 0;
+        let is_fresh = checkpoints.exact.get() && checkpoints.figures.get().tail == self.log.tail();
         if is_fresh || !self.may_checkpoint() {
             return Ok(false);
         }
@@ -318,4 +316,34 @@ impl Volume {
 /// completely.
 fn padded_len(payload: u64) -> u64 {
     (payload + payload / 32).next_multiple_of(BLOCK) + 4 * BLOCK
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::sim::fault::WRITE_WITHOUT_SPACE;
+    use crate::volume::error::IoError;
+    use crate::volume::tests::rig::Rig;
+
+    #[test]
+    fn full_disk_is_noticed_before_anything_is_written() {
+        let (mut rig, slot) = Rig::with_volume();
+        rig.put(&slot, 1);
+        let volume = slot.volume();
+        rig.world.set_capacity(0);
+        let full = rig.run(async move { volume.checkpoint().await });
+        let full_disk = IoError::Errno(nix::libc::ENOSPC);
+        assert_eq!(full, Err(NotWritten::Failed("reserve space for the file", full_disk)));
+        assert_eq!(rig.world.count(WRITE_WITHOUT_SPACE), 0);
+        assert_eq!(rig.world.names(), ["1.0.vol"], "the unfinished file is removed");
+        rig.world.set_capacity(1 << 20);
+        let volume = slot.volume();
+        assert_eq!(rig.run(async move { volume.checkpoint().await }), Ok(true));
+        let volume = slot.volume();
+        let (figures, file) = (volume.figures().checkpoint, rig.image().bytes("1.0.ckpt").len());
+        assert_eq!((figures.tail, figures.age, figures.written), (volume.log.tail(), 0, 1));
+        // Header and footer, and between them at least the properties.
+        assert!((3 * BLOCK..=file as u64).contains(&figures.len), "{} of {file}", figures.len);
+        assert_eq!(rig.run(async move { volume.checkpoint().await }), Ok(false), "it is as good");
+    }
 }

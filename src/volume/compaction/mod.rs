@@ -21,6 +21,8 @@ mod pass;
 mod read_back;
 mod swap;
 mod target;
+#[cfg(test)]
+mod tests;
 mod work;
 
 pub use compacted::Compacted;

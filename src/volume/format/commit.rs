@@ -177,6 +177,16 @@ mod tests {
     use super::*;
     use crate::volume::format::agreement::{accepts, number};
 
+    #[test]
+    fn kept_needles_are_counted() {
+        let mut kept = Kept::none();
+        assert_eq!(kept.count(), 0);
+        assert!([0, 7, 8, 7, 999].into_iter().all(|ordinal| kept.keep(ordinal)));
+        assert_eq!(kept.count(), 4, "one of them twice");
+        assert!(!kept.keep(8 * KEPT_BYTES as u32) && kept.count() == 4);
+        assert!(kept.contains(8) && !kept.contains(9) && !kept.contains(u32::MAX));
+    }
+
     proptest! {
         #[test]
         fn record_is_encoded_exactly_if_it_would_be_decoded(

@@ -102,6 +102,35 @@ mod tests {
     use super::*;
     use crate::volume::format::agreement::{accepts, number};
 
+    #[test]
+    fn hint_whose_numbers_are_used_up_is_refused_although_its_checksum_is_right() {
+        let most = TailHint {
+            number: RISING_MAX - 1,
+            epoch: 1,
+            tail: LOG_START,
+            sequence: RISING_MAX - 1,
+            record_checksum: 2,
+            version: RISING_MAX - 1,
+            clean: false,
+        };
+        let decoded = |hint: TailHint| {
+            let mut block = [0; BLOCK as usize];
+            hint.put(7, &mut block);
+            TailHint::decode(&block, 7, hint.offset(), LOG_START)
+        };
+        assert_eq!(decoded(most), Some(most));
+        for wrong in [
+            TailHint { number: RISING_MAX, ..most },
+            TailHint { sequence: RISING_MAX, ..most },
+            TailHint { version: RISING_MAX, ..most },
+            TailHint { number: RISING_MAX, sequence: 1, version: 1, ..most },
+            TailHint { number: 1, sequence: RISING_MAX, version: 1, ..most },
+            TailHint { number: 1, sequence: 1, version: RISING_MAX, ..most },
+        ] {
+            assert_eq!(decoded(wrong), None, "{wrong:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn hint_is_encoded_exactly_if_it_would_be_decoded(

@@ -40,3 +40,26 @@ pub async fn read_hints(
     let newest = newest.map(|hint| TailHint { clean: hint.clean && !damaged, ..hint });
     Ok(Hints { newest, damaged, unread })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::volume::tests::rig::Rig;
+
+    #[test]
+    fn hint_that_was_never_written_is_not_damaged() {
+        let (rig, slot) = Rig::with_volume();
+        assert!(!slot.volume().open_report().hint_damaged, "there are none");
+        let mut rig = Rig::new(&rig.image());
+        let slot = rig.open();
+        assert!(!slot.volume().open_report().hint_damaged, "there is one");
+        // Either is damaged, or not there although the other one is not the first.
+        for at in HINT_OFFSETS {
+            let mut damaged = Rig::new(&rig.image());
+            damaged.rot(at + 20);
+            assert!(damaged.open().volume().open_report().hint_damaged, "at byte {at}");
+        }
+        let mut rig = Rig::new(&rig.image());
+        assert!(!rig.open().volume().open_report().hint_damaged, "there are both");
+    }
+}

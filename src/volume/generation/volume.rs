@@ -298,3 +298,36 @@ impl Volume {
         self.contents.borrow().audit();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::base::limits::TOMBSTONE_RESERVE;
+    use crate::volume::log::LogEnd;
+    use crate::volume::tests::rig::{Rig, superblock};
+    use crate::volume::{Superblock, Volume};
+
+    /// Moves the end of the log, as if needles had been written there, so that this number of bytes is free.
+    fn leave(volume: &Volume, free: u64) {
+        let end = volume.log.end();
+        let tail = volume.superblock.log_end() - TOMBSTONE_RESERVE - free;
+        let sequence = end.sequence + 1;
+        volume.log.advance(end, LogEnd { record_at: end.tail, tail, sequence, ..end });
+    }
+
+    #[test]
+    fn volume_is_full_below_a_mebibyte_and_then_until_a_twentieth_is_free() {
+        let (_rig, slot) = Rig::with(Superblock { size: 64 << 20, ..superblock() });
+        let volume = slot.volume();
+        assert!(!volume.is_full());
+        leave(&volume, 3 << 20);
+        assert!(!volume.is_full(), "less than a twentieth is free, and it was not full");
+        // As of the generation before.
+        volume.was_full.set(true);
+        assert!(volume.is_full() && volume.was_full.get());
+        volume.was_full.set(false);
+        leave(&volume, (1 << 20) + 16_384);
+        assert!(!volume.is_full());
+        leave(&volume, 1 << 20);
+        assert!(volume.is_full());
+    }
+}

@@ -101,3 +101,26 @@ impl Slot {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::volume::tests::rig::{Rig, SECOND};
+
+    #[test]
+    fn as_many_needles_are_read_as_were_asked_for() {
+        let (mut rig, slot) = Rig::with_volume();
+        (0..5).for_each(|n| rig.put(&slot, n));
+        let probes = |slot: &Slot| slot.volume().stats().probes.get();
+        let probed = Rc::clone(&slot);
+        rig.run(async move { probed.probe_before_serving(3).await });
+        assert_eq!(probes(&slot), 3);
+        let (on_read, on_end) = (Rc::new(|_| ()), Rc::new(|| ()));
+        slot.start_probes(&ProbePlan { interval_ns: 0, on_read, on_end });
+        for (needles, total) in [(1, 4), (7, 11)] {
+            slot.request_burst(needles);
+            rig.sleep(SECOND);
+            assert_eq!(probes(&slot), total);
+        }
+    }
+}

@@ -177,3 +177,40 @@ impl Drop for Memory {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    #[test]
+    fn no_slot_is_accessed_once_one_was_released() {
+        let mut memory = Memory::new(usize::MAX);
+        for slot in 0..3 {
+            assert!(memory.reserve(1));
+            assert_eq!(memory.add(), slot);
+        }
+        // The last one is not in use.
+        assert!(memory.mapped > 3 && memory.release_slot());
+        for slot in 0..3 {
+            let accessed = catch_unwind(AssertUnwindSafe(|| memory.bucket(slot, 0).0[0]));
+            assert!(accessed.is_err(), "slot {slot}");
+        }
+    }
+
+    #[test]
+    fn table_of_slots_is_moved_rarely_and_hardly_longer_than_needed() {
+        let mut memory = Memory::new(usize::MAX);
+        let (mut capacity, mut moves) = (0, 0);
+        for slots in 1..=2000 {
+            assert!(memory.reserve(1));
+            memory.add();
+            if memory.slots.capacity() != capacity {
+                (capacity, moves) = (memory.slots.capacity(), moves + 1);
+            }
+            assert!(capacity <= slots + slots / 8 + 1, "{capacity} for {slots} slots");
+        }
+        assert!(moves < 100, "{moves}");
+    }
+}

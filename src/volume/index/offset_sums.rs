@@ -63,6 +63,14 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn as_many_needles_at_other_offsets_are_a_difference() {
+        let (mut one, mut other) = (OffsetSums::default(), OffsetSums::default());
+        one.add(7 * UNIT);
+        other.add((7 + OFFSET_SUMS as u64) * UNIT);
+        assert_eq!(one.differing(&other), [7]);
+    }
+
     proptest! {
         #[test]
         fn sums_do_not_depend_on_the_order(

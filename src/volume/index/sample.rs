@@ -56,6 +56,19 @@ mod tests {
     }
 
     #[test]
+    fn last_needle_of_a_table_is_picked() {
+        let (mut index, hasher) = (Index::for_volume(1 << 30), Hasher::new(3));
+        let at = |n: u64| Location { offset: (1 + n) * 1024, len: 1024 };
+        for n in 0..20 {
+            index.insert(hasher.hash(NeedleId::new(n, 1)), at(n));
+        }
+        for n in 1..20 {
+            index.remove(hasher.hash(NeedleId::new(n, 1)), at(n).offset);
+        }
+        assert_eq!(index.sample(7), Some(at(0)));
+    }
+
+    #[test]
     fn only_needle_is_picked_whatever_the_number() {
         let (mut index, hasher) = (Index::for_volume(1 << 40), Hasher::new(3));
         let at = Location { offset: 65_536, len: 512 };

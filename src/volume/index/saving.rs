@@ -134,3 +134,34 @@ impl Index {
         (fits && self.table.insert(hash, layout.entry(hash, at))).then_some(at)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::types::NeedleId;
+
+    #[test]
+    fn saved_length_is_that_of_entries_buckets_and_segments() {
+        let mut index = Index::for_volume(1 << 30);
+        assert_eq!(index.saved_len(), 0);
+        for n in 1..=20 {
+            let hash = Hasher::new(1).hash(NeedleId::new(n, 0));
+            assert!(index.insert(hash, Location { offset: n * 1024, len: 1024 }));
+        }
+        // An entry, a mark for each bucket, the head of the segment.
+        assert_eq!(index.saved_len(), 20 * 8 + 1024 + 16);
+    }
+
+    #[test]
+    fn stashed_entry_of_an_impossible_hash_or_place_is_refused() {
+        let mut index = Index::for_volume(1 << 30);
+        let (layout, at) = (*index.table.layout(), Location { offset: 66_048, len: 1024 });
+        let entry = layout.entry(5, at);
+        assert_eq!(index.restore_stashed(1 << layout.hash_bits(), entry), None);
+        assert_eq!(index.restore_stashed(5, entry - layout.bound(at.offset)), None, "offset 0");
+        assert!(index.is_empty());
+        assert_eq!(index.restore_stashed(5, entry), Some(at));
+        assert!(!index.is_empty());
+        assert_eq!(index.restore_stashed(5, entry), None, "it is there already");
+    }
+}

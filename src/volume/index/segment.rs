@@ -122,3 +122,30 @@ impl Segment {
 const LIMIT_MIN: usize = 935;
 /// Maximum amount by which the limit of a segment exceeds it, in entries per 1000 slots.
 const LIMIT_SPAN: usize = 35;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_do_not_grow_at_the_same_fill() {
+        for split in (0..=BUCKETS_MIN).step_by(BUCKETS_STEP) {
+            let slots = 8 * (BUCKETS_MIN + split);
+            let split = u16::try_from(split).unwrap();
+            let limits =
+                (0..20_000).map(|prefix| Segment { split, ..Segment::new(prefix, 20) }.limit());
+            let (least, most) = limits
+                .fold((usize::MAX, 0), |(least, most), limit| (least.min(limit), most.max(limit)));
+            // From 93.5 % on, less than 3.5 % more.
+            assert_eq!(least, slots * 935 / 1000);
+            assert_eq!(most, least + slots * 35 / 1000 - 1);
+        }
+    }
+
+    #[test]
+    fn segment_is_nearly_full_above_85_percent() {
+        let with = |len| Segment { len, ..Segment::new(0, 0) };
+        assert!(!with(6963).is_nearly_full(), "of 8192 slots");
+        assert!(with(6964).is_nearly_full());
+    }
+}

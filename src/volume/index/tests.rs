@@ -324,6 +324,41 @@ fn all_entries_are_found_after_each_growth_step() {
 }
 
 #[test]
+fn segment_does_not_grow_for_equal_hashes_however_full_it_is() {
+    let mut index = Index::for_volume(GIB);
+    (1..=7300).for_each(|n| assert!(index.insert(hash(n), at(n))));
+    assert_eq!((index.figures().slots, index.figures().overflow), (8192, 0));
+    (1..=40).for_each(|n| assert!(index.insert(hash(0), at(10_000 + n))));
+    let figures = index.figures();
+    assert_eq!((figures.steps, figures.slots), (0, 8192));
+    assert!(figures.overflow >= 24, "two buckets hold at most 16: {figures:?}");
+}
+
+#[test]
+fn memory_of_an_index_is_that_of_all_its_parts() {
+    let mut index = Index::for_volume(GIB);
+    (1..=20).for_each(|unit| assert!(index.insert(hash(0), at(unit))));
+    let table = &index.table;
+    let lists = [table.directory.capacity() * 4, table.segments.capacity() * size_of::<Segment>()];
+    let bitmaps = table.open.capacity() * 8 + table.open.len() * (BUCKETS_MIN / 4 + 16);
+    let stash = 4 * 48;
+    let wanted = BUCKETS_MIN * 64 + table.memory.overhead() + lists[0] + lists[1] + bitmaps + stash;
+    assert_eq!(index.memory(), wanted);
+    assert!(table.memory.overhead() > 0 && lists.iter().all(|len| *len > 0));
+}
+
+#[test]
+fn directory_takes_no_more_memory_than_it_needs() {
+    let mut index = Index::for_volume(GIB);
+    for n in 0..80_000 {
+        index.insert(hash(n), at(n + 1));
+        let directory = &index.table.directory;
+        assert!(directory.capacity() <= directory.len().max(4), "{n}: {}", directory.capacity());
+    }
+    assert!(index.table.directory.len() > 4);
+}
+
+#[test]
 fn index_stays_dense_under_writes_and_deletes() {
     let mut index = Index::for_volume(100 * GIB);
     for n in 0..100_000 {

@@ -231,6 +231,8 @@ mod tests {
         contents.insert(hash, at(1), 5000);
         contents.insert(hash, at(1), 5000);
         assert_eq!(contents.live(), 6024);
+        // An entry of the index, and the length of the parts by the offset of the manifest.
+        assert_eq!(contents.saved_len(), 8 + 16);
         assert!(contents.replace(hash, at(1).offset, at(9), 0));
         assert_eq!(contents.live(), 1024);
         assert!(!contents.replace(hash, at(1).offset, at(10), 7));

@@ -127,6 +127,7 @@ mod tests {
         let days = EXPIRY_DAYS_MAX as u64;
         (0..days + 5).for_each(|day| sums.add(on(day, 10)));
         assert_eq!(sums.days().len(), EXPIRY_DAYS_MAX);
+        assert!(sums.memory() >= EXPIRY_DAYS_MAX * size_of::<(u32, u64)>());
         assert_eq!(sums.days().last(), Some((u32::try_from(days + 4).unwrap(), 60)));
         assert_eq!(sums.expired_by((days - 1) * DAY_NS), (days - 1) * 10);
         sums.remove(on(days, 10));

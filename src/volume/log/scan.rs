@@ -224,3 +224,50 @@ impl<'a> Scanner<'a> {
         damaged_spare(needle, header, incarnation, at.offset).is_none()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::volume::tests::rig::{Rig, location};
+
+    #[test]
+    fn needles_are_recognised_by_header_or_footer_if_they_are_wanted() {
+        let (mut rig, slot) = Rig::with_volume();
+        rig.put(&slot, 1);
+        rig.put(&slot, 2);
+        let [damaged, whole] = [1, 2].map(|n| location(&slot, n));
+        rig.rot(damaged.offset + 30);
+        rig.run(async move {
+            let volume = slot.volume();
+            let memory = ScanBuffer::new(volume.handle.pool().alloc(WINDOW as usize));
+            let (incarnation, end) = (volume.superblock.incarnation, volume.log.tail());
+            let mut scanner = Scanner::new(&volume.file, &memory, incarnation, end);
+            let epoch = Some(volume.log.epoch());
+            for (from, sequences, epoch, wanted) in [
+                (damaged.offset, 1..=2, epoch, &[damaged, whole][..]),
+                (damaged.offset, 0..=u64::MAX, None, &[damaged, whole]),
+                (damaged.offset + UNIT, 0..=u64::MAX, None, &[whole]),
+                (damaged.offset, 2..=2, epoch, &[whole]),
+                (damaged.offset, 1..=1, epoch, &[damaged]),
+                (damaged.offset, 0..=u64::MAX, Some(9), &[]),
+                (whole.offset + UNIT, 0..=u64::MAX, None, &[]),
+            ] {
+                let filter = ScanFilter { sequences, epoch };
+                let found = scanner.collect(from, end, &filter).await;
+                let found: Vec<_> = found.iter().map(FoundNeedle::location).collect();
+                assert_eq!(found, wanted, "{filter:?} from {from}");
+            }
+        });
+    }
+
+    #[test]
+    fn filter_accepts_needles_of_its_commits_only() {
+        let any = ScanFilter { sequences: 0..=u64::MAX, epoch: None };
+        assert!(any.accepts(0, 1) && any.accepts(u64::MAX, 2));
+        let of_an_epoch = ScanFilter { sequences: 3..=4, epoch: Some(7) };
+        assert!(of_an_epoch.accepts(3, 7) && of_an_epoch.accepts(4, 7));
+        for (sequence, epoch) in [(2, 7), (5, 7), (3, 6), (4, 0)] {
+            assert!(!of_an_epoch.accepts(sequence, epoch), "{sequence}, {epoch}");
+        }
+    }
+}

@@ -17,6 +17,8 @@ mod parser;
 mod pull;
 mod pulled_record;
 mod records;
+#[cfg(test)]
+mod tests;
 pub(in crate::volume) mod turns;
 
 pub use not_pulled::NotPulled;

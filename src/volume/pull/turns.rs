@@ -57,3 +57,40 @@ impl PullTurns {
         self.turns.resume();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::runtime::sim::disk::Image;
+    use crate::volume::tests::rig::Rig;
+
+    #[test]
+    fn stop_waits_for_the_step_that_runs_and_none_follows_until_they_are_resumed() {
+        let mut rig = Rig::new(&Image::default());
+        let handle = rig.handle();
+        rig.run(async move {
+            let (turns, has_ended) = (Rc::new(PullTurns::new(&handle)), Rc::new(Cell::new(false)));
+            let first = turns.begin();
+            let step = turns.take_for(first).await.unwrap();
+            let (stopped, ended) = (Rc::clone(&turns), Rc::clone(&has_ended));
+            handle.spawn(async move {
+                stopped.stop().await;
+                ended.set(true);
+            });
+            handle.sleep_until(handle.now() + 1_000_000).await;
+            assert!(!has_ended.get(), "a step runs");
+            drop(step);
+            handle.sleep_until(handle.now() + 1_000_000).await;
+            assert!(has_ended.get());
+            assert_eq!(turns.take().await.map(drop), Err(NotPulled::Closing));
+            assert_eq!(turns.take_for(first).await.map(drop), Err(NotPulled::Closing));
+            turns.resume();
+            assert_eq!(turns.take_for(first).await.map(drop), Ok(()));
+            let second = turns.begin();
+            assert_eq!(turns.take_for(first).await.map(drop), Err(NotPulled::Superseded));
+            assert_eq!(turns.take_for(second).await.map(drop), Ok(()));
+        });
+    }
+}

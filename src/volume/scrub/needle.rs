@@ -248,3 +248,6 @@ fn verified(bytes: &[u8], header: &NeedleHeader, incarnation: u64) -> Result<(),
     verify_meta(bytes, header, incarnation)?;
     if chosen(Sabotage::ScrubHeadersOnly) { Ok(()) } else { verify_data(bytes, header) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -136,6 +136,8 @@ mod tests {
     #[test]
     fn parts_before_what_is_read_are_not_judged() {
         let (_, manifest) = two_parts();
+        let both = [(65_536, Flaw::Part(0), false), (1 << 20, Flaw::Part(1), false)];
+        assert_eq!(flaws(&mut Parts::read_from(65_536), &manifest), both);
         let mut parts = Parts::read_from(65_537);
         assert_eq!(flaws(&mut parts, &manifest), [(1 << 20, Flaw::Part(1), false)]);
         let mut parts = Parts::read_from((1 << 20) + 1);

@@ -29,6 +29,8 @@ const NEIGHBOURHOOD: u64 = 8 << 20;
 const NEIGHBOURHOOD_PAUSE_NS: u64 = 10_000_000_000;
 /// Longest time until the task looks again whether a pass is due (nanoseconds): the wall clock may change.
 const LOOK_NS: u64 = 60_000_000_000;
+/// Time until the task looks again whether a compaction has ended (nanoseconds).
+const COMPACTION_LOOK_NS: u64 = 6_000_000_000;
 /// Pause before the task tries again to get its buffer (nanoseconds).
 const BUFFER_PAUSE_NS: u64 = 50_000_000;
 
@@ -98,7 +100,7 @@ impl Slot {
                     match scrubbed {
                         Ok(()) => continue,
                         Err(Interrupted::Stopped) => return,
-                        Err(Interrupted::Compacting) => Some(LOOK_NS / 10),
+                        Err(Interrupted::Compacting) => Some(COMPACTION_LOOK_NS),
                     }
                 }
             };
@@ -108,7 +110,7 @@ impl Slot {
 
     fn next_work(&self, plan: &ScrubPlan, neighbourhood_at: u64) -> Next {
         if self.is_being_compacted() {
-            return Next::Wait(Some(LOOK_NS / 10));
+            return Next::Wait(Some(COMPACTION_LOOK_NS));
         }
         let now = self.handle.now();
         let mut suspects = self.scrub.suspects.borrow_mut();

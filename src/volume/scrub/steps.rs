@@ -87,3 +87,43 @@ impl Steps<'_> {
         if (self.is_needed)() { Err(Interrupted::Compacting) } else { Ok(()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::runtime::background::{BackgroundTask, Backoff, Pace};
+    use crate::runtime::sim::disk::Image;
+    use crate::volume::tests::rig::{Rig, SECOND};
+
+    #[test]
+    fn step_takes_the_time_of_its_bytes_and_ends_for_a_compaction_or_a_stop() {
+        let mut rig = Rig::new(&Image::default());
+        let handle = rig.handle();
+        rig.run(async move {
+            let task = BackgroundTask::new(&handle, Backoff::new(0, 0));
+            let run = BackgroundRun::new(&handle, Some(&task), Pace::at_most(1_000_000));
+            let (is_needed, began) = (Cell::new(false), handle.now());
+            let is_asked = || is_needed.get();
+            let mut steps =
+                Steps { run, is_needed: &is_asked, handle: &handle, read: 0, step_from: 0 };
+            let seconds = || (handle.now() - began + SECOND / 2) / SECOND;
+            assert_eq!((steps.end(2_000_000).await, seconds()), (Ok(()), 2));
+            assert_eq!((steps.end(3_000_000).await, seconds()), (Ok(()), 3));
+            steps.begin_reader();
+            assert_eq!((steps.end(1_000_000).await, seconds()), (Ok(()), 4));
+            steps.begin_walk(5 * STEP);
+            is_needed.set(true);
+            assert_eq!(steps.reached(6 * STEP - 1, 9_000_000).await, Ok(()), "within a step");
+            assert_eq!(steps.reached(6 * STEP, 2_000_000).await, Err(Interrupted::Compacting));
+            assert_eq!(seconds(), 5);
+            assert_eq!(steps.yield_now().await, Err(Interrupted::Compacting));
+            is_needed.set(false);
+            assert_eq!(steps.yield_now().await, Ok(()));
+            task.begin_to_stop();
+            assert_eq!(steps.end(4_000_000).await, Err(Interrupted::Stopped));
+            assert_eq!(seconds(), 5);
+        });
+    }
+}

@@ -2,141 +2,67 @@
 
 use std::rc::Rc;
 
+use super::owners::live_in;
+use super::staged::SettledCommit;
+use super::steps::{Interrupted, Steps};
+use super::tally::Tally;
 use super::{Flaw, ScrubPlan};
-use crate::base::types::{Cookie, NeedleId, VolumeId};
-use crate::runtime::buffer::{Pool, Region};
-use crate::runtime::op::{DirId, Op};
+use crate::base::limits::LOG_START;
+use crate::base::types::NeedleId;
+use crate::runtime::KeyLocks;
+use crate::runtime::background::{BackgroundRun, Pace};
 use crate::runtime::sim::disk::Image;
-use crate::runtime::sim::{SimDriver, World};
-use crate::runtime::{KeyLocks, Runtime, split_mix};
+use crate::volume::format::{HashPrefix, Loss, Unreadable};
 use crate::volume::index::Location;
-use crate::volume::{
-    self, Checkpointing, Draft, Expected, Preallocation, Slot, Superblock, SuperblockState,
-};
+use crate::volume::log::scan::FoundNeedle;
+use crate::volume::tests::rig::{COOKIE, Rig, draft, id, location};
+use crate::volume::{NewNeedle, Slot};
 
-const COOKIE: Cookie = Cookie(7);
 const CHECKPOINT: &str = "1.0.ckpt";
 
-struct Rig {
-    world: World,
-    driver: SimDriver,
-    runtime: Runtime,
-    pool: Pool,
+/// A process with an empty volume, of which passes are made on request.
+fn begun() -> (Rig, Rc<Slot>) {
+    let (rig, slot) = Rig::with_volume();
+    start_scrubs(&rig, &slot);
+    (rig, slot)
 }
 
-impl Rig {
-    fn new(image: &Image) -> Self {
-        let pool = Pool::new(&Region::map(1, 8 << 20).unwrap(), 0);
-        let world = World::new(1, image);
-        let (driver, mut state) = (world.driver(), 1);
-        let runtime = Runtime::new(&driver, pool.clone(), move || split_mix(&mut state));
-        Self { world, driver, runtime, pool }
-    }
+fn reopened(image: &Image) -> (Rig, Rc<Slot>) {
+    let mut rig = Rig::new(image);
+    let slot = rig.open();
+    start_scrubs(&rig, &slot);
+    (rig, slot)
+}
 
-    fn run<T: 'static>(&mut self, future: impl Future<Output = T> + 'static) -> T {
-        self.runtime.block_on(&mut self.driver, future)
-    }
+fn start_scrubs(rig: &Rig, slot: &Rc<Slot>) {
+    let turns = Rc::new(KeyLocks::new(&rig.handle()));
+    slot.start_scrubs(&ScrubPlan { interval_ns: 0, turns, on_end: Rc::new(|| ()) });
+}
 
-    fn open(&mut self, create: bool) -> Rc<Slot> {
-        let handle = self.runtime.handle().clone();
-        let slot = self.run(async move {
-            handle.submit(Op::OpenDir { path: "data".into() }).await;
-            if create {
-                let how = Preallocation::Reserve;
-                volume::create(&handle, DirId(0), &superblock(), how, |_| ()).await.unwrap();
+/// Makes a pass; returns the offset, id and flaw of each damaged place. With `busy`, other needles are
+/// written all the time.
+fn scrub(rig: &mut Rig, slot: &Rc<Slot>, busy: bool) -> Vec<(u64, Option<NeedleId>, Flaw)> {
+    let (slot, pool, handle) = (Rc::clone(slot), rig.pool.clone(), rig.handle());
+    rig.run(async move {
+        let passes = slot.scrub_progress().passes;
+        slot.request_scrub();
+        for n in 0_u64.. {
+            if slot.scrub_progress().passes > passes {
+                break;
             }
-            Slot::new(volume::open(&handle, DirId(0), &expected()).await.unwrap())
-        });
-        let turns = Rc::new(KeyLocks::new(self.runtime.handle()));
-        slot.start_scrubs(&ScrubPlan { interval_ns: 0, turns, on_end: Rc::new(|| ()) });
-        slot
-    }
-
-    fn put(&mut self, slot: &Rc<Slot>, n: u64) {
-        let mut draft = Draft::new(&self.pool, None, 700).unwrap();
-        draft.data_mut().fill(u8::try_from(n % 251).unwrap());
-        let slot = Rc::clone(slot);
-        self.run(async move { slot.put(id(n), COOKIE, draft, None).await.unwrap() });
-    }
-
-    /// Makes a pass; returns the offset, id and flaw of each damaged place. With `busy`, other needles are
-    /// written all the time.
-    fn scrub(&mut self, slot: &Rc<Slot>, busy: bool) -> Vec<(u64, Option<NeedleId>, Flaw)> {
-        let (slot, pool) = (Rc::clone(slot), self.pool.clone());
-        let handle = self.runtime.handle().clone();
-        self.run(async move {
-            let passes = slot.scrub_progress().passes;
-            slot.request_scrub();
-            for n in 0_u64.. {
-                if slot.scrub_progress().passes > passes {
-                    break;
+            assert!(n < 100_000, "the scrub does not end");
+            match busy {
+                true if n % 3 == 0 => drop(slot.delete(id(n / 2 % 60), COOKIE, None).await),
+                true => {
+                    let draft = draft(&pool, n, 700, None);
+                    slot.put(id(n % 60), COOKIE, draft, None).await.unwrap();
                 }
-                assert!(n < 100_000, "the scrub does not end");
-                match busy {
-                    true if n % 3 == 0 => drop(slot.delete(id(n / 2 % 60), COOKIE, None).await),
-                    true => {
-                        let draft = Draft::new(&pool, None, 700).unwrap();
-                        slot.put(id(n % 60), COOKIE, draft, None).await.unwrap();
-                    }
-                    false => handle.sleep_until(handle.now() + 100_000).await,
-                }
+                false => handle.sleep_until(handle.now() + 100_000).await,
             }
-            let found = slot.found_damage();
-            found.iter().map(|it| (it.finding.at.offset, it.finding.id, it.finding.flaw)).collect()
-        })
-    }
-
-    fn close(&mut self, slot: &Rc<Slot>) -> Image {
-        let slot = Rc::clone(slot);
-        self.run(async move { slot.close().await });
-        self.world.look(|snapshot| snapshot.image())
-    }
-}
-
-fn superblock() -> Superblock {
-    Superblock {
-        compat: 0,
-        ro_compat: 0,
-        incompat: 0,
-        volume: VolumeId(1),
-        incarnation: 7,
-        parent: 0,
-        generation: 0,
-        state: SuperblockState::Live,
-        size: 16 << 20,
-        unit: 512,
-        chunk: 65_536,
-        hash_seed: 42,
-        store: [1; 16],
-        created_ns: 0,
-        revision: 1,
-        history_from: 0,
-        verified_ns: 0,
-        replica: None,
-        cluster: None,
-    }
-}
-
-fn expected() -> Expected {
-    Expected {
-        volume: VolumeId(1),
-        generation: 0,
-        store: [1; 16],
-        hash_bits: None,
-        segments_max: None,
-        checkpoints: Some(Checkpointing { interval: u64::MAX, rate: 0 }),
-    }
-}
-
-fn id(n: u64) -> NeedleId {
-    NeedleId::new(n, 1)
-}
-
-fn location(slot: &Rc<Slot>, n: u64) -> Location {
-    let volume = slot.volume();
-    let contents = volume.contents.borrow();
-    let hash = volume.hasher.hash(id(n));
-    contents.index().candidates(hash).next().expect("it is in the index")
+        }
+        let found = slot.found_damage();
+        found.iter().map(|it| (it.finding.at.offset, it.finding.id, it.finding.flaw)).collect()
+    })
 }
 
 fn forget(slot: &Rc<Slot>, n: u64) -> u64 {
@@ -154,35 +80,31 @@ fn invent(slot: &Rc<Slot>, n: u64, at: Location) {
 
 #[test]
 fn needles_that_the_index_lacks_are_found_and_read_from_the_log_after_a_restart() {
-    let mut rig = Rig::new(&Image::default());
-    let slot = rig.open(true);
+    let (mut rig, slot) = begun();
     (0..200).for_each(|n| rig.put(&slot, n));
     (100..150).for_each(|n| rig.put(&slot, n));
     let image = rig.close(&slot);
-    let mut rig = Rig::new(&image);
-    let slot = rig.open(false);
+    let (mut rig, slot) = reopened(&image);
     assert!(slot.volume().figures().checkpoint.opened_from > 65_536, "the checkpoint was used");
-    assert_eq!(rig.scrub(&slot, false), []);
+    assert_eq!(scrub(&mut rig, &slot, false), []);
     let mut lacking: Vec<_> = [3, 120, 150, 199]
         .map(|n| (forget(&slot, n), Some(id(n)), Flaw::NotIndexed))
         .into_iter()
         .collect();
     lacking.sort_unstable_by_key(|(offset, ..)| *offset);
-    assert_eq!(rig.scrub(&slot, false), lacking);
+    assert_eq!(scrub(&mut rig, &slot, false), lacking);
     assert!(!rig.world.names().contains(&CHECKPOINT.to_owned()), "the checkpoint is wrong");
     rig.put(&slot, 500);
     let image = rig.close(&slot);
-    let mut rig = Rig::new(&image);
-    assert!(!rig.world.names().contains(&CHECKPOINT.to_owned()), "the index was wrong");
-    let slot = rig.open(false);
-    assert_eq!(rig.scrub(&slot, false), []);
+    assert!(!image.files.contains_key(CHECKPOINT), "the index was wrong");
+    let (mut rig, slot) = reopened(&image);
+    assert_eq!(scrub(&mut rig, &slot, false), []);
     assert_eq!(slot.volume().figures().needles, 201);
 }
 
 #[test]
 fn entries_that_the_log_lacks_are_found() {
-    let mut rig = Rig::new(&Image::default());
-    let slot = rig.open(true);
+    let (mut rig, slot) = begun();
     (0..200).for_each(|n| rig.put(&slot, n));
     let replaced = location(&slot, 5);
     rig.put(&slot, 5);
@@ -193,31 +115,29 @@ fn entries_that_the_log_lacks_are_found() {
     invent(&slot, 900, wrong);
     let expected =
         [(replaced, 5), (wrong, 77)].map(|(at, n)| (at.offset, Some(id(n)), Flaw::NotInLog));
-    assert_eq!(rig.scrub(&slot, false), expected);
+    assert_eq!(scrub(&mut rig, &slot, false), expected);
 }
 
 #[test]
 fn entry_of_the_wrong_length_is_found() {
-    let mut rig = Rig::new(&Image::default());
-    let slot = rig.open(true);
+    let (mut rig, slot) = begun();
     (0..50).for_each(|n| rig.put(&slot, n));
     let at = location(&slot, 9);
     forget(&slot, 9);
     invent(&slot, 9, Location { len: at.len + 512, ..at });
     // The sums are those of the offsets: it is found where the needle is verified.
-    let found = rig.scrub(&slot, false);
+    let found = scrub(&mut rig, &slot, false);
     assert_eq!(found, [(at.offset, Some(id(9)), Flaw::NotIndexed)]);
 }
 
 #[test]
 fn writes_during_the_comparison_are_no_difference() {
-    let mut rig = Rig::new(&Image::default());
-    let slot = rig.open(true);
+    let (mut rig, slot) = begun();
     (0..60).for_each(|n| rig.put(&slot, n));
     (1000..1400).for_each(|n| rig.put(&slot, n));
     let offset = forget(&slot, 1234);
     for round in 0..4 {
-        let found = rig.scrub(&slot, true);
+        let found = scrub(&mut rig, &slot, true);
         assert_eq!(found, [(offset, Some(id(1234)), Flaw::NotIndexed)], "round {round}");
     }
 }
@@ -225,8 +145,7 @@ fn writes_during_the_comparison_are_no_difference() {
 #[test]
 fn what_a_damaged_needle_has_superseded_is_no_difference() {
     for flips in [&[30][..], &[30, 1000]] {
-        let mut rig = Rig::new(&Image::default());
-        let slot = rig.open(true);
+        let (mut rig, slot) = begun();
         (0..50).for_each(|n| rig.put(&slot, n));
         rig.put(&slot, 7);
         (60..70).for_each(|n| rig.put(&slot, n));
@@ -234,11 +153,84 @@ fn what_a_damaged_needle_has_superseded_is_no_difference() {
         assert_eq!(at.len, 1024);
         // The header, or header and footer.
         for byte in flips {
-            rig.world.rot("1.0.vol", usize::try_from(at.offset).unwrap() + byte, 1);
+            rig.rot(at.offset + byte);
         }
-        let found = rig.scrub(&slot, false);
+        let found = scrub(&mut rig, &slot, false);
         let owner = (flips.len() == 1).then(|| id(7));
-        let header = Flaw::Needle(crate::volume::format::Unreadable::Header);
+        let header = Flaw::Needle(Unreadable::Header);
         assert_eq!(found, [(at.offset, owner, header)]);
     }
+}
+
+#[test]
+fn what_was_found_in_a_file_is_forgotten_with_it() {
+    let (mut rig, slot) = begun();
+    (0..5).for_each(|n| rig.put(&slot, n));
+    rig.rot(location(&slot, 3).offset + 300);
+    assert_eq!(scrub(&mut rig, &slot, false).len(), 1);
+    let (progress, log) = (slot.scrub_progress(), slot.volume().log.tail() - LOG_START);
+    assert_eq!((progress.done, progress.total, progress.is_running), (log, log, false));
+    slot.scrub.examine_around(location(&slot, 1).offset);
+    assert_eq!((slot.found_damage_count(), slot.scrub.suspects.borrow().len()), (1, 1));
+    slot.replace(&slot.volume());
+    assert_eq!((slot.found_damage_count(), slot.scrub.suspects.borrow().len()), (0, 0));
+}
+
+#[test]
+fn search_of_the_index_ends_for_a_compaction() {
+    let (mut rig, slot) = begun();
+    (0..20).for_each(|n| rig.put(&slot, n));
+    let handle = rig.handle();
+    rig.run(async move {
+        let volume = slot.volume();
+        let run = BackgroundRun::new(&handle, None, Pace::UNLIMITED);
+        let mut steps = Steps { run, is_needed: &|| true, handle: &handle, read: 0, step_from: 0 };
+        let found = live_in(&volume, &mut steps, &[]).await;
+        assert_eq!(found, Err(Interrupted::Compacting));
+    });
+}
+
+/// The second of three needles that fill their commit.
+#[test]
+fn lost_needle_of_a_full_commit_is_one_damaged_place() {
+    let (mut rig, slot) = begun();
+    let lens = [(1, 700), (2, 700), (3, 1200)];
+    let needles = lens.map(|(n, len)| {
+        let draft = draft(&rig.pool, n, len, None);
+        NewNeedle { id: id(n), cookie: COOKIE, draft }
+    });
+    let storing = Rc::clone(&slot);
+    rig.run(async move { storing.put_batch(needles.into(), None).await.unwrap() });
+    assert_eq!(slot.volume().log.tail(), LOG_START + 4096);
+    let at = location(&slot, 2);
+    assert_eq!((at.offset, at.len), (LOG_START + 512 + 1024, 1024));
+    rig.rot(at.offset + 30);
+    rig.rot(at.offset + 1000);
+    let header = Flaw::Needle(Unreadable::Header);
+    assert_eq!(scrub(&mut rig, &slot, false), [(at.offset, None, header)]);
+}
+
+#[test]
+fn number_of_places_that_wait_for_their_neighbourhood_is_bounded() {
+    let (_rig, slot) = begun();
+    for n in 0..100 {
+        slot.scrub.examine_around(66_048 + n * 512);
+    }
+    assert_eq!(slot.scrub.suspects.borrow().len(), 64);
+}
+
+#[test]
+fn record_of_an_unknown_object_is_in_the_log_as_often_as_in_the_index() {
+    let (_rig, slot) = begun();
+    let volume = slot.volume();
+    // The index keeps more bits of a hash.
+    let bits = volume.hasher.hash(id(5)).bits();
+    let hash = HashPrefix { leading: bits >> 27 << 27, bits: 37 };
+    let at = Location { offset: 66_048, len: 1024 };
+    volume.contents.borrow_mut().insert_unidentified(hash, at);
+    assert_eq!(volume.figures().needles, 32);
+    let header = Loss::Unidentified { hash, len: 4096 }.header(0);
+    let (found, mut tally) = (vec![FoundNeedle::Whole(header, at)], Tally::default());
+    tally.add(&volume, &SettledCommit { found, ..SettledCommit::default() });
+    assert_eq!(&tally.sums, volume.contents.borrow().offset_sums());
 }

@@ -44,3 +44,31 @@ impl Slot {
         Ok(Some(volume.append_with_blocks(vec![renewed]).await?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::volume::tests::rig::{COOKIE, Rig, id, location};
+
+    #[test]
+    fn damaged_object_keeps_its_time_and_counts_as_a_damaged_read() {
+        let (mut rig, slot) = Rig::with_volume();
+        rig.put(&slot, 1);
+        let at = location(&slot, 1);
+        let mut set = |n: u64| {
+            let slot = Rc::clone(&slot);
+            rig.run(async move { slot.set_expiry(id(n), COOKIE, Some(1 << 62), None).await })
+        };
+        assert_eq!(set(2), Err(Refusal::NotFound));
+        let damaged = || slot.volume().stats().damaged_reads.get();
+        assert_eq!(damaged(), 0);
+        rig.rot(at.offset + 400);
+        let changing = Rc::clone(&slot);
+        let changed =
+            rig.run(async move { changing.set_expiry(id(1), COOKIE, Some(1 << 62), None).await });
+        assert_eq!((changed, damaged()), (Err(Refusal::Unreadable(id(1))), 1));
+        assert_eq!(location(&slot, 1), at);
+    }
+}

@@ -102,3 +102,50 @@ impl Slot {
         self.volume().retire().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::stream_position::StreamPosition;
+    use crate::runtime::KeyLocks;
+    use crate::volume::tests::rig::{COOKIE, Rig, SECOND, id};
+    use crate::volume::{NotPulled, NotStreamed, PieceLimits, ProbePlan, ScrubPlan, UndeleteOrder};
+
+    #[test]
+    fn background_work_begins_only_until_it_is_stopped_and_after_it_is_resumed() {
+        let (mut rig, slot) = Rig::with_volume();
+        rig.put(&slot, 1);
+        rig.put(&slot, 2);
+        rig.delete(&slot, 1);
+        let turns = Rc::new(KeyLocks::new(&rig.handle()));
+        slot.start_scrubs(&ScrubPlan { interval_ns: 0, turns, on_end: Rc::new(|| ()) });
+        let (on_read, on_end) = (Rc::new(|_| ()), Rc::new(|| ()));
+        slot.start_probes(&ProbePlan { interval_ns: 0, on_read, on_end });
+        for (round, is_stopped) in (1..).zip([false, true, false]) {
+            let stopped = Rc::clone(&slot);
+            let (streamed, pulled) = rig.run(async move {
+                match is_stopped {
+                    true => stopped.stop_background().await,
+                    false => stopped.resume_background(),
+                }
+                let (start, limits) = (StreamPosition::START, PieceLimits::default());
+                let streamed = stopped.read_records(start, true, limits).await;
+                let streamed = streamed.map(|piece| piece.records.len());
+                (streamed, stopped.begin_pull(true).await.map(drop))
+            });
+            assert_eq!(streamed, if is_stopped { Err(NotStreamed::Closing) } else { Ok(2) });
+            let refused = if is_stopped { NotPulled::Closing } else { NotPulled::NotReplica };
+            assert_eq!(pulled, Err(refused));
+            let order = UndeleteOrder { photos: vec![(id(9), COOKIE)], within_ns: 0 };
+            assert_eq!(slot.begin_undelete(order).is_none(), is_stopped);
+            if round < 3 {
+                slot.request_scrub();
+                slot.request_burst(1);
+            }
+            rig.sleep(SECOND);
+            // What was asked for while they were stopped is done afterwards.
+            let done = (slot.scrub_progress().passes, slot.volume().stats().probes.get());
+            assert_eq!(done, [(1, 1), (1, 1), (2, 2)][round - 1]);
+        }
+    }
+}

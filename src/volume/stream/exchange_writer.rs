@@ -206,3 +206,24 @@ fn head_of_body(body: &BodyPosition) -> RecordHead {
         ..RecordHead::end(0, 0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::volume::tests::rig::Rig;
+
+    #[test]
+    fn piece_is_full_after_its_own_records_and_with_a_body() {
+        let (_rig, slot) = Rig::with_volume();
+        let volume = slot.volume();
+        let before = ExchangeState { stream: Some(1), records: 9000, ..ExchangeState::after(5) };
+        let mut writer = ExchangeWriter::new(&volume, &before, true);
+        for _ in 0..RECORDS_MAX {
+            assert!(!writer.is_full());
+            assert!(writer.push(RecordHead::end(0, 7), &[]));
+        }
+        assert!(writer.is_full());
+        let (_, after) = writer.finish(&before);
+        assert_eq!(after.records, 9000 + RECORDS_MAX);
+    }
+}

@@ -81,3 +81,33 @@ fn version_of(commit: &SettledCommit) -> Option<u64> {
     });
     versions.take(1).find(|_| is_certain)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use crate::base::stream_position::StreamPosition;
+    use crate::volume::PieceLimits;
+    use crate::volume::tests::rig::Rig;
+
+    /// The search looks at parts of the log; what follows the position is all of it.
+    #[test]
+    fn piece_after_a_search_goes_on_to_the_end_of_the_log() {
+        let (mut rig, slot) = Rig::with_volume();
+        for n in 0..12 {
+            rig.put_len(&slot, n, 1_000_000);
+        }
+        let limits = PieceLimits { read: u64::MAX, ..PieceLimits::default() };
+        let mut read = |from: StreamPosition| {
+            let slot = Rc::clone(&slot);
+            rig.run(async move { slot.read_records(from, false, limits).await.unwrap() })
+        };
+        let all = read(StreamPosition::START);
+        assert_eq!((all.records.len(), all.is_end), (12, true));
+        for (n, record) in (1..).zip(&all.records) {
+            let rest = read(StreamPosition::after(record.version));
+            assert_eq!((rest.records.len(), rest.is_end), (12 - n, true), "after object {n}");
+            assert!(rest.next.place.is_some_and(|place| place.known == 0 || n == 12));
+        }
+    }
+}

@@ -47,3 +47,37 @@ impl StreamTurns {
         self.is_stopping.set(false);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::runtime::sim::disk::Image;
+    use crate::volume::tests::rig::Rig;
+
+    #[test]
+    fn stop_waits_for_the_piece_that_is_read_and_none_begins_until_they_are_resumed() {
+        let mut rig = Rig::new(&Image::default());
+        let handle = rig.handle();
+        rig.run(async move {
+            let (turns, has_ended) =
+                (Rc::new(StreamTurns::new(&handle)), Rc::new(Cell::new(false)));
+            let piece = turns.take().await.unwrap();
+            let (stopped, ended) = (Rc::clone(&turns), Rc::clone(&has_ended));
+            handle.spawn(async move {
+                stopped.stop().await;
+                ended.set(true);
+            });
+            handle.sleep_until(handle.now() + 1_000_000).await;
+            assert!(turns.is_stopping() && !has_ended.get(), "a piece is being read");
+            drop(piece);
+            handle.sleep_until(handle.now() + 1_000_000).await;
+            assert!(has_ended.get());
+            assert_eq!(turns.take().await.map(drop), Err(NotStreamed::Closing));
+            turns.resume();
+            assert_eq!(turns.take().await.map(drop), Ok(()));
+        });
+    }
+}

@@ -14,6 +14,8 @@ mod order;
 mod run;
 mod search;
 mod sought;
+#[cfg(test)]
+mod tests;
 
 pub(in crate::volume) use ended_early::EndedEarly;
 pub use not_undeleted::NotUndeleted;

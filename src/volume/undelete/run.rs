@@ -127,7 +127,6 @@ impl Slot {
         let mut sought = Sought::new(left.iter().copied());
         let read_to = volume.log.end();
         let total = read_to.tail - LOG_START;
-        steps.run.begin(total);
         let on_progress = |left: u64| self.undelete.set_searched(total - left, total);
         on_progress(total);
         if !left.is_empty() {

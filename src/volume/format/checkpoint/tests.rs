@@ -277,3 +277,53 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn footer_that_is_not_possible_is_refused_although_its_checksum_is_right() {
+    let footer = CheckpointFooter {
+        reached: position(9),
+        stash: 1,
+        segments: 2,
+        entries: 3,
+        parts: 4,
+        damage: 5,
+        properties: 6,
+        len: 9 * BLOCK,
+        sums: 7,
+    };
+    let decoded = |footer: CheckpointFooter| {
+        let mut out = vec![0; BLOCK as usize];
+        footer.put(3, INCARNATION, &mut out);
+        CheckpointFooter::decode(decode_piece(&out, 3, INCARNATION, true).unwrap().payload)
+    };
+    assert_eq!(decoded(footer), Some(footer));
+    let reached = LogPosition { record_at: 0, ..position(9) };
+    for wrong in [
+        CheckpointFooter { reached, ..footer },
+        CheckpointFooter { len: BLOCK, ..footer },
+        CheckpointFooter { len: 9 * BLOCK + 512, ..footer },
+    ] {
+        assert_eq!(decoded(wrong), None, "{wrong:?}");
+    }
+}
+
+#[test]
+fn header_of_a_position_outside_the_volume_is_refused_although_its_checksum_is_right() {
+    let decoded = |header: CheckpointHeader| {
+        let mut out = vec![0; BLOCK as usize];
+        header.put(&mut out);
+        CheckpointHeader::decode(&out).map(|(header, _)| header)
+    };
+    let least = CheckpointHeader { size: position(4).tail + BLOCK, ..header() };
+    assert_eq!(decoded(least), Some(least));
+    for size in [position(4).tail, BLOCK - 1, 0] {
+        assert_eq!(decoded(CheckpointHeader { size, ..least }), None, "{size}");
+    }
+}
+
+#[test]
+fn checksum_over_checksums_depends_on_each_and_on_their_order() {
+    let both = |first, second| chain(chain(0, first), second);
+    let all = [both(1, 2), both(2, 1), both(1, 1), both(2, 2), chain(0, 1), chain(0, 2)];
+    assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), all.len());
+}

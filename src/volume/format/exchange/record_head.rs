@@ -214,6 +214,64 @@ mod tests {
         }
     }
 
+    /// Makes the checksum right again.
+    fn sealed(mut bytes: [u8; RECORD_HEAD_LEN]) -> [u8; RECORD_HEAD_LEN] {
+        let sum = checksum(&bytes[..CHECKSUM_AT], seed(STREAM, 9));
+        Encoder::new(&mut bytes[CHECKSUM_AT..]).u64(sum);
+        bytes
+    }
+
+    #[test]
+    fn head_that_is_not_possible_is_refused_although_its_checksum_is_right() {
+        let changed = |at: usize| {
+            let mut bytes = piece().encode(STREAM);
+            bytes[at] ^= 0x40;
+            RecordHead::decode(&sealed(bytes), STREAM, 9).map(|head| head.id)
+        };
+        assert_eq!(changed(20), Ok(NeedleId::new(7 ^ 0x40 << 32, 2)));
+        assert_eq!(changed(0), Err(BadExchange::Checksum), "no record");
+        let [kind, flags, attributes_len, number, reserved] = [4, 5, 6, 80, 88];
+        for at in [kind, flags, attributes_len, number, reserved] {
+            assert_eq!(changed(at), Err(BadExchange::Impossible), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn each_kind_of_record_has_what_belongs_to_it() {
+        let end = RecordHead::end(9, 41);
+        let with = |kind, (attributes_len, data_len), body_len, offset| {
+            RecordHead { kind, attributes_len, data_len, body_len, offset, ..end }.fits()
+        };
+        let object = |lens, body_len, offset| with(ExchangeKind::Object, lens, body_len, offset);
+        assert!(object((3, 5), 5, 0) && object((0, 0), 0, 0));
+        assert!(!object((3, 5), 6, 0) && !object((3, 5), 5, 1));
+        let large =
+            |lens, body_len, offset| with(ExchangeKind::LargeObject, lens, body_len, offset);
+        assert!(large((3, 0), 5, 0));
+        assert!(!large((3, 5), 5, 0) && !large((3, 0), 0, 0) && !large((3, 0), 5, 1));
+        let piece = |lens, body_len, offset| with(ExchangeKind::Piece, lens, body_len, offset);
+        assert!(piece((0, 5), 5, 0) && piece((0, 5), 9, 4));
+        assert!(!piece((1, 5), 9, 4) && !piece((0, 0), 9, 4) && !piece((0, 5), 9, 5));
+        assert!(!piece((0, 5), u64::MAX, u64::MAX - 2), "it would end nowhere");
+        for kind in [ExchangeKind::Withdrawn, ExchangeKind::Damaged] {
+            assert!(with(kind, (0, 0), 5, 0));
+            assert!(!with(kind, (1, 0), 5, 0) && !with(kind, (0, 5), 5, 0));
+            assert!(!with(kind, (0, 0), 5, 1));
+        }
+        for kind in [ExchangeKind::Deletion, ExchangeKind::End] {
+            assert!(with(kind, (0, 0), 0, 0));
+            assert!(!with(kind, (1, 0), 0, 0) && !with(kind, (0, 5), 0, 0));
+            assert!(!with(kind, (0, 0), 5, 0) && !with(kind, (0, 0), 0, 1));
+            assert!(!RecordHead { kind, body_checksum: 1, ..end }.fits());
+        }
+        let most = u16::try_from(ATTRIBUTES_MAX).unwrap();
+        assert!(object((most, 5), 5, 0) && !object((most + 1, 5), 5, 0));
+        let whole = NEEDLE_DATA_MAX as u32;
+        assert!(object((0, whole), whole.into(), 0));
+        assert!(!object((0, whole + 1), u64::from(whole) + 1, 0));
+        assert!(!RecordHead { version: RISING_MAX, ..end }.fits());
+    }
+
     proptest! {
         #[test]
         fn encoder_accepts_what_the_decoder_accepts(

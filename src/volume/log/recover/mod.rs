@@ -23,6 +23,8 @@ mod replay;
 mod run;
 mod saved;
 mod tail;
+#[cfg(test)]
+mod tests;
 
 pub use ending::Ending;
 pub(in crate::volume) use input::RecoveryInput;

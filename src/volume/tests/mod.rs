@@ -1,0 +1,3 @@
+//! What the tests of several parts of this module use.
+
+pub mod rig;
