@@ -1,6 +1,7 @@
 //! Connections and messages of simulated shards on a virtual clock: deadlines, refusals, draining, and
 //! requests to a shard that does not answer.
 
+mod shard_cases;
 mod shard_world;
 
 use hayloft::base::types::VolumeId;
