@@ -41,9 +41,10 @@ impl Mount {
         Self::on_loop_device(dir, 256 << 20, sector, "mkfs.ext4 -q -F", options)
     }
 
-    /// Creates and mounts an XFS of 2 GiB on a loop device.
+    /// Creates and mounts an XFS on a loop device. It has no extents of 1 GiB unless its four allocation
+    /// groups have twice that size.
     fn xfs(dir: &Path) -> Self {
-        Self::on_loop_device(dir, 2 << 30, 512, "mkfs.xfs -q -f", "rw")
+        Self::on_loop_device(dir, 16 << 30, 512, "mkfs.xfs -q -f -K", "rw")
     }
 
     /// Creates a file system with this command on a loop device of `len` bytes, with sectors of this size

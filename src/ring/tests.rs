@@ -547,3 +547,17 @@ fn reads_leave_the_access_time_of_a_file() {
     assert_eq!(bench.reaped(), [0]);
     assert_eq!(std::fs::metadata(&path).unwrap().accessed().unwrap(), then);
 }
+
+#[test]
+fn wait_after_the_smallest_batch_of_load_is_for_more_than_one_completion() {
+    let mut bench = bench(1, 96);
+    for _ in 0..5 {
+        let (began, mut completed) = (bench.ring.now(), Vec::new());
+        bench.receive(1);
+        bench.ring.last_batch = BATCH_MIN;
+        bench.ring.reap(began + 3_000_000_000, &mut completed);
+        let took = bench.ring.now() - began;
+        assert_eq!(completed.len(), 1);
+        assert!(!bench.ring.has_min_wait || took >= u64::from(BATCH_DELAY_US) * 1000, "{took} ns");
+    }
+}
