@@ -116,7 +116,7 @@ impl Ring {
     ) -> io::Result<Self> {
         let Prepared { ring, files_max, registered, gathers_fixed } = prepared;
         ring.submitter().register_enable_rings()?;
-        let provided = Provided::new(&ring, &pool)?;
+        let provided = Provided::new(&ring)?;
         let has_min_wait = ring.params().is_feature_min_timeout();
         Ok(Self {
             ring: ManuallyDrop::new(ring),

@@ -2,6 +2,7 @@
 //! requests to a shard that does not answer.
 
 mod fid_cases;
+mod shard_cases;
 mod shard_world;
 
 use hayloft::base::types::VolumeId;

@@ -18,3 +18,6 @@ pub mod sys;
 pub mod threads;
 pub mod throttle;
 pub mod types;
+
+#[cfg(test)]
+pub(crate) mod panicking_subscriber;

@@ -151,3 +151,26 @@ pub fn unlink(dir: Fd, name: CString) -> Encoded {
 pub fn sync_dir(dir: DirId, fd: Fd) -> Encoded {
     Encoded { held: Held::SyncDir(dir), entry: opcode::Fsync::new(fd).build() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::buffer::{Pool, Region};
+
+    #[test]
+    fn write_gathers_from_registered_memory_if_one_registration_has_all_pieces() {
+        // Two of these pools do not fit into one registration.
+        let region = Region::map(2, 600 << 20).unwrap();
+        let pools = [Pool::new(&region, 0), Pool::new(&region, 1)];
+        let code = |from: [usize; 2], registered| {
+            let bufs = from.map(|pool| pools[pool].alloc(512).unwrap());
+            let pieces = [0, 1].map(|buf| Piece { buf, start: 0, len: 512 });
+            let write = write(FileId(0), bufs.into(), &pieces, 0, true, registered);
+            write.entry.get_opcode()
+        };
+        let fixed = u32::from(opcode::WritevFixed::CODE);
+        let plain = u32::from(opcode::Writev::CODE);
+        assert_eq!([code([0, 0], true), code([1, 1], true)], [fixed; 2]);
+        assert_eq!([code([0, 1], true), code([1, 0], true), code([0, 0], false)], [plain; 3]);
+    }
+}

@@ -124,3 +124,35 @@ impl InFlightTable {
         self.entries.iter().filter(|(_, entry)| entry.device == Some(device)).count()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: Token = Token { index: 0, generation: 0 };
+
+    #[test]
+    fn number_of_an_operation_differs_from_that_of_the_one_before_in_its_slot() {
+        let mut table = InFlightTable::new();
+        let first = table.insert(TOKEN, Held::Nothing, None);
+        assert_eq!((table.len(), table.is_empty()), (1, false));
+        table.remove(first);
+        assert_eq!((table.len(), table.is_empty()), (0, true));
+        assert!(table.find(TOKEN).is_none());
+        let second = table.insert(TOKEN, Held::Nothing, Some(0));
+        assert_eq!(slot_of(second), slot_of(first));
+        assert_ne!(second, first);
+        assert_eq!(table.find(TOKEN).map(|(number, _)| number), Some(second));
+        assert_eq!((table.on_device(0), table.on_device(1)), (1, 0));
+    }
+
+    #[test]
+    #[should_panic(expected = "a completion came twice")]
+    fn completion_of_an_earlier_operation_is_not_taken_for_that_of_a_later_one() {
+        let mut table = InFlightTable::new();
+        let first = table.insert(TOKEN, Held::Nothing, None);
+        table.remove(first);
+        table.insert(TOKEN, Held::Nothing, None);
+        table.remove(first);
+    }
+}

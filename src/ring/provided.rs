@@ -33,22 +33,21 @@ fn layout() -> Layout {
 }
 
 impl Provided {
-    /// Registers the ring of buffers and fills it from `pool` as far as there are free buffers.
+    /// Registers the ring of buffers, which is empty until [`Self::refill`].
     ///
     /// # Errors
     /// The kernel's, when the registration fails.
-    pub fn new(ring: &IoUring, pool: &Pool) -> io::Result<Self> {
+    pub fn new(ring: &IoUring) -> io::Result<Self> {
         // SAFETY: the layout is not empty.
         let memory = unsafe { alloc_zeroed(layout()) };
         let Some(entries) = NonNull::new(memory.cast()) else { handle_alloc_error(layout()) };
         let buffers = (0..HEAD_BUFFERS).map(|_| None).collect();
         let missing = (0..HEAD_BUFFERS).rev().collect();
-        let mut provided = Self { entries, tail: 0, buffers, missing };
+        let provided = Self { entries, tail: 0, buffers, missing };
         let address = entries.as_ptr() as u64;
         // SAFETY: the table is aligned to a page, long enough, and freed only by `drop`, when the
         // ring is closed (`Ring` drops it after the ring).
         unsafe { ring.submitter().register_buf_ring_with_flags(address, HEAD_BUFFERS, GROUP, 0) }?;
-        provided.refill(pool);
         Ok(provided)
     }
 

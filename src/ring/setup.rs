@@ -271,6 +271,8 @@ fn share(
 
 #[cfg(test)]
 mod tests {
+    use io_uring::register::Restriction;
+
     use super::*;
 
     #[test]
@@ -321,5 +323,40 @@ mod tests {
         let answer = ring.submitter().submit().unwrap_err();
         assert_eq!(answer.raw_os_error(), Some(libc::EBADFD), "the ring is disabled");
         assert!(probe(&ring).is_ok());
+    }
+
+    /// As by a seccomp filter.
+    #[test]
+    fn forbidden_list_of_operations_is_reported_as_a_refusal() {
+        /// `IORING_REGISTER_ENABLE_RINGS` from `linux/io_uring.h`.
+        const ENABLE_RINGS: u8 = 12;
+        let ring = build().unwrap();
+        let mut allowed = [Restriction::register_op(ENABLE_RINGS)];
+        ring.submitter().register_restrictions(&mut allowed).unwrap();
+        ring.submitter().register_enable_rings().unwrap();
+        let Err(SetupError::Refused { error, .. }) = probe(&ring) else { panic!("not refused") };
+        assert_eq!(error.raw_os_error(), Some(libc::EACCES));
+    }
+
+    /// docs/ARCHITECTURE.md promises this bound of the number of threads.
+    #[test]
+    fn ring_has_at_most_four_workers_of_each_kind() {
+        let region = Region::map(1, 1 << 20).unwrap();
+        let ring = prepare(1, &region, Registration::None).unwrap().pop().unwrap().ring;
+        // A limit of 0 only asks for the present one.
+        let mut limits = [0, 0];
+        ring.submitter().register_iowq_max_workers(&mut limits).unwrap();
+        assert_eq!(limits, [4, 4]);
+    }
+
+    /// A ring accepts one registration.
+    #[test]
+    fn refused_registration_is_an_error_only_if_it_is_required() {
+        let region = Region::map(1, 3 << 20).unwrap();
+        let ring = build().unwrap();
+        assert!(register(&ring, &region, true).unwrap());
+        assert!(!register(&ring, &region, false).unwrap());
+        let error = register(&ring, &region, true).unwrap_err();
+        assert!(matches!(error, SetupError::Unregistered { mib: 3, .. }), "{error}");
     }
 }

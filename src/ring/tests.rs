@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::budget::ITERATION_BYTES;
 use super::*;
-use crate::base::limits::HEAD_BUFFER;
+use crate::base::limits::{HEAD_BUFFER, RING_ENTRIES};
+use crate::base::panicking_subscriber::PanickingSubscriber;
 use crate::runtime::buffer::Region;
 use crate::runtime::op::Op;
 
@@ -174,11 +175,15 @@ fn queued_reads_of_a_closed_file_fail_and_free_the_device() {
     bench.ring.enter(0);
     let file = bench.file;
     bench.ring.submit(token(9), Op::CloseFile { file });
-    let mut results = Vec::new();
+    let (mut results, mut refused) = (Vec::new(), 0);
     while results.len() < 7 {
         let completed = reap(&mut bench.ring);
         assert!(!completed.is_empty(), "only {results:?} have ended");
         results.extend(completed.iter().map(|done| (done.token.index, done.result)));
+        if refused == 0 {
+            refused = results.iter().filter(|(_, result)| *result < 0).count();
+            assert_eq!(refused, 4, "all in the iteration that frees the device");
+        }
     }
     results.sort_unstable();
     let (read, closed) = (i64::from(PHOTO), -i64::from(libc::EBADF));
@@ -423,5 +428,136 @@ fn all_rings_of_a_region_are_registered_or_none_is() {
     }
     if let Ok(rings) = prepare(1, &region, Registration::Required) {
         assert!(rings[0].registered());
+    }
+}
+
+/// The kernel may still write to them while it closes the ring.
+#[test]
+fn buffers_of_operations_in_flight_outlive_the_ring() {
+    let Bench { ring, pool, .. } = bench(1, 96);
+    assert!(pool.used() > 0, "the kernel has buffers for requests");
+    drop(ring);
+    assert_eq!(pool.used(), 0);
+    let Bench { mut ring, pool, .. } = bench(1, 96);
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let (sock, buf) = (Sock(ours.as_raw_fd()), pool.alloc(512).unwrap());
+    ring.submit(token(1), Op::Recv { sock, buf, start: 0, len: 512, whole: true });
+    ring.reap(0, &mut Vec::new());
+    let used = pool.used();
+    drop(ring);
+    assert_eq!(pool.used(), used);
+}
+
+/// From Linux 6.13 on, a call ends with 20 completions unless more are wanted (`IO_LOCAL_TW_DEFAULT_MAX`).
+#[test]
+fn iteration_under_load_wants_twice_as_many_completions_as_the_last_one_had() {
+    let mut bench = bench(1, 96);
+    let mut peers = Vec::new();
+    for index in 0..100 {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (sock, buf) = (Sock(ours.as_raw_fd()), bench.pool.alloc(512).unwrap());
+        bench.ring.submit(token(index), Op::Recv { sock, buf, start: 0, len: 512, whole: false });
+        peers.push((ours, theirs));
+    }
+    bench.ring.reap(0, &mut Vec::new());
+    for (_, theirs) in &mut peers {
+        theirs.write_all(b"GET").unwrap();
+    }
+    let (first, second) = (bench.reaped().len(), bench.reaped().len());
+    if first < peers.len() {
+        assert_eq!(second, (2 * first).min(BATCH_MAX), "after {first}");
+    }
+    while bench.ring.in_flight() > 0 {
+        bench.reaped();
+    }
+}
+
+#[test]
+fn only_the_owner_of_a_new_file_may_open_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut bench = bench(1, 96);
+    bench.ring.submit(token(0), Op::Create { dir: DirId(0), name: c"new".to_owned() });
+    assert!(reap(&mut bench.ring)[0].result >= 0);
+    let metadata = std::fs::metadata(bench.dir.path().join("new")).unwrap();
+    assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn waking_a_shard_whose_ring_is_closed_logs_no_error() {
+    let mut bench = bench(1, 96);
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    bench.ring.peers = vec![i32::MAX, ours.as_raw_fd()];
+    let before = bench.ring.counts().completions;
+    tracing::subscriber::with_default(PanickingSubscriber, || {
+        for peer in [0, 1] {
+            bench.ring.submit(token(1), Op::Wake { peer });
+            assert_eq!(bench.reaped(), [1]);
+        }
+        bench.ring.reap(0, &mut Vec::new());
+    });
+    assert_eq!(bench.ring.counts().completions, before + 2, "no ring has these descriptors");
+}
+
+/// What is in no queue of the kernel cannot complete.
+#[test]
+fn ring_does_not_wait_before_all_submissions_are_in_the_kernel() {
+    let mut bench = bench(1, 96);
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    for index in 0..RING_ENTRIES {
+        bench.ring.submit(token(index), Op::RecvAny { sock: Sock(ours.as_raw_fd()) });
+    }
+    bench.receive(RING_ENTRIES);
+    let (began, mut completed) = (bench.ring.now(), Vec::new());
+    while completed.is_empty() {
+        bench.ring.reap(began + 3_000_000_000, &mut completed);
+    }
+    assert_eq!(completed[0].token.index, RING_ENTRIES);
+    assert!(bench.ring.now() < began + 1_000_000_000);
+    drop(theirs);
+    while bench.ring.in_flight() > 0 {
+        bench.reaped();
+    }
+}
+
+/// Also under load, and in kernels before Linux 6.12, which have no minimum wait.
+#[test]
+fn single_completion_ends_a_wait() {
+    let mut bench = bench(1, 96);
+    for has_min_wait in [bench.ring.has_min_wait, false] {
+        bench.ring.has_min_wait = has_min_wait;
+        bench.ring.last_batch = BATCH_MAX;
+        let (began, mut completed) = (bench.ring.now(), Vec::new());
+        bench.receive(1);
+        bench.ring.reap(began + 3_000_000_000, &mut completed);
+        assert_eq!(completed.len(), 1);
+        assert!(bench.ring.now() < began + 1_000_000_000);
+    }
+}
+
+#[test]
+fn reads_leave_the_access_time_of_a_file() {
+    use std::fs::{File, FileTimes};
+    use std::time::UNIX_EPOCH;
+    let mut bench = bench(1, 96);
+    let then = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let times = FileTimes::new().set_accessed(then);
+    let path = bench.dir.path().join("photos");
+    File::options().write(true).open(&path).unwrap().set_times(times).unwrap();
+    bench.read(0, PHOTO);
+    assert_eq!(bench.reaped(), [0]);
+    assert_eq!(std::fs::metadata(&path).unwrap().accessed().unwrap(), then);
+}
+
+#[test]
+fn wait_after_the_smallest_batch_of_load_is_for_more_than_one_completion() {
+    let mut bench = bench(1, 96);
+    for _ in 0..5 {
+        let (began, mut completed) = (bench.ring.now(), Vec::new());
+        bench.receive(1);
+        bench.ring.last_batch = BATCH_MIN;
+        bench.ring.reap(began + 3_000_000_000, &mut completed);
+        let took = bench.ring.now() - began;
+        assert_eq!(completed.len(), 1);
+        assert!(!bench.ring.has_min_wait || took >= u64::from(BATCH_DELAY_US) * 1000, "{took} ns");
     }
 }

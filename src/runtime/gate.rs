@@ -55,7 +55,7 @@ impl Gate {
         assert!(!self.is_closed.replace(true), "one task at a time closes a gate");
         let closed = ClosedGate { gate: self };
         while self.inside.get() > 0 {
-            if !self.emptied.wait_until(deadline).await && self.inside.get() > 0 {
+            if !self.emptied.wait_until(deadline).await {
                 return None;
             }
         }

@@ -610,10 +610,8 @@ fn token(fid: &str, key: &str) -> String {
 
 #[test]
 fn tokens_are_needed_for_what_has_a_key() {
-    let keys = FidKeys {
-        read: Some(TokenKey::new(b"to read")),
-        write: Some(TokenKey::new(b"to write")),
-    };
+    let keys =
+        FidKeys { read: Some(TokenKey::new(b"to read")), write: Some(TokenKey::new(b"to write")) };
     let shards = Shards::start(2, || ShardConfig { keys: keys.clone(), ..with_fids() });
     let mut bench = Bench { shards, at: 0 };
     let form = Form::of(b"photo");

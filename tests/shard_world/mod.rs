@@ -9,7 +9,9 @@ use std::sync::Arc;
 use hayloft::base::types::{ShardId, VolumeId};
 use hayloft::http::conn::Deadlines;
 use hayloft::http::head::Dialects;
-use hayloft::node::board::{Board, ShardInfo, VolumeInfo, VolumeState as Shown};
+use hayloft::node::board::{
+    Board, DiskBoard, DiskState, ShardInfo, VolumeInfo, VolumeState as Shown,
+};
 use hayloft::node::metrics::{Metrics, NodeInfo};
 use hayloft::node::shard::{
     AssignedFile, Assignment, CompactVolume, CompactionRequest, FidKeys, Listener, Reactor,
@@ -137,7 +139,8 @@ impl Shards {
         let world = World::new(7, &disk(&client_pool, config().dialects));
         let info = |id| ShardInfo { id, core: u32::from(u16::from(id)), port: None };
         let infos: Vec<ShardInfo> = ShardId::all(count).map(info).collect();
-        let metrics = Metrics::new(NodeInfo::default(), Board::new(&infos, Vec::new()));
+        let disks = vec![DiskBoard::new("data", DiskState::Ok)];
+        let metrics = Metrics::new(NodeInfo::default(), Board::new(&infos, disks));
         let shared = Arc::new(Shared::new(Arc::clone(&metrics), count));
         let (mut reactors, mut drivers) = (Vec::new(), Vec::new());
         for (n, pool) in pools.iter().enumerate() {
@@ -179,6 +182,11 @@ impl Shards {
     /// Whether a shard has not ended yet.
     pub fn is_running(&self, shard: usize) -> bool {
         self.reactors[shard].is_some()
+    }
+
+    /// Whether a shard that runs has no clients, and nothing is in flight but what accepts them.
+    pub fn is_at_rest(&self, shard: usize) -> bool {
+        self.reactors[shard].as_ref().is_some_and(Reactor::is_at_rest)
     }
 
     /// Connects a client to this shard. Its data arrives unsegmented.

@@ -1,6 +1,7 @@
-//! The Rust code of the cluster protocol, which is generated from `proto/proto/`. The result is checked in, so that a
-//! build needs no compiler of such files. The generator takes a minute to build: it is behind a feature, with which
-//! `cargo xtask proto` runs this program again. A list of checksums tells whether the result is that of the files.
+//! The Rust code of the cluster protocol, which is generated from `proto/proto/`. The result is checked in,
+//! so that a build needs no compiler of such files. The generator takes a minute to build: it is behind a
+//! feature, with which `cargo xtask proto` runs this program again. A list of checksums tells whether the
+//! result is that of the files.
 
 use std::fs;
 

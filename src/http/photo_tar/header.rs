@@ -157,6 +157,7 @@ mod tests {
             (b"            ", Number::Blank),
             (b"\x80\0\0\0\0\0\0\x02\0\0\0\0", Number::Value(1 << 33)),
             (b"\x80\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff", Number::Value(u64::MAX)),
+            (b"\x80\0\0\0\0\0\x02\0", Number::Value(512)),
             (b"\x80\0\0\x01\0\0\0\0\0\0\0\0", Number::Overflow),
             (b"\x81\0\0\0\0\0\0\0\0\0\0\0", Number::Overflow),
             (b"\xbf\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", Number::Overflow),

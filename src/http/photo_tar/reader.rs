@@ -170,7 +170,8 @@ impl<R: Read> Reader<R> {
         self.is_over = true;
         let mut block = [0; BLOCK];
         while self.block(&mut block)? == BLOCK {
-            if block != [0; BLOCK] && has_checksum(&block) {
+            // A block of zeros has none.
+            if has_checksum(&block) {
                 return Err(TarError::Joined);
             }
         }

@@ -202,3 +202,43 @@ fn read(file: &mut File, wanted: Header) -> Result<Option<(Header, u64)>, String
     let whole = (len - HEADER_LEN as u64) / RECORD_LEN as u64 * RECORD_LEN as u64;
     Ok(Some((header, HEADER_LEN as u64 + whole)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn stop_does_not_wait_until_the_queue_is_due_to_be_emptied() {
+        let dir = tempfile::tempdir().unwrap();
+        let config =
+            AccessTraceConfig { file: dir.path().join("trace"), ..AccessTraceConfig::default() };
+        let stops = (0..3).map(|_| {
+            let trace = AccessTrace::start(&config, &Threads::default()).unwrap().unwrap();
+            thread::sleep(EMPTY_EVERY / 5);
+            let began = Instant::now();
+            trace.stop();
+            began.elapsed()
+        });
+        let quickest = stops.min().unwrap();
+        assert!(quickest < EMPTY_EVERY / 2, "{quickest:?}");
+    }
+
+    #[test]
+    fn trace_is_full_only_when_a_record_does_not_fit() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("trace");
+        let largest = (HEADER_LEN + 3 * RECORD_LEN + 1) as u64;
+        let wanted = header(&AccessTraceConfig::default());
+        let (_, mut writer) = Writer::open(&path, wanted, largest).unwrap();
+        let records = [7; 3 * RECORD_LEN];
+        let mut is_full = false;
+        for (count, is_full_then, len) in [(2, false, 2), (1, false, 3), (1, true, 3)] {
+            writer.write(&records[..count * RECORD_LEN], &mut is_full).unwrap();
+            let written = fs::metadata(&path).unwrap().len();
+            let expected = (HEADER_LEN + len * RECORD_LEN) as u64;
+            assert_eq!((is_full, written), (is_full_then, expected));
+        }
+    }
+}

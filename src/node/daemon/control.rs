@@ -78,3 +78,38 @@ impl Control {
         mailbox.awake();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::node::board::Board;
+    use crate::node::metrics::{Metrics, NodeInfo};
+    use crate::node::shard::RequestOrigin;
+    use crate::ring::{Registration, prepare};
+    use crate::runtime::buffer::Region;
+
+    #[test]
+    fn turn_waits_only_while_a_task_waits_for_something() {
+        let region = Region::map(1, BUFFERS).unwrap();
+        let ring = prepare(1, &region, Registration::None).unwrap().pop().unwrap();
+        let mut control = Control::start(ring, Pool::new(&region, 0), Vec::new(), true).unwrap();
+        let metrics = Metrics::new(NodeInfo::default(), Board::new(&[], Vec::new()));
+        let shared = Arc::new(Shared::new(metrics, 1));
+        let handle = control.handle().clone();
+        let requester = Requester::new(RequestOrigin::Main, &handle, &shared);
+        let mut took = |longest| {
+            let began = Instant::now();
+            control.turn(&shared, &requester, longest);
+            began.elapsed()
+        };
+        let long = Duration::from_secs(3);
+        assert!(took(long) < long / 2, "nothing is under way");
+        let (own, later) = (handle.clone(), handle.now() + 60_000_000_000);
+        handle.spawn(async move { own.sleep_until(later).await });
+        let short = Duration::from_millis(20);
+        assert!(took(short) >= short);
+    }
+}

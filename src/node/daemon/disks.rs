@@ -156,33 +156,9 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::base::panicking_subscriber::PanickingSubscriber;
     use crate::node::board::DiskBoard;
     use crate::node::shard::FileMonitor;
-
-    /// A subscriber that panics on every event, as a broken logger might.
-    struct Panicking;
-
-    impl tracing::Subscriber for Panicking {
-        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-            true
-        }
-
-        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-            tracing::span::Id::from_u64(1)
-        }
-
-        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-
-        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-
-        fn event(&self, event: &tracing::Event<'_>) {
-            panic!("cannot log {event:?}");
-        }
-
-        fn enter(&self, _: &tracing::span::Id) {}
-
-        fn exit(&self, _: &tracing::span::Id) {}
-    }
 
     #[test]
     fn loss_is_reported_before_it_is_logged() {
@@ -201,7 +177,7 @@ mod tests {
             let mut monitor = Monitor { markers, files, board, lost: sender };
             let is_disk = matches!(lost, Lost::Disk(..));
             fs::remove_file(if is_disk { &marker } else { &volume }).unwrap();
-            let looked = tracing::subscriber::with_default(Panicking, || {
+            let looked = tracing::subscriber::with_default(PanickingSubscriber, || {
                 std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| monitor.look()))
             });
             assert!(looked.is_err(), "it was logged");
@@ -220,5 +196,28 @@ mod tests {
         monitor.look();
         monitor.look();
         assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [Lost::LastFile(VolumeId(7))]);
+    }
+
+    #[test]
+    fn directory_is_monitored_until_it_is_lost_and_reported_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let marker = dir.path().join(MARKER);
+        fs::write(&marker, "").unwrap();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let identity = identity(&marker).unwrap();
+        let markers = vec![Marker { disk: 0, dir: dir.path().to_owned(), identity }];
+        let board = Board::new(&[], vec![DiskBoard::new("", DiskState::Ok)]);
+        let (files, of) = (WatchedFiles::default(), Arc::clone(&board));
+        let mut monitor = Monitor { markers, files, board, lost: sender };
+        let disk = &of.disks[0];
+        monitor.look();
+        monitor.look();
+        assert_eq!((receiver.try_iter().count(), disk.state.get()), (0, DiskState::Ok));
+        assert!(disk.size_bytes.get() > 0);
+        fs::remove_file(&marker).unwrap();
+        monitor.look();
+        monitor.look();
+        assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [Lost::Disk(Vec::new())]);
+        assert_eq!(disk.state.get(), DiskState::Failed);
     }
 }

@@ -69,7 +69,8 @@ impl Private {
         }
     }
 
-    fn recovered(self, stop: &AtomicBool) -> Self {
+    /// Waits until no volume recovers any more, `stop` is set, or a thread of the daemon has ended.
+    pub(super) fn recovered(self, stop: &AtomicBool) -> Self {
         let recovering = || {
             let volumes = self.daemon.board.volumes();
             volumes.iter().any(|volume| volume.state.get() == VolumeState::Recovering)

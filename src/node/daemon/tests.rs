@@ -2,7 +2,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 use super::StartError;
 use super::drain::stop;
@@ -165,4 +166,37 @@ fn private_daemon_serves_on_free_ports_and_stops_cleanly() {
         assert!(connected);
         assert!(private.stop().is_ok());
     }
+}
+
+#[test]
+fn set_stop_ends_the_wait_for_the_volumes_of_a_private_daemon() {
+    let dir = tempfile::tempdir().unwrap();
+    let private = Private::start(&config(dir.path()), &Log::none(), FirstVolume::Create);
+    let mut private = private.unwrap();
+    let volume = Arc::clone(&private.daemon().board.volumes()[0]);
+    let later = Arc::clone(&volume);
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        later.state.set(VolumeState::Writable);
+    });
+    volume.state.set(VolumeState::Recovering);
+    let private = private.recovered(&AtomicBool::new(true));
+    assert_eq!(volume.state.get(), VolumeState::Recovering);
+    volume.state.set(VolumeState::Writable);
+    assert!(private.stop().is_ok());
+}
+
+/// They look at the board twice a second only.
+#[test]
+fn drain_wakes_shards_that_sleep() {
+    let stops = (0..3).map(|_| {
+        let dir = tempfile::tempdir().unwrap();
+        let daemon = daemon(dir.path());
+        std::thread::sleep(Duration::from_millis(50));
+        let began = Instant::now();
+        assert_eq!(stop_by_signal(daemon), Ended::Drained);
+        began.elapsed()
+    });
+    let quickest = stops.min().unwrap();
+    assert!(quickest < Duration::from_millis(200), "{quickest:?}");
 }

@@ -15,7 +15,6 @@ impl Shard {
             match message {
                 Message::Request(request) => {
                     if !self.remote_requests.push(request) {
-                        self.routes.workers.set(self.routes.workers.get() + 1);
                         let shard = Rc::clone(self);
                         self.handle.spawn(async move { shard.serve_remote_requests().await });
                     }

@@ -18,8 +18,6 @@ pub struct Routes {
     /// Size hint of each volume (bytes): a remote read sends a buffer along before the length of the needle
     /// is known.
     size_hints: RefCell<HashMap<VolumeId, usize>>,
-    /// Number of workers that perform requests of other shards.
-    pub(super) workers: Cell<usize>,
     /// Whether it is logged that no volume has room; reset when one has.
     pub(super) is_no_room_logged: Cell<bool>,
 }
@@ -31,7 +29,6 @@ impl Routes {
         Self {
             owners: RefCell::new(owners),
             size_hints: RefCell::default(),
-            workers: Cell::new(0),
             is_no_room_logged: Cell::new(false),
         }
     }

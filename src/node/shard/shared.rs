@@ -159,3 +159,44 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::message::Arrival;
+    use super::super::order::LimitDevice;
+    use super::super::remote::{AnyOutcome, RemoteKind, RequestOrigin};
+    use super::super::start::Start;
+    use super::*;
+    use crate::runtime::op::Sock;
+
+    /// A sender relies on it: it has nowhere to keep a message.
+    #[test]
+    fn mailbox_has_room_for_all_messages_that_may_be_under_way() {
+        let shards = 8;
+        let shared = Start::empty(ShardId::from_index(0), shards).shared;
+        let answer = || RemoteAnswer { number: 0, outcome: AnyOutcome::LimitDevice(()) };
+        let request = |from| {
+            let request = LimitDevice { operations: 1 }.into_any();
+            Message::Request(RemoteRequest { from, number: 0, request })
+        };
+        for (n, mailbox) in shared.mailboxes.iter().enumerate() {
+            let others = ShardId::all(shards).filter(|shard| shard.index() != n);
+            let requests = others.flat_map(|from| {
+                (0..MESSAGES_IN_FLIGHT).map(move |_| request(RequestOrigin::Shard(from)))
+            });
+            let orders = (0..ORDERS_MAX).map(|_| request(RequestOrigin::Main));
+            let answers = (0..MESSAGES_IN_FLIGHT).map(|_| Message::Answer(answer()));
+            // As many as one shard lets be there, and one more of each of the others.
+            let connections = (0..HANDED_OVER_MAX + shards - 2).map(|_| {
+                let slot = shared.slots.take(u64::MAX).expect("unlimited");
+                Message::Connection(Arrival::Fresh(Sock(0), slot))
+            });
+            for message in requests.chain(orders).chain(answers).chain(connections) {
+                assert!(mailbox.send(message).is_ok(), "{} messages", mailbox.len());
+            }
+        }
+        for _ in 0..shards * ORDERS_MAX {
+            assert!(shared.main_mailbox.send(answer()).is_ok(), "{}", shared.main_mailbox.len());
+        }
+    }
+}

@@ -56,4 +56,13 @@ mod tests {
             assert!((5..20).contains(&above), "{above} of 1000 times are above");
         }
     }
+
+    /// 0 would say that there was no time yet.
+    #[test]
+    fn estimate_of_shortest_times_is_one_nanosecond() {
+        let p99 = Percentile99::default();
+        assert_eq!(p99.get(), 0);
+        (0..3).for_each(|_| p99.add(1));
+        assert_eq!(p99.get(), 1);
+    }
 }

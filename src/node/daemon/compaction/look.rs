@@ -175,3 +175,31 @@ impl ManagerState {
         board.disks.iter().enumerate().map(figures).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::daemon::bench::with_stores;
+
+    #[test]
+    fn room_of_a_disk_is_that_of_its_writable_volumes() {
+        with_stores(
+            2,
+            &[(1, 0), (2, 0), (3, 1)],
+            |_| (),
+            async |bench| {
+                for (id, size) in [(1, 100), (2, 30), (3, 7)] {
+                    bench.board(id).size_bytes.set(size);
+                }
+                let rooms = || -> Vec<u64> {
+                    bench.state.disk_figures().iter().map(|disk| disk.room).collect()
+                };
+                assert_eq!(rooms(), [130, 7]);
+                bench.board(2).state.set(VolumeState::ReadOnly);
+                assert_eq!(rooms(), [100, 7]);
+                bench.board(1).disk.set(1);
+                assert_eq!(rooms(), [0, 107]);
+            },
+        );
+    }
+}

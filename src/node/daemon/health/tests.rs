@@ -295,8 +295,32 @@ fn what_is_known_of_a_volume_that_is_gone_is_forgotten() {
         bench.fail_reads(1, 1, 0, false);
         bench.look_at_health().await;
         assert!(bench.health_of(0, ONE).is_some());
+        let record = bench.state.stores[0].path.join("health.json");
+        let flush = || bench.state.health.records.borrow().flush(Duration::from_secs(10));
+        flush();
+        std::fs::remove_file(&record).unwrap();
+        bench.look_at_health().await;
+        flush();
+        assert!(!record.exists(), "nothing has changed, and nothing is written");
         bench.state.forget(ONE).await;
         bench.look_at_health().await;
         assert!(bench.health_of(0, ONE).is_none());
+        flush();
+        let written = HealthRecord::read(&bench.state.stores[0].path).unwrap().unwrap();
+        assert!(written.volumes.is_empty());
+    });
+}
+
+#[test]
+fn volume_found_suspect_before_it_served_is_suspect_since_the_first_look() {
+    with_changed(1, &[(1, 0)], with_records, |bench| async move {
+        let now = bench.clock().wall_ns / 1_000_000_000;
+        bench.board(1).health.suspect.set(1);
+        for _ in 0..2 {
+            bench.look_at_health().await;
+            assert_eq!(bench.board(1).health.suspect_since_ns.get(), now * 1_000_000_000);
+        }
+        let suspicion = bench.health_of(0, ONE).unwrap().suspect.unwrap();
+        assert_eq!((suspicion.since, &suspicion.why[..12]), (now, "reads failed"));
     });
 }

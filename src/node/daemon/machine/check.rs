@@ -219,4 +219,15 @@ mod tests {
         let text = StartError::OpenFiles { limit: 64, needed }.to_string();
         assert!(text.contains("LimitNOFILE") && text.contains(&needed.to_string()), "{text}");
     }
+
+    #[test]
+    fn soft_limit_of_open_files_is_raised_to_the_hard_one() {
+        use nix::sys::resource::{Resource, setrlimit};
+        let (soft, hard) = sys::open_files_limit().unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, hard - 1, hard).unwrap();
+        assert_eq!(raise_file_limit(), hard);
+        assert_eq!(sys::open_files_limit().unwrap(), (hard, hard));
+        assert_eq!(raise_file_limit(), hard);
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+    }
 }

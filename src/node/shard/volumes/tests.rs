@@ -2,13 +2,14 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use super::super::assignment::{AssignedFile, Assignment};
-use super::super::order::{CompactionRequest, TargetDir};
+use super::super::order::{CompactionRequest, PullOrder, PullStep, TargetDir};
 use super::super::request::{
     CheckPut, DeleteNeedle, Dialect, PostNeedle, PutNeedle, ReadExtent, ReadNeedle, SetExpiry,
 };
 use super::*;
+use crate::base::limits::TRAILER;
 use crate::base::types::{Cookie, NeedleId, ShardId, VolumeId};
-use crate::node::board::{CompactionOutcome, VolumeBoard, VolumeInfo, VolumeState};
+use crate::node::board::{CompactionOutcome, Level, VolumeBoard, VolumeInfo, VolumeState};
 use crate::node::metrics::{ReadMetric, VolumeMetrics};
 use crate::runtime::buffer::{Pool, Region};
 use crate::runtime::op::{DirId, Op};
@@ -67,11 +68,12 @@ fn put(pool: &Pool) -> PutNeedle {
     }
 }
 
-/// Deletes a volume with a fault on disk operation `n` of the deletion. Returns the error, whether a PUT
-/// succeeds afterwards, the result of a second deletion, and whether the file still has its name.
+/// Deletes a volume with a fault on disk operation `n` of the deletion. Returns the error and the state that
+/// is published with it, whether a PUT succeeds afterwards, the result of a second deletion, and whether the
+/// file still has its name.
 fn delete_with_fault(
     n: u64,
-) -> (OrderError, bool, Result<Option<VolumeSummary>, OrderError>, bool) {
+) -> ((OrderError, VolumeState), bool, Result<Option<VolumeSummary>, OrderError>, bool) {
     let pool = Pool::new(&Region::map(1, 8 << 20).unwrap(), 0);
     let world = World::new(n, &Image::default());
     let (mut driver, mut state) = (world.driver(), n);
@@ -86,21 +88,24 @@ fn delete_with_fault(
         volumes.open_one(&handle, assignment()).await.unwrap();
         of.fail(n, Fault::Errno(5));
         let error = volumes.delete(&handle, VolumeId(1)).await.unwrap_err();
+        let failed = (error, published(&volumes, 1));
         let stored = volumes.put(VolumeId(1), put(&pool)).await;
         let is_stored = stored.is_ok();
-        (error, is_stored, volumes.delete(&handle, VolumeId(1)).await)
+        (failed, is_stored, volumes.delete(&handle, VolumeId(1)).await)
     });
     (result.0, result.1, result.2, world.look(|seen| seen.image().files.contains_key("1.0.vol")))
 }
 
 #[test]
 fn failed_deletion_acknowledges_writes_only_if_the_file_is_kept() {
-    let (error, is_stored, again, is_there) = delete_with_fault(2);
+    let ((error, state), is_stored, again, is_there) = delete_with_fault(2);
     assert!(matches!(error, OrderError::NotRemoved(NotRemoved::Kept(_))), "{error}");
+    assert_eq!(state, VolumeState::Writable);
     assert!(is_stored, "its file is still at its path");
     assert!(again.is_ok() && !is_there);
-    let (error, is_stored, again, is_there) = delete_with_fault(3);
+    let ((error, state), is_stored, again, is_there) = delete_with_fault(3);
     assert!(matches!(error, OrderError::NotRemoved(NotRemoved::Nameless(_))), "{error}");
+    assert_eq!(state, VolumeState::Lost, "published before the answer");
     assert!(!is_stored && !is_there, "its file has no name");
     assert_eq!(again, Err(OrderError::Lost));
 }
@@ -509,5 +514,111 @@ fn volume_of_a_cluster_takes_writes_of_its_cluster_only() {
         let read = ReadNeedle { id, cookie, extent: ReadExtent::Whole, dialect };
         let read = volumes.read(volume, read, |len| pool.alloc(len)).await;
         assert!(matches!(read, Err(RequestError::NotRead(volume::GetError::NotFound))));
+    });
+}
+
+#[test]
+fn figures_of_a_volume_are_published() {
+    with_volume(1, |handle, _, volumes| async move {
+        let pool = handle.pool().clone();
+        assert!(volumes.put(VolumeId(1), put(&pool)).await.is_ok());
+        let volume = volumes.local(VolumeId(1)).unwrap().volume();
+        let metrics = Arc::clone(&volumes.entries.borrow()[&VolumeId(1)].metrics);
+        let (board, health, stats) = (&metrics.board, &metrics.board.health, volume.stats());
+        let [hard_device, soft_device] = &stats.device_errors;
+        let counts =
+            [&stats.hard_errors, &stats.soft_errors, hard_device, soft_device, &stats.probes];
+        (1..).zip(counts).for_each(|(n, count)| count.set(n));
+        stats.damaged_reads.set(6);
+        let levels = [
+            &board.size_bytes,
+            &board.used_bytes,
+            &board.unavailable_bytes,
+            &board.live_bytes,
+            &board.dead_bytes,
+            &board.expired_bytes,
+        ];
+        let gauges = [
+            &metrics.needles,
+            &metrics.extents,
+            &metrics.index_bytes,
+            &metrics.index_slots,
+            &metrics.index_overflow,
+            &metrics.index_step_max,
+            &metrics.tail_bytes,
+            &metrics.open_read_bytes,
+            &metrics.checkpoint_tail_bytes,
+            &metrics.checkpoint_age_bytes,
+            &metrics.checkpoint_ms,
+        ];
+        levels.iter().for_each(|level| level.set(77));
+        gauges.iter().for_each(|gauge| gauge.set(77));
+        board.scrub.verified_ns.set(77);
+        volumes.publish();
+        let is = volume.figures();
+        let spaces = [is.size, is.used, is.unavailable, is.live, is.dead, is.expired];
+        assert_eq!(levels.map(Level::get), spaces);
+        let index = [
+            is.needles,
+            is.extents,
+            is.index,
+            is.index_slots,
+            is.index_overflow,
+            is.index_step_max,
+        ];
+        let (shown, checkpoint) = (gauges.map(ReadMetric::get), is.checkpoint);
+        assert_eq!(shown[..6], index);
+        let age = [checkpoint.opened_read, checkpoint.tail, checkpoint.age];
+        assert_eq!((shown[6], &shown[7..10]), (is.used - TRAILER, &age[..]));
+        assert_eq!(shown[10], checkpoint.last_ns / 1_000_000);
+        assert_eq!(metrics.damaged_records.get(), 6);
+        assert_eq!(board.scrub.verified_ns.get(), volume.verified_ns());
+        let shown = [
+            &health.hard_errors,
+            &health.soft_errors,
+            &health.hard_device_errors,
+            &health.soft_device_errors,
+            &health.probes,
+        ];
+        assert_eq!(shown.map(Level::get), [1, 2, 3, 4, 5]);
+    });
+}
+
+/// Otherwise a disk that works would count as one whose reads hang.
+#[test]
+fn read_of_a_random_needle_is_under_way_until_it_has_ended() {
+    with_volume(1, |handle, world, volumes| async move {
+        let pool = handle.pool().clone();
+        assert!(volumes.put(VolumeId(1), put(&pool)).await.is_ok());
+        let metrics = Arc::clone(&volumes.entries.borrow()[&VolumeId(1)].metrics);
+        let health = &metrics.board.health;
+        // Until its checkpoint is written.
+        handle.sleep_until(handle.now() + 60_000_000_000).await;
+        let asked_at = handle.now();
+        world.fail(0, Fault::Stall(2_000_000_000));
+        volumes.request_burst(VolumeId(1), 1).unwrap();
+        handle.sleep_until(asked_at + 1_000_000_000).await;
+        let began = health.probe_began_ns.get();
+        assert!((asked_at..asked_at + 1_000_000_000).contains(&began), "{began}");
+        handle.sleep_until(asked_at + 3_000_000_000).await;
+        assert_eq!((health.probe_began_ns.get(), health.probes.get()), (0, 1));
+    });
+}
+
+#[test]
+fn pull_is_in_progress_until_it_is_finished_or_abandoned() {
+    with_volume(1, |_, _, volumes| async move {
+        let volume = VolumeId(1);
+        volumes.pull(PullOrder { volume, step: PullStep::Become }).await.unwrap();
+        let ends: [fn(u64) -> PullStep; 2] =
+            [|pull| PullStep::Finish { pull }, |pull| PullStep::Abandon { pull }];
+        for end in ends {
+            let step = PullStep::Begin { is_complete: false };
+            let pull = volumes.pull(PullOrder { volume, step }).await.unwrap().pull;
+            assert!(volumes.pulls().is_open(volume));
+            // Nothing has arrived, so that finishing fails, too.
+            drop(volumes.pull(PullOrder { volume, step: end(pull) }).await);
+            assert!(!volumes.pulls().is_open(volume));
+        }
     });
 }

@@ -1,0 +1,4 @@
+//! Further tests of simulated shards, by topic.
+
+mod counters;
+mod refusals;

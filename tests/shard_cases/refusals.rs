@@ -1,0 +1,34 @@
+//! Refused requests: when they are answered, and what follows them.
+
+use crate::shard_world::{SECOND, Shards, config};
+use crate::{get, has_status, put, start_request};
+
+#[test]
+fn large_upload_whose_condition_fails_is_refused_before_its_body() {
+    let mut shards = Shards::start(1, config);
+    let stored = start_request(&shards, 0, put(1, 5, 5));
+    shards.run_until("the photo to be stored", 5 * SECOND, |_| has_status(201)(&stored));
+    let header = "If-None-Match: *\r\nExpect: 100-continue\r\nHost";
+    let refused = start_request(&shards, 0, put(1, 2 << 20, 0).replacen("Host", header, 1));
+    shards.run_until("the answer", SECOND, |_| !refused.taken().statuses().is_empty());
+    assert_eq!(refused.taken().statuses(), [412]);
+}
+
+#[test]
+fn begin_of_the_next_request_is_kept_over_an_error_reply() {
+    let mut shards = Shards::start(1, config);
+    for begun in [1, 2, 20] {
+        let client = shards.connect(0);
+        let sender = client.clone();
+        shards.spawn(async move {
+            let next = get(2);
+            sender.send((get(1) + &next[..begun]).as_bytes()).await;
+            sender.pause(SECOND).await;
+            sender.send(&next.as_bytes()[begun..]).await;
+        });
+        let sender = client.clone();
+        shards.spawn(async move { sender.take_all().await });
+        shards.run_for(2 * SECOND);
+        assert_eq!(client.taken().statuses(), [404, 404], "after {begun} bytes");
+    }
+}
