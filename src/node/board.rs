@@ -24,6 +24,7 @@ use super::label::label_enum;
 mod cell;
 mod cluster;
 mod compaction;
+mod copies;
 mod health;
 mod replica;
 mod scrub;
@@ -31,6 +32,7 @@ mod scrub;
 pub use cell::{Level, StateCell};
 pub use cluster::ClusterBoard;
 pub use compaction::{CompactionBoard, CompactionEnd, CompactionOutcome, ShownCompaction};
+pub use copies::{CopiesBoard, Peer, VolumeCopies, VolumeCopy};
 pub use health::HealthBoard;
 pub use replica::ReplicaBoard;
 pub use scrub::ScrubBoard;
@@ -344,6 +346,8 @@ pub struct Board {
     /// a GET or PUT of a named volume never locks it. A shard keeps the `Arc` of each of its volumes and
     /// writes through that.
     volumes: RwLock<BTreeMap<VolumeId, Arc<VolumeBoard>>>,
+    /// Copies of the cluster's volumes on other nodes. Written by the control plane.
+    pub copies: CopiesBoard,
     /// Written by the main thread, once.
     draining: AtomicBool,
 }
@@ -362,6 +366,7 @@ impl Board {
             shards: shards.iter().copied().map(ShardBoard::new).collect(),
             disks,
             volumes: RwLock::new(BTreeMap::new()),
+            copies: CopiesBoard::default(),
             draining: AtomicBool::new(false),
         })
     }

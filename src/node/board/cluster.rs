@@ -1,11 +1,13 @@
 //! What its cluster says about a volume, on the board.
 
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
 
 use super::cell::Level;
 use crate::base::cluster::{Collection, ReplicaPlacement, Ttl};
 
-/// What its cluster says about a volume. The volume's shard is the only writer.
+/// What its cluster says about a volume. The volume's shard is the only writer, except for the field that names
+/// the control plane.
 #[derive(Debug, Default)]
 pub struct ClusterBoard {
     /// 1 if the volume belongs to a cluster.
@@ -22,6 +24,9 @@ pub struct ClusterBoard {
     pub takes_deletes: Level,
     /// Highest key of all needles and tombstones that it ever had; 0 for none.
     pub max_key: Level,
+    /// Whether the master is told that it takes no photos, because a copy of it on another node may lack some.
+    /// Written by the control plane.
+    pub is_held: AtomicBool,
 }
 
 impl ClusterBoard {

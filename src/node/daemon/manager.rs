@@ -444,7 +444,8 @@ pub(super) fn refused(id: VolumeId, what: &str, error: OrderError) -> Refused {
             | StateError::NotOfCluster,
         ) => Refused::Conflict(sentence),
         OrderError::NotStreamed(NotStreamed::Behind(_)) => Refused::Gone(sentence),
-        OrderError::NotStreamed(NotStreamed::NoBuffer | NotStreamed::Closing) => {
+        OrderError::NotOffered(_)
+        | OrderError::NotStreamed(NotStreamed::NoBuffer | NotStreamed::Closing) => {
             Refused::Unavailable(sentence)
         }
         OrderError::NotPulled(why) => not_pulled(why, sentence),

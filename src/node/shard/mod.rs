@@ -37,6 +37,7 @@ mod cluster_figures;
 mod compaction_progress;
 mod compactions;
 mod config;
+mod copies;
 mod delete;
 mod download;
 mod exchange;
@@ -102,9 +103,10 @@ pub use file_monitor::FileMonitor;
 pub use listener::Listener;
 pub use order::{
     BurstVolume, CancelCompaction, ClearVolume, CompactVolume, CompactionRequest, DeleteVolume,
-    FenceVolume, FindAbsent, LimitDevice, ListDamage, ListErrors, OpenVolume, OrderError,
-    PauseBackground, PullOrder, PullOutcome, PullStep, ReadExchange, ReadRecords, ScrubVolume,
-    SetCluster, SetReadOnly, SetRoute, SuspectVolume, TargetDir, UndeleteNeedles,
+    FenceVolume, FindAbsent, LimitDevice, ListDamage, ListErrors, OfferChanges, OfferedChanges,
+    OpenVolume, OrderError, PauseBackground, PullOrder, PullOutcome, PullStep, ReadExchange,
+    ReadRecords, ScrubVolume, SetCluster, SetReadOnly, SetRoute, SuspectVolume, TargetDir,
+    UndeleteNeedles,
 };
 pub use reactor::{Reactor, run};
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Orders: requests by which the daemon's main thread changes the volumes and settings of a shard, each with
 //! its own outcome, and the reasons why one is not carried out.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -172,6 +173,29 @@ pub struct ReadExchange {
     pub deletions: bool,
 }
 
+/// Sends a piece of the changes of a volume of a cluster to another node, which has a copy of it.
+pub struct OfferChanges {
+    /// Volume id.
+    pub volume: VolumeId,
+    /// Address of the other node's data API.
+    pub peer: SocketAddr,
+    /// Where the piece begins: the changes up to there are known to be there.
+    pub from: StreamPosition,
+}
+
+/// What was offered to another node. It has everything up to `next`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OfferedChanges {
+    /// Where the next piece begins.
+    pub next: StreamPosition,
+    /// Whether nothing was left to be offered.
+    pub is_end: bool,
+    /// Number of objects that were sent.
+    pub objects: u64,
+    /// Number of deletions that were sent.
+    pub deletions: u64,
+}
+
 /// Asks which objects are certainly not in a volume of the shard.
 pub struct FindAbsent {
     /// Volume id.
@@ -287,6 +311,9 @@ pub enum OrderError {
     /// Records of another volume were not stored.
     #[error("{0}")]
     NotPulled(NotPulled),
+    /// The other node did not take a change; what it said, or why it could not be asked.
+    #[error("{0}")]
+    NotOffered(String),
     /// The volume's file could not be removed.
     #[error("{0}; check the kernel log and the disk")]
     NotRemoved(NotRemoved),

@@ -4,9 +4,9 @@
 use super::assignment::ErrorPlaces;
 use super::order::{
     BurstVolume, CancelCompaction, ClearVolume, CompactVolume, DeleteVolume, FenceVolume,
-    FindAbsent, LimitDevice, ListDamage, ListErrors, OpenVolume, OrderError, PauseBackground,
-    PullOrder, PullOutcome, ReadExchange, ReadRecords, ScrubVolume, SetCluster, SetReadOnly,
-    SetRoute, SuspectVolume, UndeleteNeedles,
+    FindAbsent, LimitDevice, ListDamage, ListErrors, OfferChanges, OfferedChanges, OpenVolume,
+    OrderError, PauseBackground, PullOrder, PullOutcome, ReadExchange, ReadRecords, ScrubVolume,
+    SetCluster, SetReadOnly, SetRoute, SuspectVolume, UndeleteNeedles,
 };
 use super::request::{
     CheckPut, DeleteFid, DeleteNeedle, DeletedFid, FoundNeedle, PostNeedle, PutNeedle, ReadNeedle,
@@ -154,6 +154,8 @@ request_kinds! {
     ReadRecords(ReadRecords) -> Result<Piece, OrderError>, in read_records;
     /// Read a piece of the records of a volume in the exchange format.
     ReadExchange(ReadExchange) -> Result<ExchangePiece, OrderError>, in read_exchange;
+    /// Send changes of a volume to a copy of it.
+    OfferChanges(OfferChanges) -> Result<OfferedChanges, OrderError>, in offer_changes;
     /// Say which objects are absent.
     FindAbsent(FindAbsent) -> Result<Vec<NeedleId>, OrderError>, in find_absent;
     /// Make a step of a pull.
@@ -225,6 +227,7 @@ mod tests {
             list_errors,
             read_records,
             read_exchange,
+            offer_changes,
             find_absent,
             pull,
             undelete,
@@ -232,7 +235,7 @@ mod tests {
             set_route,
             limit_device,
         } = &awaited;
-        let expect: [&dyn Fn() -> usize; 28] = [
+        let expect: [&dyn Fn() -> usize; 29] = [
             &|| read.expect(),
             &|| put.expect(),
             &|| post.expect(),
@@ -255,6 +258,7 @@ mod tests {
             &|| list_errors.expect(),
             &|| read_records.expect(),
             &|| read_exchange.expect(),
+            &|| offer_changes.expect(),
             &|| find_absent.expect(),
             &|| pull.expect(),
             &|| undelete.expect(),

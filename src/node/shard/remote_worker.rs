@@ -95,6 +95,9 @@ impl Shard {
             AnyRequest::ReadExchange(order) => {
                 AnyOutcome::ReadExchange(Box::pin(volumes.read_exchange(order)).await)
             }
+            AnyRequest::OfferChanges(order) => {
+                AnyOutcome::OfferChanges(Box::pin(self.offer_changes(order)).await)
+            }
             AnyRequest::FindAbsent(order) => {
                 AnyOutcome::FindAbsent(Box::pin(volumes.absent(order)).await)
             }
