@@ -26,12 +26,15 @@ use std::collections::VecDeque;
 use std::ffi::CString;
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::fd::RawFd;
+use std::net::SocketAddr;
+use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
 
 use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode};
 use nix::libc;
+use nix::sys::socket::sockopt::TcpNoDelay;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socket};
 
 use crate::base::account::AUDITED;
 use crate::base::sys;
@@ -213,7 +216,14 @@ impl Ring {
             Op::Send { sock, buf, start, len } => {
                 self.launch(token, encode::send(sock, buf, start, len));
             }
+            Op::SendLent { sock, lent, start, len, more } => {
+                self.launch(token, encode::send_lent(sock, lent, start, len, more));
+            }
             Op::Wake { peer } => self.wake(token, peer),
+            Op::Connect { address } => match client_socket(&address) {
+                Ok(socket) => self.launch(token, encode::connect(socket, address.into())),
+                Err(errno) => self.fail(token, errno as i32),
+            },
             Op::Accept { listener } => self.launch(token, encode::accept(listener)),
             Op::PeerName { sock } => {
                 self.end(token, 0, Returned::Text(sys::peer_name(sock.0).into()));
@@ -366,6 +376,8 @@ impl Ring {
                 (self.files.opened(ended.result, &mut self.devices, &ring), Returned::None)
             }
             Held::Buf(buf) => (i64::from(ended.result), Returned::One(buf)),
+            Held::Lent(lent) => (i64::from(ended.result), Returned::Lent(lent)),
+            Held::Connecting { socket, .. } => (connected(socket, ended.result), Returned::None),
             Held::Sync(file) => (self.files.file_sync_result(file, ended.result), Returned::None),
             Held::SyncDir(dir) => (self.files.dir_sync_result(dir, ended.result), Returned::None),
             Held::Gather { bufs, durable, .. } => {
@@ -432,6 +444,23 @@ impl Ring {
                 self.starved.pop_front().expect("the count is limited to the queue's length");
             self.launch(token, encode::recv_any(sock));
         }
+    }
+}
+
+/// Opens a socket for a connection to an address.
+fn client_socket(address: &SocketAddr) -> nix::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    // A request is sent in one piece and must not wait for more data.
+    setsockopt(&socket, TcpNoDelay, &true)?;
+    Ok(socket)
+}
+
+/// Result of an attempt to connect a socket, which is closed if the attempt has failed.
+fn connected(socket: Option<OwnedFd>, result: i32) -> i64 {
+    match socket {
+        Some(socket) if result >= 0 => i64::from(socket.into_raw_fd()),
+        _ => i64::from(result),
     }
 }
 
@@ -506,8 +535,11 @@ impl Drop for Ring {
             unsafe { ManuallyDrop::drop(&mut self.provided) };
             // SAFETY: as above.
             unsafe { ManuallyDrop::drop(&mut self.in_flight) };
+        } else {
+            // The kernel may still write to the buffers of operations in flight while it closes the ring.
+            // They are leaked, which happens only when a process ends. The kernel has its own reference to a
+            // socket.
+            self.in_flight.close_sockets();
         }
-        // Otherwise the kernel may still write to the buffers of operations in flight while it closes the
-        // ring. They are leaked, which happens only when a process ends.
     }
 }

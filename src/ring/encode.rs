@@ -4,17 +4,19 @@
 //! the [`Held`] is moved.
 
 use std::ffi::CString;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::null_mut;
 
 use io_uring::opcode;
 use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{Fd, FsyncFlags};
 use nix::libc;
+use nix::sys::socket::{SockaddrLike, SockaddrStorage};
 
 use super::files::fixed;
 use super::in_flight::Held;
 use super::provided::GROUP;
-use crate::runtime::buffer::Buf;
+use crate::runtime::buffer::{Buf, Lent};
 use crate::runtime::op::{DirId, FileId, Piece, Sock};
 
 /// An operation for the kernel. `held` must be kept until the last completion.
@@ -32,13 +34,13 @@ impl Encoded {
 /// A read from a file. `registered`: whether the buffers of the ring are registered.
 pub fn read(
     file: FileId,
-    buf: Buf,
+    mut buf: Buf,
     start: u32,
     len: u32,
     offset: u64,
     registered: bool,
 ) -> Encoded {
-    let (address, index) = (buf.address(start as usize), buf.registration());
+    let (address, index) = (buf.address_mut(start as usize), buf.registration());
     let file = fixed(file);
     let entry = if registered {
         opcode::ReadFixed::new(file, address, len, index).offset(offset).build()
@@ -87,8 +89,8 @@ pub fn recv_any(sock: Sock) -> Encoded {
 }
 
 /// A receive into a buffer; with `whole`, of exactly `len` bytes.
-pub fn recv(sock: Sock, buf: Buf, start: u32, len: u32, whole: bool) -> Encoded {
-    let address = buf.address(start as usize);
+pub fn recv(sock: Sock, mut buf: Buf, start: u32, len: u32, whole: bool) -> Encoded {
+    let address = buf.address_mut(start as usize);
     let flags = if whole { libc::MSG_WAITALL } else { 0 };
     let entry = opcode::Recv::new(Fd(sock.0), address, len).flags(flags).build();
     Encoded { held: Held::Buf(buf), entry }
@@ -99,6 +101,25 @@ pub fn send(sock: Sock, buf: Buf, start: u32, len: u32) -> Encoded {
     let address = buf.address(start as usize);
     let entry = opcode::Send::new(Fd(sock.0), address, len).flags(libc::MSG_NOSIGNAL).build();
     Encoded { held: Held::Buf(buf), entry }
+}
+
+/// A send of lent bytes; with `more`, others follow at once.
+///
+/// # Panics
+/// If so many bytes are not lent.
+pub fn send_lent(sock: Sock, lent: Lent, start: u32, len: u32, more: bool) -> Encoded {
+    assert!(start as usize + len as usize <= lent.len(), "{len} bytes from {start} of {lent:?}");
+    let flags = libc::MSG_NOSIGNAL | if more { libc::MSG_MORE } else { 0 };
+    let entry = opcode::Send::new(Fd(sock.0), lent.address(start as usize), len).flags(flags);
+    Encoded { held: Held::Lent(lent), entry: entry.build() }
+}
+
+/// The connection of a socket to an address.
+pub fn connect(socket: OwnedFd, address: SockaddrStorage) -> Encoded {
+    let address = Box::new(address);
+    let entry =
+        opcode::Connect::new(Fd(socket.as_raw_fd()), address.as_ptr(), address.len()).build();
+    Encoded { held: Held::Connecting { socket: Some(socket), _address: address }, entry }
 }
 
 /// An accept of a connection.

@@ -1,11 +1,13 @@
 //! Operations that the kernel has, and what they keep alive.
 
 use std::ffi::CString;
+use std::os::fd::OwnedFd;
 
 use nix::libc;
+use nix::sys::socket::SockaddrStorage;
 use slab::Slab;
 
-use crate::runtime::buffer::Buf;
+use crate::runtime::buffer::{Buf, Lent};
 use crate::runtime::op::{DirId, FileId, Sock, Token};
 
 /// Resources that an operation in flight keeps alive; also determines how its completion is handled.
@@ -28,6 +30,14 @@ pub enum Held {
     SyncDir(DirId),
     /// A read, receive or send with one buffer.
     Buf(Buf),
+    /// A send of lent bytes.
+    Lent(Lent),
+    /// A connection that is being opened.
+    Connecting {
+        /// Its socket, which is closed if that fails. Absent once the ring has ended.
+        socket: Option<OwnedFd>,
+        _address: Box<SockaddrStorage>,
+    },
     /// A gathered write, with the list of its pieces that the kernel reads.
     Gather {
         bufs: Vec<Buf>,
@@ -117,6 +127,15 @@ impl InFlightTable {
         let slot = self.slots.get(token.index as usize).copied().unwrap_or(u32::MAX);
         let entry = self.entries.get(slot as usize).filter(|entry| entry.token == token)?;
         Some((u64::from(entry.generation) << 32 | u64::from(slot), entry))
+    }
+
+    /// Closes the sockets of the connections that are being opened. What the kernel may still access stays.
+    pub fn close_sockets(&mut self) {
+        for (_, entry) in &mut self.entries {
+            if let Held::Connecting { socket, .. } = &mut entry.held {
+                socket.take();
+            }
+        }
     }
 
     /// Counts the operations in flight on a device.

@@ -69,7 +69,7 @@ impl Provided {
         }
         let before = self.tail;
         while let Some(&number) = self.missing.last() {
-            let Some(buf) = pool.alloc(HEAD_BUFFER) else { break };
+            let Some(mut buf) = pool.alloc(HEAD_BUFFER) else { break };
             self.missing.pop();
             let slot = usize::from(self.tail % HEAD_BUFFERS);
             // SAFETY: the slot is inside the table.
@@ -77,7 +77,7 @@ impl Provided {
             // SAFETY: initialised memory that this struct owns. The kernel reads only slots below the
             // published tail, and this slot is not below it.
             let entry = unsafe { entry.as_mut() };
-            entry.set_addr(buf.address(RECEIVE_HEADROOM) as u64);
+            entry.set_addr(buf.address_mut(RECEIVE_HEADROOM) as u64);
             let room = HEAD_BUFFER - RECEIVE_HEADROOM;
             entry.set_len(u32::try_from(room).expect("below HEAD_BUFFER"));
             entry.set_bid(number);

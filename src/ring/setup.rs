@@ -219,6 +219,7 @@ fn probe(ring: &IoUring) -> Result<bool, SetupError> {
         (opcode::RenameAt::CODE, "renameat"),
         (opcode::UnlinkAt::CODE, "unlinkat"),
         (opcode::Accept::CODE, "accept"),
+        (opcode::Connect::CODE, "connect"),
         (opcode::Recv::CODE, "recv"),
         (opcode::Send::CODE, "send"),
         (opcode::Shutdown::CODE, "shutdown"),

@@ -3,171 +3,130 @@
 //! The region is mapped once and registered once with the kernel. Every shard owns a part of it (a
 //! [`Pool`]) and allocates from that part only. A [`Buf`] is a run of pages. It may be sent to another
 //! shard or owned by an operation in flight; wherever it is dropped, it returns through its pool's queue of
-//! returned runs, so that only the owning shard accesses the pool's bitmap of free pages.
+//! returned runs, so that only the owning shard accesses the pool's bitmap of free pages. A part of a buffer
+//! can be lent: a [`Lent`] reads it, and keeps the run from being returned.
 #![expect(unsafe_code, reason = "maps the region and hands out disjoint slices of it")]
 
 mod free_map;
+mod lent;
+mod region;
+mod run;
 
 use std::cell::{Cell, RefCell};
-use std::num::NonZeroUsize;
-use std::ops::{Deref, DerefMut};
-use std::ptr::NonNull;
+use std::ops::{Deref, DerefMut, Range};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crossbeam_queue::ArrayQueue;
-use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
-
 use crate::base::account::AUDITED;
 use free_map::FreeMap;
-
-/// Granularity of allocation (bytes).
-pub const PAGE: usize = 4096;
-/// Maximum length of a fixed buffer that the kernel registers (bytes; `io_uring_register(2)`).
-const REGISTERED_MAX: usize = 1 << 30;
-
-struct PageRun {
-    first: u32,
-    count: u32,
-}
-
-struct PoolShared {
-    first_page: u32,
-    pages: u32,
-    returns: ArrayQueue<PageRun>,
-}
-
-/// The memory behind all pools.
-pub struct Region {
-    base: NonNull<u8>,
-    len: usize,
-    pool_len: usize,
-    pools: Vec<PoolShared>,
-}
-
-// SAFETY: the region is plain memory. Every byte of it belongs to at most one `Buf`, and a `Buf` gives
-// access through `&self`/`&mut self` only.
-unsafe impl Send for Region {}
-// SAFETY: as above; the queues of returns are themselves safe to share.
-unsafe impl Sync for Region {}
-
-impl Region {
-    /// Maps `pool_len` bytes (rounded up to whole pages, at most 1 GiB) for each of `pools` pools.
-    ///
-    /// # Errors
-    /// The kernel's, when the memory cannot be mapped.
-    ///
-    /// # Panics
-    /// When `pools` is 0 or above 65534, or `pool_len` is 0 or above 1 GiB.
-    pub fn map(pools: usize, pool_len: usize) -> std::io::Result<Arc<Self>> {
-        assert!(pools > 0 && pools < usize::from(u16::MAX));
-        assert!(pool_len > 0 && pool_len <= REGISTERED_MAX);
-        let pool_len = pool_len.next_multiple_of(PAGE);
-        let len = pool_len * pools;
-        let size = NonZeroUsize::new(len).expect("a pool has at least a page");
-        // SAFETY: a fresh anonymous mapping at an address of the kernel's choice aliases nothing.
-        let base = unsafe {
-            mmap_anonymous(
-                None,
-                size,
-                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
-                MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE,
-            )
-        }?;
-        // Huge pages save TLB misses; the region works without them too.
-        // SAFETY: advice on the whole mapping, which this struct owns; does not change its content.
-        let _ = unsafe { madvise(base, len, MmapAdvise::MADV_HUGEPAGE) };
-        let pages = u32::try_from(pool_len / PAGE).expect("a pool is at most 1 GiB");
-        let pools = (0..pools)
-            .map(|pool| PoolShared {
-                first_page: u32::try_from(pool).expect("fewer than 65535 pools") * pages,
-                pages,
-                returns: ArrayQueue::new(pages as usize),
-            })
-            .collect();
-        Ok(Arc::new(Self { base: base.cast(), len, pool_len, pools }))
-    }
-
-    /// Number of whole pools per fixed buffer, so that no pool spans two fixed buffers.
-    fn pools_per_registration(&self) -> usize {
-        REGISTERED_MAX / self.pool_len
-    }
-
-    /// Address and length (bytes) of each fixed buffer to register with a ring, in order.
-    #[must_use]
-    pub fn registrations(&self) -> Vec<(*mut u8, usize)> {
-        let step = self.pools_per_registration() * self.pool_len;
-        (0..self.len)
-            .step_by(step)
-            .map(|at| {
-                // SAFETY: `at` is below the length of the mapping.
-                let start = unsafe { self.base.as_ptr().add(at) };
-                (start, step.min(self.len - at))
-            })
-            .collect()
-    }
-
-    /// Populates the whole mapping with memory. Otherwise the first access to each huge page clears 2 MiB,
-    /// which takes milliseconds in a virtual machine. Registering the region with a ring has the same effect.
-    ///
-    /// # Errors
-    /// The kernel's, when there is not enough memory (`MADV_POPULATE_WRITE` in `madvise(2)`).
-    pub fn populate(&self) -> std::io::Result<()> {
-        // SAFETY: the whole mapping, which this struct owns; populating it does not change its content.
-        unsafe { madvise(self.base.cast(), self.len, MmapAdvise::MADV_POPULATE_WRITE) }?;
-        Ok(())
-    }
-
-    /// Length of the region (bytes).
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Always false: a region has at least one page.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-}
-
-impl Drop for Region {
-    fn drop(&mut self) {
-        // SAFETY: this struct owns the mapping, and no `Buf` is left (each keeps the region alive).
-        unsafe { munmap(self.base.cast(), self.len) }.expect("unmapping an owned mapping succeeds");
-    }
-}
+pub use lent::Lent;
+use lent::Loan;
+use region::Pages;
+pub use region::{PAGE, Region};
+use run::Run;
 
 /// A run of pages. The content of a new buffer is that of its previous use, or zeros.
 pub struct Buf {
-    region: Arc<Region>,
-    pool: u16,
-    pages: u32,
-    first: u32,
+    run: Run,
+    /// The loan of a part of it, which then owns the run: present once a part was lent.
+    loan: Option<Arc<Loan>>,
 }
 
 impl Buf {
-    fn ptr(&self) -> *mut u8 {
-        // SAFETY: every run lies inside the mapping.
-        unsafe { self.region.base.as_ptr().add(self.first as usize * PAGE) }
-    }
-
     /// Index of the fixed buffer (see [`Region::registrations`]) that contains this buffer.
     #[must_use]
     pub fn registration(&self) -> u16 {
-        let index = usize::from(self.pool) / self.region.pools_per_registration();
-        u16::try_from(index).expect("no more registrations than pools")
+        self.run.registration()
     }
 
-    /// Address of byte `at`, for the kernel.
+    /// Address of byte `at`, for a kernel that reads from there.
     ///
     /// # Panics
     /// When `at` is above the length.
     #[must_use]
     pub fn address(&self, at: usize) -> *mut u8 {
-        assert!(at <= self.len());
-        // SAFETY: the assertion keeps `at` inside the run or at its end.
-        unsafe { self.ptr().add(at) }
+        self.run.address(at)
+    }
+
+    /// Address of byte `at`, for a kernel that writes there.
+    ///
+    /// # Panics
+    /// When `at` is above the length. While a part of the buffer is lent.
+    #[must_use]
+    pub fn address_mut(&mut self, at: usize) -> *mut u8 {
+        self.expect_not_lent();
+        self.run.address(at)
+    }
+
+    /// Lends a range (bytes). As long as the handle or a clone of it is alive, nothing writes to the range,
+    /// and of the rest only [`Self::outside_mut`] and [`Self::split_mut`] give a part for writing. The run
+    /// returns to its pool when the buffer and all handles were dropped.
+    ///
+    /// # Panics
+    /// When the range ends beyond the buffer, or begins after its end. While another range is lent.
+    #[must_use]
+    pub fn lend(&mut self, range: Range<usize>) -> Lent {
+        self.expect_not_lent();
+        assert!(
+            range.start <= range.end && range.end <= self.len(),
+            "bytes {range:?} of a buffer of {} bytes",
+            self.len()
+        );
+        // Replaces what is left of an ended loan, so that the run keeps one owner.
+        let loan = self.loan.get_or_insert_with(|| Arc::new(Loan::new(self.run.clone())));
+        Arc::get_mut(loan).expect("no handle is alive").range = range;
+        Lent::new(loan)
+    }
+
+    /// The lent range (bytes), if a handle on it is alive.
+    fn lent_range(&mut self) -> Option<Range<usize>> {
+        let loan = self.loan.as_mut()?;
+        // Exclusive access shows that no handle is left, and that all reads through them have happened.
+        match Arc::get_mut(loan) {
+            Some(_) => None,
+            None => Some(loan.range.clone()),
+        }
+    }
+
+    fn expect_not_lent(&mut self) {
+        let lent = self.lent_range();
+        assert!(lent.is_none(), "bytes {lent:?} of the buffer are lent");
+    }
+
+    /// Returns a range (bytes) for writing that does not overlap what is lent.
+    ///
+    /// # Panics
+    /// When it does, or ends beyond the buffer, or begins after its end.
+    pub fn outside_mut(&mut self, range: Range<usize>) -> &mut [u8] {
+        let Range { start, end } = range;
+        assert!(
+            start <= end && end <= self.len(),
+            "bytes {start}..{end} of a buffer of {} bytes",
+            self.len()
+        );
+        if let Some(lent) = self.lent_range() {
+            assert!(
+                end <= lent.start || lent.end <= start,
+                "bytes {start}..{end} for writing, of which {lent:?} are lent"
+            );
+        }
+        // SAFETY: the run is mapped and initialised, and the range lies inside it, by the assertion. Nothing
+        // else refers to the range: `&mut self` excludes other references through this `Buf`, and those of a
+        // `Lent` are to its own range only, outside of this one.
+        unsafe { std::slice::from_raw_parts_mut(self.run.address(start), end - start) }
+    }
+
+    /// Returns what is before byte `at` for writing, and the rest for reading.
+    ///
+    /// # Panics
+    /// When a part of what is before `at` is lent. When `at` is above the length.
+    pub fn split_mut(&mut self, at: usize) -> (&mut [u8], &[u8]) {
+        let (rest, len) = (self.run.address(at), self.len() - at);
+        let front = self.outside_mut(0..at);
+        // SAFETY: the run is mapped and initialised, and `at..at + len` is its rest. It does not overlap
+        // `front`; both end with the same exclusive borrow of `self`. A `Lent` only reads, too.
+        let rest = unsafe { std::slice::from_raw_parts(rest, len) };
+        (front, rest)
     }
 }
 
@@ -175,31 +134,36 @@ impl Deref for Buf {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the run is mapped (zeroed by the kernel at first, hence initialised) and only
-        // this `Buf` refers to it. While the kernel writes to it, it is owned by the driver's
-        // entry for the operation and not dereferenced.
-        unsafe { std::slice::from_raw_parts(self.ptr(), self.pages as usize * PAGE) }
+        // SAFETY: the run is mapped (zeroed by the kernel at first, hence initialised), and only this `Buf`
+        // and a `Lent` of it, which only reads, refer to it. While the kernel writes to it, it is owned by
+        // the driver's entry for the operation and not dereferenced.
+        unsafe { std::slice::from_raw_parts(self.run.address(0), self.run.len()) }
     }
 }
 
 impl DerefMut for Buf {
+    /// # Panics
+    /// While a part of the buffer is lent.
     fn deref_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as in `deref`, and `&mut self` makes the access exclusive.
-        unsafe { std::slice::from_raw_parts_mut(self.ptr(), self.pages as usize * PAGE) }
+        self.expect_not_lent();
+        // SAFETY: as in `deref`, and the access is exclusive: `&mut self` excludes other references through
+        // this `Buf`, and no `Lent` of it is alive.
+        unsafe { std::slice::from_raw_parts_mut(self.run.address(0), self.run.len()) }
     }
 }
 
 impl Drop for Buf {
     fn drop(&mut self) {
-        let run = PageRun { first: self.first, count: self.pages };
-        let returns = &self.region.pools[usize::from(self.pool)].returns;
-        assert!(returns.push(run).is_ok(), "more runs were returned than the pool has pages");
+        // Otherwise the loan owns the run.
+        if self.loan.is_none() {
+            self.run.give_back();
+        }
     }
 }
 
 impl std::fmt::Debug for Buf {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Buf({} pages at {} of pool {})", self.pages, self.first, self.pool)
+        write!(f, "Buf({})", self.run)
     }
 }
 
@@ -222,7 +186,7 @@ impl Pool {
     /// When the region has no such pool.
     #[must_use]
     pub fn new(region: &Arc<Region>, index: usize) -> Self {
-        let pages = region.pools[index].pages;
+        let pages = Pages::of(region, index).count;
         Self(Rc::new(PoolState {
             region: Arc::clone(region),
             index: u16::try_from(index).expect("fewer than 65535 pools"),
@@ -231,14 +195,15 @@ impl Pool {
         }))
     }
 
-    fn shared(&self) -> &PoolShared {
-        &self.0.region.pools[usize::from(self.0.index)]
+    /// The pages of the region that belong to the pool.
+    fn pages(&self) -> Pages {
+        Pages::of(&self.0.region, usize::from(self.0.index))
     }
 
     fn take_returns(&self, free: &mut FreeMap) {
-        let shared = self.shared();
-        while let Some(run) = shared.returns.pop() {
-            free.set(run.first - shared.first_page, run.count, true);
+        let own = self.pages();
+        while let Some(run) = Pages::returned(&self.0.region, usize::from(self.0.index)) {
+            free.set(run.first - own.first, run.count, true);
             self.0.used_pages.set(self.0.used_pages.get() - run.count);
         }
     }
@@ -251,12 +216,8 @@ impl Pool {
         self.take_returns(&mut free);
         let first = free.take(count)?;
         self.0.used_pages.set(self.0.used_pages.get() + count);
-        Some(Buf {
-            region: Arc::clone(&self.0.region),
-            pool: self.0.index,
-            pages: count,
-            first: self.shared().first_page + first,
-        })
+        let pages = Pages { first: self.pages().first + first, count };
+        Some(Buf { run: Run::new(&self.0.region, self.0.index, pages), loan: None })
     }
 
     /// Size of the buffers in use (bytes).
@@ -274,7 +235,7 @@ impl Pool {
     /// Size of the pool (bytes).
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.shared().pages as usize * PAGE
+        self.pages().count as usize * PAGE
     }
 
     /// Region that contains the pool.
@@ -408,10 +369,12 @@ mod tests {
     #[test]
     fn long_runs_are_allocated_from_the_high_end() {
         let pool = pool(64);
+        let start = pool.region().registrations()[0].0 as usize;
+        let page = |buf: &Buf| (buf.address(0) as usize - start) / PAGE;
         let (long, short) = (pool.alloc(10 * PAGE).unwrap(), pool.alloc(2 * PAGE).unwrap());
-        assert_eq!((long.first, short.first), (54, 0));
+        assert_eq!((page(&long), page(&short)), (54, 0));
         drop(short);
         let long = pool.alloc(10 * PAGE).unwrap();
-        assert_eq!((long.first, pool.alloc(1).unwrap().first), (44, 0));
+        assert_eq!((page(&long), page(&pool.alloc(1).unwrap())), (44, 0));
     }
 }

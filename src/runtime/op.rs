@@ -6,9 +6,10 @@
 //! them, nor on real files, HTTP or needles.
 
 use std::ffi::CString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::runtime::buffer::Buf;
+use crate::runtime::buffer::{Buf, Lent};
 
 /// Identifies an operation in flight. The generation distinguishes successive users of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,6 +174,13 @@ pub enum Op {
         /// Listening socket.
         listener: Sock,
     },
+    /// Opens a TCP connection, which sends without delay (`TCP_NODELAY`, tcp(7)). Result: its [`Sock`]. If it
+    /// fails or is cancelled, no descriptor stays open. It must be awaited: a connection that nobody takes
+    /// stays open.
+    Connect {
+        /// Address of the listener.
+        address: SocketAddr,
+    },
     /// Receives into a buffer that the driver picks only when bytes have arrived, so that a waiting
     /// connection holds no buffer. The bytes begin at offset [`crate::base::limits::RECEIVE_HEADROOM`] of the
     /// buffer. Result: bytes received, 0 at the end of the stream.
@@ -206,6 +214,21 @@ pub enum Op {
         /// Maximum number of bytes to send.
         len: u32,
     },
+    /// Sends as much of `lent[start..start + len]` as the connection accepts, while others read the same
+    /// bytes. Result: bytes sent, at least one. The handle is returned as [`Returned::Lent`].
+    SendLent {
+        /// Connection.
+        sock: Sock,
+        /// Source.
+        lent: Lent,
+        /// Offset of the first byte in what is lent.
+        start: u32,
+        /// Maximum number of bytes to send; what is lent has them.
+        len: u32,
+        /// Whether more bytes follow at once, so that a packet that is not full may wait for them
+        /// (`MSG_MORE`, send(2)).
+        more: bool,
+    },
     /// Queries the address of the peer, which is returned as [`Returned::Text`].
     PeerName {
         /// Connection.
@@ -236,6 +259,8 @@ pub enum Returned {
     None,
     /// The buffer of a read, receive or send.
     One(Buf),
+    /// The handle of a send of lent bytes.
+    Lent(Lent),
     /// The buffers of a gathered write.
     Many(Vec<Buf>),
     /// Text, such as an address.

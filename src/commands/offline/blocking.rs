@@ -56,6 +56,7 @@ impl BlockingReader {
             Op::Recv { buf, .. } | Op::Send { buf, .. } => {
                 return (Err(unsupported()), Returned::One(buf));
             }
+            Op::SendLent { lent, .. } => return (Err(unsupported()), Returned::Lent(lent)),
             Op::OpenDir { path } => {
                 let mut options = File::options();
                 let dir = options.read(true).custom_flags(libc::O_DIRECTORY).open(path);
@@ -82,6 +83,7 @@ impl BlockingReader {
             | Op::Unlink { .. }
             | Op::SyncDir { .. } => Err(read_only()),
             Op::Accept { .. }
+            | Op::Connect { .. }
             | Op::RecvAny { .. }
             | Op::ShutdownWrite { .. }
             | Op::Close { .. }

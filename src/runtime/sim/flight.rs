@@ -32,9 +32,11 @@ pub fn is_network(op: &Op) -> bool {
     matches!(
         op,
         Op::Accept { .. }
+            | Op::Connect { .. }
             | Op::RecvAny { .. }
             | Op::Recv { .. }
             | Op::Send { .. }
+            | Op::SendLent { .. }
             | Op::PeerName { .. }
             | Op::ShutdownWrite { .. }
             | Op::Close { .. }
@@ -46,9 +48,17 @@ pub fn is_network(op: &Op) -> bool {
 pub fn waits_for(op: &Op) -> Option<i32> {
     match op {
         Op::Accept { listener } => Some(listener.0),
-        Op::RecvAny { sock } | Op::Recv { sock, .. } | Op::Send { sock, .. } => Some(sock.0),
+        Op::RecvAny { sock }
+        | Op::Recv { sock, .. }
+        | Op::Send { sock, .. }
+        | Op::SendLent { sock, .. } => Some(sock.0),
         _ => None,
     }
+}
+
+/// Whether an operation may have to wait for an event of a connection, a listener or an address.
+pub fn may_wait(op: &Op) -> bool {
+    waits_for(op).is_some() || matches!(op, Op::Connect { .. })
 }
 
 /// Returns the bytes of a gathered write.

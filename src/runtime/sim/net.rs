@@ -1,6 +1,7 @@
 //! Connections of the simulated world: two byte streams each, which arrive in segments of varying length.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 
 use nix::libc;
 
@@ -14,6 +15,8 @@ const IN_SEGMENTS: usize = 6 * 1024;
 #[derive(Default)]
 struct End {
     peer: i32,
+    /// Listener whose addresses decide whether bytes are moved; `None` once the connection was reset.
+    listener: Option<i32>,
     /// Bytes that have arrived and were not read.
     inbox: VecDeque<u8>,
     /// Whether the peer has ended its stream.
@@ -41,9 +44,24 @@ impl End {
 /// Result of an attempt at an operation: the result of the operation, or `None` if it has to wait.
 pub type Attempt = Option<i64>;
 
+/// What a connection to an address finds there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// A listener.
+    Listener(i32),
+    /// A machine on which nothing listens at the address.
+    Refused,
+    /// No machine that answers.
+    Nothing,
+}
+
 /// All listeners and connections.
 #[derive(Default)]
 pub struct Net {
+    /// Listeners by address.
+    addresses: BTreeMap<SocketAddr, i32>,
+    /// Addresses to and from which nothing is moved.
+    unreachable: BTreeSet<SocketAddr>,
     ends: BTreeMap<i32, End>,
     backlog: BTreeMap<i32, VecDeque<i32>>,
     /// Accepted ends that are not closed.
@@ -61,10 +79,41 @@ impl Net {
         let server = client + 1;
         self.next += 2;
         let segment = segment.max(1);
-        self.ends.insert(client, End { peer: server, segment, ..End::default() });
-        self.ends.insert(server, End { peer: client, segment, ..End::default() });
+        for (end, peer) in [(client, server), (server, client)] {
+            let listener = Some(listener);
+            self.ends.insert(end, End { peer, listener, segment, ..End::default() });
+        }
         self.backlog.entry(listener).or_default().push_back(server);
         client
+    }
+
+    /// Gives a listener an address.
+    pub fn listen_at(&mut self, address: SocketAddr, listener: i32) {
+        self.addresses.insert(address, listener);
+    }
+
+    /// Sets whether an address is reachable.
+    pub fn set_reachable(&mut self, address: SocketAddr, is_reachable: bool) {
+        match is_reachable {
+            true => self.unreachable.remove(&address),
+            false => self.unreachable.insert(address),
+        };
+    }
+
+    /// Returns what a connection to an address finds there.
+    pub fn find(&self, address: SocketAddr) -> Reached {
+        match self.addresses.get(&address) {
+            _ if self.unreachable.contains(&address) => Reached::Nothing,
+            Some(&listener) => Reached::Listener(listener),
+            None => Reached::Refused,
+        }
+    }
+
+    /// Whether the bytes and the end of the stream stay where they are, on the way to and from an end.
+    fn is_stalled(&self, end: &End) -> bool {
+        let mut unreachable = self.unreachable.iter();
+        end.listener
+            .is_some_and(|own| unreachable.any(|address| self.addresses.get(address) == Some(&own)))
     }
 
     /// Returns the other end of a connection.
@@ -86,7 +135,11 @@ impl Net {
 
     /// Moves arrived bytes to `room`, at most `most` bytes and at most a segment.
     pub fn receive(&mut self, end: i32, room: &mut [u8], most: usize) -> Attempt {
-        let Some(end) = self.ends.get_mut(&end) else { return Some(-i64::from(libc::EBADF)) };
+        let Some(found) = self.ends.get(&end) else { return Some(-i64::from(libc::EBADF)) };
+        if self.is_stalled(found) {
+            return None;
+        }
+        let end = self.ends.get_mut(&end)?;
         let len = end.in_one_go(end.inbox.len().min(room.len()).min(most.max(1)));
         if len > 0 {
             let (first, second) = end.inbox.as_slices();
@@ -105,6 +158,9 @@ impl Net {
     /// Sends as many of `bytes` as the window has room for, at most `most` bytes and at most a segment.
     pub fn send(&mut self, end: i32, bytes: &[u8], most: usize) -> Attempt {
         let Some(from) = self.ends.get(&end) else { return Some(-i64::from(libc::EBADF)) };
+        if self.is_stalled(from) {
+            return None;
+        }
         if from.is_reset {
             return Some(-i64::from(libc::ECONNRESET));
         }
@@ -129,8 +185,10 @@ impl Net {
         }
     }
 
-    /// Closes an end. The connection is reset if unread bytes have arrived there (RFC 9293, section 3.10.4).
+    /// Closes an end, or a listener, which loses its addresses. The connection is reset if unread bytes have
+    /// arrived there (RFC 9293, section 3.10.4).
     pub fn close(&mut self, end: i32) {
+        self.addresses.retain(|_, listener| *listener != end);
         let Some(closed) = self.ends.remove(&end) else { return };
         self.accepted.remove(&end);
         if let Some(peer) = self.ends.get_mut(&closed.peer) {
@@ -139,11 +197,12 @@ impl Net {
         }
     }
 
-    /// Resets a connection at both ends.
+    /// Resets a connection at both ends, also if it is stalled.
     pub fn reset(&mut self, end: i32) {
         for end in [Some(end), self.peer(end)].into_iter().flatten() {
             if let Some(end) = self.ends.get_mut(&end) {
                 end.is_reset = true;
+                end.listener = None;
                 end.inbox.clear();
             }
         }

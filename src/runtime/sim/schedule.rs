@@ -1,6 +1,6 @@
 //! When operations begin and end, and in which order.
 
-use super::flight::{Flight, NO_DISK, PARKED, is_network, waits_for};
+use super::flight::{Flight, NO_DISK, PARKED, is_network, may_wait};
 use super::state::State;
 use crate::runtime::buffer::Pool;
 use crate::runtime::devices::{Devices, Next};
@@ -44,12 +44,12 @@ impl State {
         self.flights.push(flight);
     }
 
-    /// Cancels an operation that waits for a connection or listener.
+    /// Cancels an operation that waits for a connection, a listener or an address.
     pub(super) fn cancel(&mut self, member: usize, token: Token) {
         let now = self.now;
         let of = |flight: &&mut Flight| flight.member == member && flight.token == token;
         if let Some(flight) = self.flights.iter_mut().find(of)
-            && waits_for(&flight.op).is_some()
+            && may_wait(&flight.op)
         {
             flight.is_cancelled = true;
             flight.due = flight.due.min(now);

@@ -4,11 +4,15 @@ use nix::libc;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::flight::{Flight, PARKED};
-use super::net::Attempt;
+use super::net::{Attempt, Reached};
 use super::state::State;
 use crate::base::limits::{HEAD_BUFFER, RECEIVE_HEADROOM};
 use crate::runtime::buffer::Pool;
 use crate::runtime::op::{Completion, Op, Returned};
+
+/// Maximum length of a segment of a connection that [`Op::Connect`] opens (bytes); each connection has its
+/// own.
+const SEGMENT_MAX: u64 = 1460;
 
 impl State {
     /// Attempts an operation on a connection, on a listener or between shards.
@@ -32,6 +36,20 @@ impl State {
                 match attempt {
                     Some(result) => ended(result, Returned::None),
                     None => Err(flight),
+                }
+            }
+            Op::Connect { address } => {
+                let address = *address;
+                match self.net.find(address) {
+                    _ if cancelled.is_some() => ended(-i64::from(libc::ECANCELED), Returned::None),
+                    Reached::Listener(listener) => {
+                        let segment = usize::try_from(self.draw(SEGMENT_MAX)).expect("small") + 1;
+                        let client = self.net.connect(listener, segment);
+                        self.retry_waiters(listener);
+                        ended(i64::from(client), Returned::None)
+                    }
+                    Reached::Refused => ended(-i64::from(libc::ECONNREFUSED), Returned::None),
+                    Reached::Nothing => Err(flight),
                 }
             }
             Op::RecvAny { sock } => {
@@ -74,16 +92,18 @@ impl State {
                 ended(result, Returned::One(buf))
             }
             Op::Send { sock, buf, start, len } => {
-                let (sock, bytes) = (sock.0, &buf[*start as usize..(*start + *len) as usize]);
-                let attempt = self.net.send(sock, bytes, most).or(cancelled);
-                let sent = usize::try_from(attempt.unwrap_or(0)).unwrap_or(0);
-                self.hash ^= xxh3_64(&bytes[..sent]);
+                let bytes = &buf[*start as usize..(*start + *len) as usize];
+                let attempt = self.send(sock.0, bytes, most).or(cancelled);
                 let Some(result) = attempt else { return Err(flight) };
-                if let Some(peer) = self.net.peer(sock) {
-                    self.retry_waiters(peer);
-                }
                 let Op::Send { buf, .. } = flight.op else { unreachable!("matched above") };
                 ended(result, Returned::One(buf))
+            }
+            Op::SendLent { sock, lent, start, len, .. } => {
+                let bytes = &lent[*start as usize..(*start + *len) as usize];
+                let attempt = self.send(sock.0, bytes, most).or(cancelled);
+                let Some(result) = attempt else { return Err(flight) };
+                let Op::SendLent { lent, .. } = flight.op else { unreachable!("matched above") };
+                ended(result, Returned::Lent(lent))
             }
             Op::PeerName { .. } => ended(0, Returned::Text("simulated".into())),
             Op::ShutdownWrite { sock } => {
@@ -117,9 +137,22 @@ impl State {
         attempt
     }
 
+    fn send(&mut self, sock: i32, bytes: &[u8], most: usize) -> Attempt {
+        let attempt = self.net.send(sock, bytes, most);
+        let sent = usize::try_from(attempt.unwrap_or(0)).unwrap_or(0);
+        self.hash ^= xxh3_64(&bytes[..sent]);
+        if attempt.is_some() {
+            self.retry_peer_waiters(sock);
+        }
+        attempt
+    }
+
     fn retry_peer_waiters(&mut self, sock: i32) {
         if let Some(peer) = self.net.peer(sock) {
             self.retry_waiters(peer);
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,8 +69,13 @@ impl State {
 
     /// Schedules new attempts of the operations that wait for a connection or listener.
     pub fn retry_waiters(&mut self, sock: i32) {
+        self.retry(|op| waits_for(op) == Some(sock));
+    }
+
+    /// Schedules new attempts of the operations that wait, if `is_concerned`.
+    pub fn retry(&mut self, is_concerned: impl Fn(&Op) -> bool) {
         for n in 0..self.flights.len() {
-            if self.flights[n].due == PARKED && waits_for(&self.flights[n].op) == Some(sock) {
+            if self.flights[n].due == PARKED && is_concerned(&self.flights[n].op) {
                 // One packet in 64 is lost and sent again.
                 let lost = self.draw(64) == 0;
                 let delay = 5_000 + self.draw(50_000) + if lost { 200_000_000 } else { 0 };

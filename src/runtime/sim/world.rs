@@ -2,12 +2,14 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 
 use super::disk::{Disk, Image, Wreck};
 use super::driver::SimDriver;
 use super::fault::{BIT_ROT, Fault, Met};
+use super::flight::may_wait;
 use super::state::{Snapshot, State};
 use crate::runtime::buffer::Pool;
 use crate::runtime::op::{Op, Sock};
@@ -74,7 +76,25 @@ impl World {
         Sock(client)
     }
 
-    /// Resets a connection.
+    /// Gives a listener an address, at which [`Op::Connect`] finds it until it is closed. It takes the place
+    /// of a listener that had the address. Connections to other addresses are refused.
+    pub fn listen_at(&self, address: SocketAddr, listener: Sock) {
+        self.0.borrow_mut().net.listen_at(address, listener.0);
+    }
+
+    /// Sets whether an address is reachable, as every address is at first. While it is not, [`Op::Connect`]
+    /// to it waits, and the connections to the listener that has the address stall: no bytes are moved in
+    /// either direction, and neither end learns that the other one was closed. [`Self::reset`] reaches both
+    /// ends.
+    pub fn set_reachable(&self, address: SocketAddr, is_reachable: bool) {
+        let mut state = self.0.borrow_mut();
+        state.net.set_reachable(address, is_reachable);
+        if is_reachable {
+            state.retry(|op| may_wait(op) && !matches!(op, Op::Accept { .. }));
+        }
+    }
+
+    /// Resets a connection, at both ends.
     pub fn reset(&self, end: Sock) {
         let mut state = self.0.borrow_mut();
         let peer = state.net.peer(end.0);

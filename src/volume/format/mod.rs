@@ -48,9 +48,9 @@ pub use needle::{
     Attribute, AttributeSet, ClusterAttributes, EXPIRY_LEN, EarlierRange, ExpiryValue, FOOTER_LEN,
     Footer, HASH_PREFIX_BITS, HEADER_LEN, HashPrefix, Kind, Loss, NeedleHeader, NeedleLayout,
     Spare, UnfitAttributes, Unreadable, attribute_bytes, attributes, damaged_spare, decode_header,
-    encode_chunk_table, encode_data_needle, encode_loss, encode_tombstone, expiry_of, footer_at,
-    put_chunk_table, reseal, verify_data, verify_meta, verify_range, with_expiry,
-    with_expiry_len_max,
+    encode_before_data, encode_behind_data, encode_chunk_table, encode_chunk_table_before,
+    encode_data_needle, encode_loss, encode_tombstone, expiry_of, footer_at, put_chunk_table,
+    reseal, verify_data, verify_meta, verify_range, with_expiry, with_expiry_len_max,
 };
 pub use replica::Replica;
 pub use rising::RISING_MAX;

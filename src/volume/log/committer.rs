@@ -15,8 +15,8 @@ use crate::runtime::background::Waited;
 use crate::runtime::op::Piece;
 use crate::volume::error::IoError;
 use crate::volume::format::{
-    EarlierRange, HashPrefix, Kind, NeedleHeader, RISING_MAX, encode_data_needle, encode_loss,
-    encode_tombstone,
+    EarlierRange, HashPrefix, Kind, NeedleHeader, RISING_MAX, encode_before_data,
+    encode_behind_data, encode_loss, encode_tombstone,
 };
 use crate::volume::index::{IdHash, Location, PREFETCHED};
 use crate::volume::io::count;
@@ -193,15 +193,18 @@ async fn write_commit(volume: &Volume, needles: Vec<Pending>, claim: u64) -> Out
 }
 
 fn encode(needle: &mut Pending, incarnation: u64, offset: u64) {
-    let len = usize::try_from(needle.len()).expect("a needle is below 2 MiB");
-    let bytes = &mut needle.buf[..len];
-    match needle.header.kind {
-        Kind::Tombstone => encode_tombstone(&needle.header, incarnation, offset, bytes),
+    let Pending { buf, header, .. } = needle;
+    let layout = header.layout();
+    match header.kind {
+        Kind::Tombstone => encode_tombstone(header, incarnation, offset, &mut buf[..layout.len]),
         Kind::Loss | Kind::UnidentifiedLoss | Kind::DamagedRange => {
-            encode_loss(&needle.header, incarnation, offset, bytes);
+            encode_loss(header, incarnation, offset, &mut buf[..layout.len]);
         }
+        // The data may be lent, and stays as it is.
         Kind::Data | Kind::Part | Kind::Manifest => {
-            encode_data_needle(&needle.header, incarnation, offset, bytes);
+            let data = layout.data_range();
+            encode_before_data(header, incarnation, offset, buf.outside_mut(0..data.start));
+            encode_behind_data(header, incarnation, offset, buf.outside_mut(data.end..layout.len));
         }
     }
 }

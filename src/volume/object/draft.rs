@@ -2,10 +2,10 @@
 
 use crate::base::limits::{ATTRIBUTES_MAX, CONTENT_TYPE_MAX, NEEDLE_DATA_MAX};
 use crate::base::sabotage::{Sabotage, chosen};
-use crate::runtime::buffer::{Buf, PAGE, Pool};
+use crate::runtime::buffer::{Buf, Lent, PAGE, Pool};
 use crate::volume::format::{
     AttributeSet, ClusterProperties, EXPIRY_LEN, HEADER_LEN, NeedleLayout, crc32c, data_checksum,
-    encode_chunk_table, expiry_of, put_chunk_table,
+    encode_chunk_table_before, expiry_of, put_chunk_table,
 };
 use crate::volume::object::draft_attributes::{DraftAttributes, Lifetime};
 use crate::volume::object::upload_key::UploadKey;
@@ -197,15 +197,36 @@ impl Draft {
     ///
     /// # Panics
     /// If the buffer is taken.
+    #[must_use]
+    pub fn data(&self) -> &[u8] {
+        &self.buf.as_ref().expect("the buffer is not taken")[self.layout.data_range()]
+    }
+
+    /// Returns the data for writing.
+    ///
+    /// # Panics
+    /// If the buffer is taken. While the data is lent.
     pub fn data_mut(&mut self) -> &mut [u8] {
         let range = self.layout.data_range();
-        &mut self.buf.as_mut().expect("the buffer is not taken")[range]
+        self.buf.as_mut().expect("the buffer is not taken").outside_mut(range)
+    }
+
+    /// Lends the data, to be read while the needle is stored. The buffer returns to its pool only when the
+    /// handle and its clones were dropped, too.
+    ///
+    /// # Panics
+    /// If the buffer is taken. While the data is lent. If it is that of a manifest, which is written when the
+    /// needle is stored.
+    pub fn lend(&mut self) -> Lent {
+        assert!(self.multipart.is_none(), "the data of a manifest is not known yet");
+        let range = self.layout.data_range();
+        self.buf.as_mut().expect("the buffer is not taken").lend(range)
     }
 
     /// Returns the buffer with a chunk table of these checksums, and the layout.
     pub fn finished_with(self, sums: &[u64]) -> (Buf, NeedleLayout) {
         let mut buf = self.buf.expect("the buffer is not taken");
-        put_chunk_table(&mut buf, &self.layout, sums);
+        put_chunk_table(buf.outside_mut(0..self.layout.data_start), &self.layout, sums);
         (buf, self.layout)
     }
 
@@ -213,10 +234,11 @@ impl Draft {
     ///
     /// # Panics
     /// If the buffer is taken.
-    pub fn etag(&mut self) -> u64 {
+    #[must_use]
+    pub fn etag(&self) -> u64 {
         match self.multipart {
             Some(body) => body.etag,
-            None => data_checksum(self.data_mut()),
+            None => data_checksum(self.data()),
         }
     }
 
@@ -224,10 +246,11 @@ impl Draft {
     ///
     /// # Panics
     /// If the buffer is taken.
-    pub fn crc32c(&mut self) -> u32 {
+    #[must_use]
+    pub fn crc32c(&self) -> u32 {
         match self.multipart {
             Some(body) => body.crc32c.unwrap_or_default(),
-            None => crc32c(self.data_mut()),
+            None => crc32c(self.data()),
         }
     }
 
@@ -265,7 +288,7 @@ impl Draft {
         let mut attributes = [0; ATTRIBUTES_MAX];
         let len = set.encode(&mut attributes);
         if len == layout.attributes_len {
-            buf[layout.attributes()].copy_from_slice(&attributes[..len]);
+            buf.outside_mut(layout.attributes()).copy_from_slice(&attributes[..len]);
             return Some((Self { buf: Some(buf), ..self }, expires_ns));
         }
         let new = match self.multipart {
@@ -281,7 +304,11 @@ impl Draft {
     /// Returns the buffer with the chunk table filled in, the layout, and XXH3-64 of the data.
     pub fn finished(self) -> (Buf, NeedleLayout, u64) {
         let mut buf = self.buf.expect("the buffer is not taken");
-        let checksum = encode_chunk_table(&mut buf, &self.layout);
+        let (front, rest) = buf.split_mut(self.layout.data_start);
+        let checksum = encode_chunk_table_before(front, rest, &self.layout);
         (buf, self.layout, checksum)
     }
 }
+
+#[cfg(test)]
+mod tests;

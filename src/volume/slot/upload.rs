@@ -162,9 +162,9 @@ impl Upload {
     ///
     /// # Panics
     /// If the absorbed chunks are not the first ones of this part, or the parts are longer than the body.
-    pub async fn add(&mut self, mut part: Draft) -> Result<(), Refusal> {
+    pub async fn add(&mut self, part: Draft) -> Result<(), Refusal> {
         let absorbed = self.absorbed;
-        for chunk in part.data_mut()[absorbed..].chunks(CHUNK_LEN) {
+        for chunk in part.data()[absorbed..].chunks(CHUNK_LEN) {
             self.absorb(chunk);
         }
         assert_eq!(self.absorbed, part.data_len(), "the absorbed chunks belong to another part");

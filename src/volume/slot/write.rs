@@ -324,7 +324,7 @@ impl Slot {
 }
 
 /// What the writer of a needle is told that is older than what has its name.
-fn outdated(mut needle: NewNeedle) -> Stored {
+fn outdated(needle: NewNeedle) -> Stored {
     let modified_ns = needle.draft.modified_ns.unwrap_or_default();
     Stored { replaced: true, etag: needle.draft.etag(), modified_ns, is_outdated: true }
 }

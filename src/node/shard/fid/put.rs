@@ -17,7 +17,7 @@ pub async fn put(
     shard: &Rc<Shard>,
     request: &UploadRequest,
     file: &FileHead,
-    mut draft: Draft,
+    draft: Draft,
     plain_len: u64,
 ) -> Result<StoredFile, NotStored> {
     let (id, cookie) = (request.object.id, request.object.cookie);

@@ -94,7 +94,7 @@ async fn finish(
     plain_len: u64,
 ) -> Result<StoredFile, NotStored> {
     let (id, cookie) = (request.object.id, request.object.cookie);
-    let mut manifest = manifest(shard, &upload, attributes(request, file)).await?;
+    let manifest = manifest(shard, &upload, attributes(request, file)).await?;
     let (len, crc32c) = (upload.body_len(), manifest.crc32c());
     let conditions = request.ttl.is_none().then(|| WriteConditions::unless_same(manifest.etag()));
     let holds = |existing: Option<&Existing>| hold(conditions.as_ref(), existing);

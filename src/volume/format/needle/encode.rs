@@ -11,8 +11,14 @@ use crate::volume::format::field::Encoder;
 /// Fills in the chunk checksums of the data in `needle`. Returns the checksum of the data, which is the
 /// entity tag of a data needle.
 pub fn encode_chunk_table(needle: &mut [u8], layout: &NeedleLayout) -> u64 {
-    let (front, data) = needle.split_at_mut(layout.data_start);
-    let data = &data[..layout.data_len];
+    let (front, rest) = needle.split_at_mut(layout.data_start);
+    encode_chunk_table_before(front, rest, layout)
+}
+
+/// Fills in the chunk checksums of the data as [`encode_chunk_table`] does, in a needle whose data cannot be
+/// written: `front` is what is before the data, `rest` begins with the data.
+pub fn encode_chunk_table_before(front: &mut [u8], rest: &[u8], layout: &NeedleLayout) -> u64 {
+    let data = &rest[..layout.data_len];
     let table = &mut front[layout.chunk_table()];
     if !table.is_empty() {
         let mut out = Encoder::new(table);
@@ -23,7 +29,8 @@ pub fn encode_chunk_table(needle: &mut [u8], layout: &NeedleLayout) -> u64 {
     data_checksum(data)
 }
 
-/// Fills in chunk checksums that are already known. A part of a single chunk has no table.
+/// Fills in chunk checksums that are already known. A part of a single chunk has no table. Of the needle,
+/// what is before the data suffices.
 ///
 /// # Panics
 /// If there is not exactly one for each chunk.
@@ -49,12 +56,36 @@ pub fn put_chunk_table(needle: &mut [u8], layout: &NeedleLayout, sums: &[u64]) {
 pub fn encode_data_needle(header: &NeedleHeader, incarnation: u64, offset: u64, needle: &mut [u8]) {
     let layout = header.layout();
     assert_eq!(needle.len(), layout.len);
+    let (front, rest) = needle.split_at_mut(layout.data_start);
+    encode_before_data(header, incarnation, offset, front);
+    encode_behind_data(header, incarnation, offset, &mut rest[layout.data_len..]);
+}
+
+/// Completes what is before the data of a needle, as [`encode_data_needle`] does: attributes and chunk table
+/// are already in `front`, which ends where the data begins.
+///
+/// # Panics
+/// As [`encode_data_needle`].
+pub fn encode_before_data(header: &NeedleHeader, incarnation: u64, offset: u64, front: &mut [u8]) {
+    let layout = header.layout();
+    assert_eq!(front.len(), layout.data_start);
     let table = layout.chunk_table();
-    needle[layout.attributes().end..table.start].fill(0);
-    let meta = checksum(&needle[HEADER_LEN..table.end], seed(incarnation, 0));
-    header.encode(0, meta, seed(incarnation, offset), needle);
-    needle[layout.data_range().end..layout.len - FOOTER_LEN].fill(0);
-    encode_footer(header, incarnation, offset, &mut needle[layout.len - FOOTER_LEN..]);
+    front[layout.attributes().end..table.start].fill(0);
+    let meta = checksum(&front[HEADER_LEN..table.end], seed(incarnation, 0));
+    header.encode(0, meta, seed(incarnation, offset), front);
+}
+
+/// Completes what is behind the data of a needle, as [`encode_data_needle`] does: `back` begins where the
+/// data ends.
+///
+/// # Panics
+/// As [`encode_data_needle`].
+pub fn encode_behind_data(header: &NeedleHeader, incarnation: u64, offset: u64, back: &mut [u8]) {
+    let layout = header.layout();
+    assert_eq!(back.len(), layout.len - layout.data_range().end);
+    let (padding, footer) = back.split_at_mut(back.len() - FOOTER_LEN);
+    padding.fill(0);
+    encode_footer(header, incarnation, offset, footer);
 }
 
 /// Encodes a tombstone for `offset` of the file `incarnation`, with its header in both units.

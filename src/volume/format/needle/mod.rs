@@ -27,7 +27,8 @@ mod verify;
 pub use attribute::{Attribute, attribute_bytes, attributes};
 pub use attribute_set::{AttributeSet, ClusterAttributes, UnfitAttributes};
 pub use encode::{
-    encode_chunk_table, encode_data_needle, encode_loss, encode_tombstone, put_chunk_table,
+    encode_before_data, encode_behind_data, encode_chunk_table, encode_chunk_table_before,
+    encode_data_needle, encode_loss, encode_tombstone, put_chunk_table,
 };
 pub use expiry::{EXPIRY_LEN, ExpiryValue, expiry_of};
 pub use footer::{Footer, footer_at};
