@@ -3,17 +3,15 @@
 
 mod daemon_harness;
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use daemon_harness::{COOKIE, Daemon, Options, bytes, data_dir, free_ports, json};
+use daemon_harness::cluster::{cluster_args, join_cluster};
+use daemon_harness::{COOKIE, Daemon, Options, bytes, data_dir, json};
 use hayloft::base::cluster::{Collection, ReplicaPlacement, Ttl};
-use hayloft::volume::format::superblock_offsets;
-use hayloft::volume::{ClusterAttributes, ClusterProperties, ClusterSettings, Superblock};
+use hayloft::volume::{ClusterAttributes, ClusterProperties, ClusterSettings};
 use serde_json::{Value, json};
 
 const HEADER: &str = "X-Hayloft-Attributes";
@@ -35,26 +33,6 @@ fn encoded(attributes: ClusterAttributes<'_>) -> String {
     let len = STANDARD.encode_slice(bytes, &mut text).unwrap();
     text.truncate(len);
     String::from_utf8(text).unwrap()
-}
-
-/// Makes the volume in a file of a daemon that does not run one of a cluster.
-fn join_cluster(file: &Path) {
-    let file = OpenOptions::new().read(true).write(true).open(file).unwrap();
-    let mut block = vec![0; 4096];
-    file.read_exact_at(&mut block, 0).unwrap();
-    let superblock = Superblock::decode(&block).unwrap();
-    let cluster = ClusterProperties {
-        settings: ClusterSettings { placement: ReplicaPlacement(1), ..ClusterSettings::default() },
-        ttl: Ttl::from_bytes([9, 6]),
-        collection: Collection::new("photos").unwrap(),
-        key_floor: 1 << 60,
-    };
-    let revision = superblock.revision + 1;
-    let superblock = Superblock { cluster: Some(cluster), revision, ..superblock };
-    superblock.encode(&mut block);
-    for offset in superblock_offsets(superblock.size) {
-        file.write_all_at(&block, offset).unwrap();
-    }
 }
 
 fn hayloft(words: &[&str]) -> String {
@@ -90,11 +68,15 @@ fn volume_of_a_cluster_is_shown_with_what_its_cluster_says() {
     assert_eq!(json(&daemon.admin("/volumes/1"))["cluster"], Value::Null);
     assert_eq!(put(&daemon, 1, 100, None), 201);
     assert!(daemon.stop().success());
-    join_cluster(&dir.path().join("data/1.0.vol"));
+    let properties = ClusterProperties {
+        settings: ClusterSettings { placement: ReplicaPlacement(1), ..ClusterSettings::default() },
+        ttl: Ttl::from_bytes([9, 6]),
+        collection: Collection::new("photos").unwrap(),
+        key_floor: 1 << 60,
+    };
+    join_cluster(&dir.path().join("data/1.0.vol"), properties);
     // A client of the cluster stores in it; its master is not there.
-    let grpc = format!("127.0.0.1:{}", free_ports(1));
-    let args = ["--master", "127.0.0.1:1", "--cluster-grpc", &grpc].map(str::to_owned);
-    let options = Options { args: args.into(), ..Options::default() };
+    let options = Options { args: cluster_args(), ..Options::default() };
     let daemon = Daemon::start(dir.path(), &options);
     assert_eq!(put(&daemon, 2, 100, None), 403);
     let fid = "/1,0200000005?type=replicate";

@@ -82,6 +82,31 @@ fn request_head_corpus_replays_without_panic() {
 }
 
 #[test]
+fn chunked_corpus_replays_without_panic() {
+    replay("chunked");
+}
+
+#[test]
+fn fid_target_corpus_replays_without_panic() {
+    replay("fid_target");
+}
+
+#[test]
+fn form_corpus_replays_without_panic() {
+    replay("form");
+}
+
+#[test]
+fn gzip_corpus_replays_without_panic() {
+    replay("gzip");
+}
+
+#[test]
+fn token_corpus_replays_without_panic() {
+    replay("token");
+}
+
+#[test]
 fn panicking_inputs_are_named() {
     let inputs = inputs("config");
     let planted = |data: &[u8]| assert!(!data.starts_with(b"listen"), "planted");

@@ -1,90 +1,150 @@
-//! Runs the corpus of request heads (`tests/corpus/http/`; the format is in its README): the parser and the
-//! oracle must give the same verdict for every case, whole, byte by byte and in random splits.
+//! Runs the corpora of requests (`tests/corpus/http/`, whose README has the format, and
+//! `tests/corpus/fid/`): the parser and the oracle must give the same verdict for every case, whole, byte
+//! by byte and in random splits.
 
 mod http_cases;
 mod http_oracle;
 
 use std::collections::BTreeSet;
 
-use hayloft::http::head::{self, HeadLimits, HeadProgress};
+use hayloft::http::fid::{ChunkEvent, ChunkedDecoder};
+use hayloft::http::head::{self, Dialects, HeadLimits, HeadProgress};
 use hayloft::runtime::split_mix;
 use http_cases::{Case, Line, corpus};
-use http_oracle::{Seen, oracle, seen};
+use http_oracle::{Seen, chunked, oracle_as, seen};
 
 const SPLITS_PER_CASE: usize = 1000;
 const SEED: u64 = 0x4841_594c_4f46_5431;
 
+/// What comes next in a stream.
+enum Next {
+    /// The request that begins at this offset.
+    Request(usize),
+    /// So many bytes of a body are missing.
+    Missing(u64),
+    /// A chunked body, as far as it was not decoded from this offset on, and its content so far.
+    Chunks(usize, ChunkedDecoder, Vec<u8>),
+    /// Nothing: the connection is closed.
+    Closed,
+}
+
 /// The verdict of the parser on a stream, received up to each of `ends` in turn.
-fn run(stream: &[u8], ends: &[usize]) -> Vec<Line> {
+fn run(stream: &[u8], ends: &[usize], dialects: Dialects) -> Vec<Line> {
     let mut lines = Vec::new();
-    let (mut next, mut progress) = (Ok(0), HeadProgress::default());
+    let (mut next, mut progress) = (Next::Request(0), HeadProgress::default());
     for &end in ends {
-        while let Ok(start) = next
-            && start <= end
-        {
-            let buf = &stream[start..end];
-            match head::parse(buf, &HeadLimits::DEFAULT, &mut progress) {
-                Ok(None) => break,
-                Ok(Some(head)) => {
-                    let seen = seen(&head, buf);
-                    describe(&seen, &mut lines);
-                    if !seen.keep_alive {
-                        return lines;
-                    }
-                    next = next_start(stream, start, &seen);
-                    progress = HeadProgress::default();
+        loop {
+            let step = match &mut next {
+                Next::Request(start) if *start <= end => {
+                    let buf = &stream[*start..end];
+                    let parsed = head::parse_as(buf, &HeadLimits::DEFAULT, dialects, &mut progress);
+                    let parsed = parsed.map(|head| head.map(|head| seen(&head, buf)));
+                    parsed.map(|seen| {
+                        seen.map(|seen| {
+                            progress = HeadProgress::default();
+                            describe(&seen, &mut lines);
+                            after_head(stream, *start, &seen)
+                        })
+                    })
                 }
+                Next::Chunks(at, decoder, content) if *at <= end => {
+                    let mut decode = || loop {
+                        let (consumed, event) = decoder.step(&stream[*at..end])?;
+                        *at += consumed;
+                        match event {
+                            ChunkEvent::Data(left) if *at < end => {
+                                let len = usize::try_from(left).unwrap_or(end).min(end - *at);
+                                content.extend_from_slice(&stream[*at..*at + len]);
+                                decoder.consume(len as u64);
+                                *at += len;
+                            }
+                            ChunkEvent::Data(_) | ChunkEvent::More => return Ok(None),
+                            ChunkEvent::End => return Ok(Some(Next::Request(*at))),
+                        }
+                    };
+                    let step = decode();
+                    if let Ok(Some(_)) = step {
+                        lines.push(body_line(content));
+                    }
+                    step
+                }
+                _ => Ok(None),
+            };
+            match step {
+                Ok(None) => break,
+                Ok(Some(step)) => next = step,
                 Err(reject) => {
-                    let (status, reason) = (reject.status.code(), reject.reason.to_owned());
-                    lines.push(Line::Refused(status, reason));
-                    return lines;
+                    lines.push(Line::Refused(reject.status.code(), reject.reason.to_owned()));
+                    next = Next::Closed;
                 }
             }
         }
     }
-    rest(stream, next, &mut lines);
+    rest(stream, &next, &mut lines);
     lines
 }
 
 /// The verdict of the oracle, which has no reasons.
-fn run_oracle(stream: &[u8]) -> Vec<Line> {
-    let (mut lines, mut next) = (Vec::new(), Ok(0));
-    while let Ok(start) = next {
-        match oracle(&stream[start..], &HeadLimits::DEFAULT) {
-            Ok(None) => break,
-            Ok(Some(seen)) => {
-                describe(&seen, &mut lines);
-                if !seen.keep_alive {
-                    return lines;
-                }
-                next = next_start(stream, start, &seen);
+fn run_oracle(stream: &[u8], dialects: Dialects) -> Vec<Line> {
+    let (mut lines, mut next) = (Vec::new(), Next::Request(0));
+    loop {
+        let step = match next {
+            Next::Request(start) => {
+                let seen = oracle_as(&stream[start..], &HeadLimits::DEFAULT, dialects);
+                seen.map(|seen| {
+                    seen.map(|seen| {
+                        describe(&seen, &mut lines);
+                        after_head(stream, start, &seen)
+                    })
+                })
             }
+            Next::Chunks(at, ..) => match chunked::decode(&stream[at..]) {
+                Ok(decoded) => Ok(decoded.map(|(content, len)| {
+                    lines.push(body_line(&content));
+                    Next::Request(at + len)
+                })),
+                Err(()) => Err(400),
+            },
+            Next::Missing(_) | Next::Closed => Ok(None),
+        };
+        match step {
+            Ok(None) => break,
+            Ok(Some(step)) => next = step,
             Err(status) => {
                 lines.push(Line::Refused(status, String::new()));
-                return lines;
+                next = Next::Closed;
             }
         }
     }
-    rest(stream, next, &mut lines);
+    rest(stream, &next, &mut lines);
     lines
 }
 
-/// Returns the offset of the next request, or the number of missing bytes of the body as an error.
-fn next_start(stream: &[u8], start: usize, seen: &Seen) -> Result<usize, u64> {
+/// What comes after the head of a request that begins at `start`.
+fn after_head(stream: &[u8], start: usize, seen: &Seen) -> Next {
     let body = start + seen.len;
     let (length, here) = (seen.content_length.unwrap_or(0), (stream.len() - body) as u64);
     match length.checked_sub(here) {
-        Some(missing @ 1..) => Err(missing),
-        _ => Ok(body + usize::try_from(length).unwrap()),
+        _ if !seen.keep_alive => Next::Closed,
+        _ if seen.is_chunked => Next::Chunks(body, ChunkedDecoder::new(), Vec::new()),
+        Some(missing @ 1..) => Next::Missing(missing),
+        _ => Next::Request(body + usize::try_from(length).unwrap()),
     }
 }
 
+/// The line with the content of a chunked body.
+fn body_line(content: &[u8]) -> Line {
+    let space: &[u8] = if content.is_empty() { b"" } else { b" " };
+    Line::Text([b"  body", space, content].concat())
+}
+
 /// Appends the line about the end of a stream.
-fn rest(stream: &[u8], next: Result<usize, u64>, lines: &mut Vec<Line>) {
+fn rest(stream: &[u8], next: &Next, lines: &mut Vec<Line>) {
     match next {
-        Err(missing) => lines.push(Line::Text(format!("body -{missing}").into_bytes())),
-        Ok(start) if start < stream.len() => lines.push(Line::Text(b"more".to_vec())),
-        Ok(_) => {}
+        Next::Missing(missing) => lines.push(Line::Text(format!("body -{missing}").into_bytes())),
+        Next::Request(start) if *start < stream.len() => lines.push(Line::Text(b"more".to_vec())),
+        Next::Chunks(..) => lines.push(Line::Text(b"body more".to_vec())),
+        Next::Request(_) | Next::Closed => {}
     }
 }
 
@@ -97,6 +157,9 @@ fn describe(seen: &Seen, lines: &mut Vec<Line>) {
     }
     if let Some(length) = seen.content_length {
         put(&[b"  length ", length.to_string().as_bytes()]);
+    }
+    if seen.is_chunked {
+        put(&[b"  chunked"]);
     }
     if !seen.keep_alive {
         put(&[b"  close"]);
@@ -129,10 +192,18 @@ fn show(lines: &[Line]) -> String {
     lines.iter().map(text).collect()
 }
 
+/// The corpora, with the grammars that they are written for.
+const CORPORA: [(&str, Dialects); 2] = [("http", Dialects::Own), ("fid", Dialects::WithFids)];
+
 /// Runs `check`, which returns a description of a failure, on every case and reports all failures.
-fn check_all(mut check: impl FnMut(&Case) -> Option<String>) {
-    let failures: Vec<String> =
-        corpus().iter().filter_map(|case| Some(format!("{}{}", case.name, check(case)?))).collect();
+fn check_all(mut check: impl FnMut(&Case, Dialects) -> Option<String>) {
+    let mut failures: Vec<String> = Vec::new();
+    for (folder, dialects) in CORPORA {
+        for case in corpus(folder) {
+            let failure = check(&case, dialects);
+            failures.extend(failure.map(|what| format!("{folder}/{}{what}", case.name)));
+        }
+    }
     assert!(failures.is_empty(), "{} failed\n{}", failures.len(), failures.join("\n"));
 }
 
@@ -145,40 +216,46 @@ impl Random {
     }
 }
 
-#[test]
-fn the_corpus_is_complete_and_covers_every_status() {
-    let cases = corpus();
-    assert!(cases.len() >= 300, "only {} cases", cases.len());
+fn covered_statuses(cases: &[Case], least: usize) -> BTreeSet<u16> {
+    assert!(cases.len() >= least, "only {} cases", cases.len());
     let names: BTreeSet<&str> = cases.iter().map(|case| case.name.as_str()).collect();
     assert_eq!(names.len(), cases.len(), "two cases of a file have the same name");
-    for case in &cases {
+    for case in cases {
         assert!(!case.stream.is_empty() && !case.verdict.is_empty(), "{}", case.name);
     }
-    let statuses: BTreeSet<u16> = cases
-        .iter()
-        .flat_map(|case| &case.verdict)
-        .filter_map(|line| match line {
-            Line::Refused(status, _) => Some(*status),
-            Line::Text(_) => None,
-        })
-        .collect();
+    let lines = cases.iter().flat_map(|case| &case.verdict).filter_map(|line| match line {
+        Line::Refused(status, _) => Some(*status),
+        Line::Text(_) => None,
+    });
+    lines.collect()
+}
+
+#[test]
+fn the_corpora_are_complete_and_cover_every_status() {
+    let statuses = covered_statuses(&corpus("http"), 300);
     assert!(statuses.into_iter().eq([400, 405, 411, 413, 414, 417, 431, 501, 505]));
+    // What has nothing to do with the target is in the other one.
+    let cases = corpus("fid");
+    assert!(covered_statuses(&cases, 180).into_iter().eq([400, 405, 411, 413, 417, 501]));
+    let answers: BTreeSet<u16> =
+        cases.iter().filter_map(|it| it.answers.clone()).flatten().collect();
+    assert!(answers.is_superset(&BTreeSet::from([200, 201, 400, 404, 500, 501])));
 }
 
 #[test]
 fn cases_received_at_once_give_their_verdict() {
-    check_all(|case| {
-        let got = run(&case.stream, &[case.stream.len()]);
+    check_all(|case, dialects| {
+        let got = run(&case.stream, &[case.stream.len()], dialects);
         (!agree(&got, &case.verdict)).then(|| show(&got))
     });
 }
 
 #[test]
 fn cases_received_byte_by_byte_give_the_same_verdict() {
-    check_all(|case| {
-        let whole = run(&case.stream, &[case.stream.len()]);
+    check_all(|case, dialects| {
+        let whole = run(&case.stream, &[case.stream.len()], dialects);
         let ends: Vec<usize> = (0..=case.stream.len()).collect();
-        let got = run(&case.stream, &ends);
+        let got = run(&case.stream, &ends, dialects);
         (got != whole).then(|| show(&got))
     });
 }
@@ -187,16 +264,16 @@ fn cases_received_byte_by_byte_give_the_same_verdict() {
 fn cases_received_in_random_pieces_give_the_same_verdict() {
     let mut random = Random(SEED);
     let mut cases = 0;
-    check_all(|case| {
+    check_all(|case, dialects| {
         cases += 1;
         let len = case.stream.len();
-        let whole = run(&case.stream, &[len]);
+        let whole = run(&case.stream, &[len], dialects);
         (0..SPLITS_PER_CASE).find_map(|_| {
             let pieces = 1 + random.below(6);
             let mut ends: Vec<usize> = (0..pieces).map(|_| random.below(len + 1)).collect();
             ends.push(len);
             ends.sort_unstable();
-            let got = run(&case.stream, &ends);
+            let got = run(&case.stream, &ends, dialects);
             (got != whole).then(|| format!(" split at {ends:?}{}", show(&got)))
         })
     });
@@ -204,9 +281,25 @@ fn cases_received_in_random_pieces_give_the_same_verdict() {
     assert!(cases >= 300, "only {cases} cases");
 }
 
+/// A node of a cluster sees the same requests to Hayloft's own targets as any other.
+#[test]
+fn own_targets_have_the_same_verdict_on_a_node_of_a_cluster() {
+    let mut same = 0;
+    for case in corpus("http") {
+        let ends = [case.stream.len()];
+        let seen = oracle_as(&case.stream, &HeadLimits::DEFAULT, Dialects::WithFids);
+        if !seen.is_ok_and(|seen| seen.is_some_and(|seen| seen.is_fid)) {
+            let got = run(&case.stream, &ends, Dialects::WithFids);
+            assert!(agree(&got, &case.verdict), "{}{}", case.name, show(&got));
+            same += 1;
+        }
+    }
+    assert!(same >= 300, "only {same} cases");
+}
+
 #[test]
 fn the_oracle_gives_the_same_verdicts() {
-    check_all(|case| {
+    check_all(|case, dialects| {
         let want: Vec<Line> = case
             .verdict
             .iter()
@@ -215,7 +308,7 @@ fn the_oracle_gives_the_same_verdicts() {
                 text => text.clone(),
             })
             .collect();
-        let got = run_oracle(&case.stream);
+        let got = run_oracle(&case.stream, dialects);
         (got != want).then(|| show(&got))
     });
 }

@@ -1,15 +1,15 @@
 //! Request heads: the parser against a second one that was written from the rules, and against
 //! `httparse`, however the bytes arrive.
 //!
-//! Input: a byte that chooses limits, then the bytes of a connection.
+//! Input: a byte that chooses limits and grammars, then the bytes of a connection.
 
 use hayloft::http::conditional::{Validators, WriteConditions, read};
 use hayloft::http::entity_tag::EntityTag;
-use hayloft::http::head::{self, Head, HeadLimits, HeadProgress, Span};
+use hayloft::http::head::{self, Dialects, Head, HeadLimits, HeadProgress, Span};
 use hayloft::http::scan::{Event, Scan};
 use hayloft::http::{range, target, upload};
 
-use crate::http_oracle::{Seen, oracle, path_of_target, seen, sent_target};
+use crate::http_oracle::{Seen, oracle_as, path_of_target, seen, sent_target};
 
 /// Small, so that short inputs reach them.
 const SMALL: HeadLimits = HeadLimits { head_bytes_max: 400, fields_max: 8, target_bytes_max: 40 };
@@ -25,24 +25,25 @@ type Verdict = Result<Option<Seen>, (u16, &'static str)>;
 pub fn run(data: &[u8]) {
     let Some((&choice, stream)) = data.split_first() else { return };
     let limits = if choice & 1 == 0 { &HeadLimits::DEFAULT } else { &SMALL };
+    let dialects = if choice & 2 == 0 { Dialects::Own } else { Dialects::WithFids };
     let stream = &stream[..stream.len().min(STREAM_MAX)];
 
-    let whole = verdict(stream, &[stream.len()], limits);
+    let whole = verdict(stream, &[stream.len()], limits, dialects);
     let bytes: Vec<usize> = (0..=stream.len()).collect();
-    assert_eq!(verdict(stream, &bytes, limits), whole, "byte by byte");
+    assert_eq!(verdict(stream, &bytes, limits, dialects), whole, "byte by byte");
     let status = whole.clone().map_err(|(status, _)| status);
-    assert_eq!(oracle(stream, limits), status, "the second parser");
+    assert_eq!(oracle_as(stream, limits, dialects), status, "the second parser");
     if let Ok(Some(seen)) = whole {
         accepted_by_httparse(stream, &seen, limits);
-        accepted(stream, limits);
+        accepted(stream, limits, dialects);
     }
 }
 
 /// Our verdict on a stream that arrives up to each of `ends` in turn.
-fn verdict(stream: &[u8], ends: &[usize], limits: &HeadLimits) -> Verdict {
+fn verdict(stream: &[u8], ends: &[usize], limits: &HeadLimits, dialects: Dialects) -> Verdict {
     let mut progress = HeadProgress::default();
     for &end in ends {
-        match head::parse(&stream[..end], limits, &mut progress) {
+        match head::parse_as(&stream[..end], limits, dialects, &mut progress) {
             Ok(None) => {}
             Ok(Some(head)) => return Ok(Some(seen(&head, &stream[..end]))),
             Err(reject) => return Err((reject.status.code(), reject.reason)),
@@ -75,15 +76,17 @@ fn accepted_by_httparse(stream: &[u8], seen: &Seen, limits: &HeadLimits) {
 }
 
 /// What is promised of a request that was accepted, and what is asked of it next.
-fn accepted(stream: &[u8], limits: &HeadLimits) {
-    let parsed = head::parse(stream, limits, &mut HeadProgress::default());
+fn accepted(stream: &[u8], limits: &HeadLimits, dialects: Dialects) {
+    let parsed = head::parse_as(stream, limits, dialects, &mut HeadProgress::default());
     let Ok(Some(head)) = parsed else { unreachable!("it was accepted before") };
     let path = head.target.of(stream);
     assert!(head.len <= stream.len() && head.len <= usize::from(limits.head_bytes_max));
     assert!(stream[..head.len].ends_with(b"\r\n\r\n"));
     assert!(path.starts_with(b"/") && path.len() <= usize::from(limits.target_bytes_max));
     let length = head.content_length;
-    assert!(if head.method.has_body() { length.is_some() } else { length.unwrap_or(0) == 0 });
+    assert!(!head.is_chunked || head.is_fid && length.is_none() && head.method.has_body());
+    let is_delimited = length.is_some() || head.is_chunked;
+    assert!(if head.method.has_body() { is_delimited } else { length.unwrap_or(0) == 0 });
     for value in values(&head) {
         let value = value.of(stream);
         assert!(!value.iter().any(|byte| b"\r\n\0".contains(byte)), "{}", value.escape_ascii());

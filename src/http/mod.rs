@@ -1,8 +1,9 @@
 //! HTTP/1.1: parsing of request heads and formatting of response heads (RFC 9110, RFC 9112).
 //!
-//! Apart from [`conn`] and [`body_reader`], everything is a pure function over slices: no sockets, no clock
-//! (the time is a parameter), no volumes and no offsets; the caller looks up the object that a target names.
-//! No parser here allocates, except those of bodies, [`photo_list`] and [`photo_tar`], and those of [`fid`].
+//! Apart from [`conn`], [`body_reader`] and [`form_reader`], everything is a pure function over slices: no
+//! sockets, no clock (the time is a parameter), no volumes and no offsets; the caller looks up the object
+//! that a target names. No parser here allocates, except those of bodies, [`photo_list`] and [`photo_tar`],
+//! and those of [`fid`].
 //!
 //! | module | contents |
 //! | --- | --- |
@@ -13,7 +14,7 @@
 //! | [`digest`] | parses digest fields and verifies a body against them; [`dictionary`] is their grammar |
 //! | [`range`] | resolves a `Range` against the size of an object |
 //! | [`conn`] | receives requests and sends replies, with deadlines; the only module here that does I/O |
-//! | [`body_reader`] | receives bodies on it, without their framing |
+//! | [`body_reader`] | receives bodies on it, without their framing; [`form_reader`] the file of a form |
 //! | [`conditional`] | evaluates preconditions against the validators of an object |
 //! | [`entity_tag`] | the two forms of entity tags |
 //! | [`date`] | formats and parses HTTP-dates; [`modified`] does so for the times of photos |
@@ -35,6 +36,7 @@ pub mod digits;
 pub mod entity_tag;
 pub mod fid;
 pub mod fields;
+pub mod form_reader;
 pub mod freshness;
 pub mod head;
 pub mod modified;

@@ -7,6 +7,7 @@
 )]
 
 mod client;
+pub mod cluster;
 mod raw_connection;
 
 use std::ffi::OsString;

@@ -102,8 +102,8 @@ impl<S: Read + Write> RawConnection<S> {
         let mut lines = head.trim_end().split("\r\n");
         let status: u16 = lines.next().unwrap()[9..12].parse().unwrap();
         let headers: Vec<(String, String)> = lines
-            .map(|line| line.split_once(": ").unwrap())
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .map(|line| line.split_once(':').unwrap())
+            .map(|(name, value)| (name.to_owned(), value.trim_start().to_owned()))
             .collect();
         let mut reply = Reply { status, headers, body: Vec::new() };
         let bodiless = is_head || status < 200 || status == 204 || status == 304;

@@ -1,4 +1,5 @@
-//! Parser of the corpus of request heads (`tests/corpus/http/`; the format is in its README).
+//! Parser of the corpora of requests (`tests/corpus/http/`, `tests/corpus/fid/`; the format is in the
+//! README of the first).
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,6 +9,8 @@ pub struct Case {
     pub name: String,
     pub stream: Vec<u8>,
     pub verdict: Vec<Line>,
+    /// Statuses of a node of a cluster, if the case says them.
+    pub answers: Option<Vec<u16>>,
 }
 
 /// A line of the expected result.
@@ -19,9 +22,9 @@ pub enum Line {
     Refused(u16, String),
 }
 
-/// Reads all cases of the corpus.
-pub fn corpus() -> Vec<Case> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/http");
+/// Reads all cases of a corpus: `http`, or `fid` for the targets of SeaweedFS clients.
+pub fn corpus(folder: &str) -> Vec<Case> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(folder);
     let mut cases = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -37,10 +40,16 @@ fn read_file(file: &str, text: &str, cases: &mut Vec<Case>) {
     for (number, line) in text.lines().enumerate() {
         if let Some(name) = line.strip_prefix("== ") {
             let name = format!("{file}: {name}");
-            cases.push(Case { name, stream: Vec::new(), verdict: Vec::new() });
+            let (stream, verdict) = (Vec::new(), Vec::new());
+            cases.push(Case { name, stream, verdict, answers: None });
             continue;
         }
         let Some(case) = cases.last_mut().filter(|_| !line.starts_with("# ")) else { continue };
+        if let Some(statuses) = line.strip_prefix("=> answers ") {
+            let statuses = statuses.split(' ').map(|status| status.parse().unwrap());
+            case.answers = Some(statuses.collect());
+            continue;
+        }
         match line.strip_prefix("=> ") {
             Some(verdict) => case.verdict.push(read_verdict(verdict)),
             None => {

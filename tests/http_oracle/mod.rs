@@ -1,6 +1,8 @@
 //! A reference parser of request heads for tests: slow, simple, and written from the rules, independently of
 //! the parser under test. It has no state machine and no incremental state: it evaluates every prefix of a
 //! stream, and the first prefix that is decisive gives the verdict.
+//!
+//! `fid` reads the names of SeaweedFS clients, `chunked` and `form` the bodies that they send.
 
 #![allow(
     clippy::allow_attributes,
@@ -8,9 +10,13 @@
     reason = "each test binary uses its own part, so that `expect` would fail in some"
 )]
 
+pub mod chunked;
+pub mod fid;
+pub mod form;
+
 use std::collections::BTreeMap;
 
-use hayloft::http::head::{Head, HeadLimits, Span, Version};
+use hayloft::http::head::{Dialects, Head, HeadLimits, Span, Version};
 
 /// The result of either parser for an accepted head.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +25,9 @@ pub struct Seen {
     pub method: String,
     pub target: Vec<u8>,
     pub http10: bool,
+    pub is_fid: bool,
     pub content_length: Option<u64>,
+    pub is_chunked: bool,
     pub keep_alive: bool,
     pub expect_continue: bool,
     /// Names and values of the fields that the parser keeps.
@@ -59,7 +67,9 @@ pub fn seen(head: &Head, buf: &[u8]) -> Seen {
         method: String::from_utf8(head.method.token().to_vec()).unwrap(),
         target: head.target.of(buf).to_vec(),
         http10: head.version == Version::Http10,
+        is_fid: head.is_fid,
         content_length: head.content_length,
+        is_chunked: head.is_chunked,
         keep_alive: head.keep_alive,
         expect_continue: head.expect_continue,
         kept: kept.filter_map(|(name, span)| Some((name, span?.of(buf).to_vec()))).collect(),
@@ -68,8 +78,17 @@ pub fn seen(head: &Head, buf: &[u8]) -> Seen {
 
 /// Parses the first request of `stream`: accepted, refused with a status, or incomplete (`None`).
 pub fn oracle(stream: &[u8], limits: &HeadLimits) -> Result<Option<Seen>, u16> {
+    oracle_as(stream, limits, Dialects::Own)
+}
+
+/// As [`oracle`], of a request in one of these grammars.
+pub fn oracle_as(
+    stream: &[u8],
+    limits: &HeadLimits,
+    dialects: Dialects,
+) -> Result<Option<Seen>, u16> {
     for end in 1..=stream.len() {
-        if let Some(seen) = decide(&stream[..end], limits)? {
+        if let Some(seen) = decide(&stream[..end], limits, dialects)? {
             return Ok(Some(seen));
         }
     }
@@ -77,7 +96,7 @@ pub fn oracle(stream: &[u8], limits: &HeadLimits) -> Result<Option<Seen>, u16> {
 }
 
 /// The verdict on a prefix of a stream; `None` if it is not decisive.
-fn decide(prefix: &[u8], limits: &HeadLimits) -> Result<Option<Seen>, u16> {
+fn decide(prefix: &[u8], limits: &HeadLimits, dialects: Dialects) -> Result<Option<Seen>, u16> {
     let skipped = if prefix.starts_with(b"\r\n") { 2 } else { 0 };
     let text = &prefix[skipped..];
     if text == b"\r" && skipped == 0 || text.is_empty() {
@@ -100,7 +119,7 @@ fn decide(prefix: &[u8], limits: &HeadLimits) -> Result<Option<Seen>, u16> {
     }
     if ended {
         assert!(last.is_empty(), "a shorter prefix was decisive");
-        return evaluate(prefix.len(), complete[0], &fields).map(Some);
+        return evaluate(prefix.len(), complete[0], &fields, dialects).map(Some);
     }
     match complete.len() {
         0 => partial_request_line(last, limits)?,
@@ -268,7 +287,12 @@ fn check_last_field(fields: &[(String, Vec<u8>)]) -> Result<(), u16> {
 }
 
 /// Evaluates a complete, well-formed head.
-fn evaluate(len: usize, line: &[u8], fields: &[(String, Vec<u8>)]) -> Result<Seen, u16> {
+fn evaluate(
+    len: usize,
+    line: &[u8],
+    fields: &[(String, Vec<u8>)],
+    dialects: Dialects,
+) -> Result<Seen, u16> {
     let mut all: BTreeMap<&str, Vec<&[u8]>> = BTreeMap::new();
     for (name, value) in fields {
         all.entry(name).or_default().push(value);
@@ -282,15 +306,28 @@ fn evaluate(len: usize, line: &[u8], fields: &[(String, Vec<u8>)]) -> Result<See
         let name = normal(named);
         check(name.rfind(':') != Some(0) && host.is_some_and(|host| normal(host) == name), 400)?;
     }
+    let path = path_of_target(parts[1]);
+    let is_fid = dialects == Dialects::WithFids && fid::is_fid(&path);
     let method = String::from_utf8(parts[0].to_vec()).unwrap();
-    check(["GET", "HEAD", "PUT", "POST", "DELETE"].contains(&method.as_str()), 405)?;
-    check(!all.contains_key("transfer-encoding"), 501)?;
+    let is_known = ["GET", "HEAD", "PUT", "POST", "DELETE"].contains(&method.as_str());
+    check(is_known || is_fid && method == "OPTIONS", if is_fid { 400 } else { 405 })?;
+    let is_chunked = match all.get("transfer-encoding").map(Vec::as_slice) {
+        None => false,
+        Some(_) if !is_fid => return Err(501),
+        Some(codings) => {
+            check(!all.contains_key("content-length") && !http10, 400)?;
+            check(method.starts_with('P'), 400)?;
+            check(codings.len() == 1 && codings[0].eq_ignore_ascii_case(b"chunked"), 501)?;
+            true
+        }
+    };
     let content_length = match all.get("content-length").map(Vec::as_slice) {
         None => None,
         Some([value]) => Some(length(value)?),
         Some(_) => return Err(400),
     };
     match method.starts_with('P') {
+        true if is_chunked => {}
         true => check(content_length.is_some(), 411)?,
         false => check(content_length.is_none_or(|length| length == 0), 400)?,
     }
@@ -306,11 +343,13 @@ fn evaluate(len: usize, line: &[u8], fields: &[(String, Vec<u8>)]) -> Result<See
         .filter_map(|name| Some((name, all.get(name.replace('_', "-").as_str())?[0].to_vec())));
     Ok(Seen {
         len,
-        target: path_of_target(parts[1]),
+        target: path,
         http10,
+        is_fid,
         content_length,
+        is_chunked,
         keep_alive: !option("close") && (!http10 || option("keep-alive")),
-        expect_continue: expect.is_some() && content_length > Some(0),
+        expect_continue: expect.is_some() && (is_chunked || content_length > Some(0)),
         kept: kept.collect(),
         method,
     })

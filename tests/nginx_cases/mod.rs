@@ -2,6 +2,7 @@
 
 mod cache;
 mod connections;
+mod fid;
 mod fields;
 mod requests;
 

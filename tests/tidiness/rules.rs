@@ -380,7 +380,7 @@ pub const FORBIDDEN: &[Forbidden] = &[
     },
     Forbidden {
         files: &["src/http/"],
-        except: &["src/http/body_reader.rs", "src/http/conn.rs"],
+        except: &["src/http/body_reader.rs", "src/http/conn.rs", "src/http/form_reader.rs"],
         names: &[
             "crate::runtime::buffer",
             "crate::runtime::op",

@@ -9,7 +9,11 @@ use crate::record::Record;
 
 /// Streams per run. Each run starts a new nginx and a new daemon, and has another seed.
 const RUN: u64 = 50_000;
-const TEST: &str = "nginx_and_the_daemon_see_the_same_requests";
+/// The tests: of a daemon with its own targets, and of a node of a cluster. Runs take turns.
+const TESTS: [&str; 2] = [
+    "nginx_and_the_daemon_see_the_same_requests",
+    "nginx_and_a_node_of_a_cluster_see_the_same_requests",
+];
 /// Beginning of the test's message when one request became two.
 const SPLIT: &str = "nginx passed ";
 /// Beginning of the test's message when a body was taken as a request head.
@@ -87,13 +91,16 @@ pub fn smuggling(plan: &Plan) -> Result<(), Failed> {
     crate::process::run(&mut cargo(&["test", "--locked", "--no-run", "--test", "smuggling"]))?;
     let began = Instant::now();
     let (mut counts, mut runs, mut left, mut failed) = (Counts::default(), 0, plan.streams, None);
+    let mut last = TESTS[0];
     while left > 0 && failed.is_none() {
         let streams = left.min(RUN);
         let seed = plan.seed + runs;
-        match one(streams, seed)? {
+        let test = if runs % 2 == 0 { TESTS[0] } else { TESTS[1] };
+        match one(test, streams, seed)? {
             Ok(counted) => counts.add(&counted),
             Err(output) => failed = Some((seed, output)),
         }
+        last = test;
         left -= streams;
         runs += 1;
         eprintln!("{}", row(&counts, failed.as_ref(), runs, began.elapsed()));
@@ -107,14 +114,15 @@ pub fn smuggling(plan: &Plan) -> Result<(), Failed> {
         None => Ok(()),
         Some((seed, output)) => Err(Failed(format!(
             "{output}\na run failed; reproduce it with `HAYLOFT_SMUGGLING_STREAMS={RUN} \
-             HAYLOFT_SMUGGLING_SEED={seed} cargo test --test smuggling {TEST}`, and add the stream \
-             above to tests/corpus/http/"
+             HAYLOFT_SMUGGLING_SEED={seed} cargo test --test smuggling {last}`, and add the stream \
+             above to tests/corpus/http/ or tests/corpus/fid/"
         ))),
     }
 }
 
 const NOTES: &str = "\
-Each stream has its own connection; the daemon has debug assertions. Requests seen and passed on are counted
+Each stream has its own connection; the daemon has debug assertions, and is a node of a cluster in each second
+run. Requests seen and passed on are counted
 in nginx, answered ones in the daemon. A request became two when the daemon counted one that nginx did not
 pass on; a body was taken for a head when a canary request in it took effect (`tests/smuggling.rs`). A run
 ends with its first failure.
@@ -134,12 +142,12 @@ fn row(counts: &Counts, failed: Option<&(u64, String)>, runs: u64, took: Duratio
     )
 }
 
-/// Runs the test once; returns its counters, or its output when it failed.
-fn one(streams: u64, seed: u64) -> Result<Result<Counts, String>, Failed> {
-    let mut test =
-        cargo(&["test", "--locked", "--quiet", "--test", "smuggling", "--", "--exact", TEST]);
-    test.arg("--nocapture").env("HAYLOFT_SMUGGLING_STREAMS", streams.to_string());
-    let output = test
+/// Runs a test once; returns its counters, or its output when it failed.
+fn one(test: &str, streams: u64, seed: u64) -> Result<Result<Counts, String>, Failed> {
+    let mut command =
+        cargo(&["test", "--locked", "--quiet", "--test", "smuggling", "--", "--exact", test]);
+    command.arg("--nocapture").env("HAYLOFT_SMUGGLING_STREAMS", streams.to_string());
+    let output = command
         .env("HAYLOFT_SMUGGLING_SEED", seed.to_string())
         .output()
         .map_err(|error| Failed(format!("the test cannot be started: {error}")))?;
@@ -168,7 +176,9 @@ mod tests {
     #[test]
     fn failures_are_classified_by_the_messages_of_the_test() {
         let source = std::fs::read_to_string(root().join("tests/smuggling.rs")).unwrap();
-        for words in [SPLIT, TAKEN, TEST, " requests, passed ", "HAYLOFT_SMUGGLING_STREAMS"] {
+        for words in
+            [SPLIT, TAKEN, TESTS[0], TESTS[1], " requests, passed ", "HAYLOFT_SMUGGLING_STREAMS"]
+        {
             assert!(source.contains(words), "{words}");
         }
         let failed = (1, format!("panicked\n{TAKEN}:\nPUT"));

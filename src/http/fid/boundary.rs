@@ -5,6 +5,7 @@
 
 use memchr::memmem;
 
+use super::parameters::{Parameters, is_whole_token};
 use crate::http::reject::Reject;
 
 /// Largest length of the boundary in a `Content-Type` (RFC 2046 section 5.1.1).
@@ -42,32 +43,36 @@ impl Boundary {
     /// 400 if it is, and has no boundary or a malformed one.
     pub fn of_form(content_type: &[u8]) -> Option<Result<Self, Reject>> {
         const FORM: &[u8] = b"multipart/form-data";
-        let end = content_type.iter().position(|&byte| byte == b';').unwrap_or(content_type.len());
-        let (media_type, parameters) = content_type.split_at(end);
+        let media_type = content_type.split(|&byte| byte == b';').next().unwrap_or_default();
         if !media_type.trim_ascii().eq_ignore_ascii_case(FORM) {
             return None;
         }
-        Some(Self::of_parameters(parameters).ok_or(NO_BOUNDARY))
+        let parameters = Parameters::parse(content_type);
+        Some(parameters.and_then(|it| Self::of_parameters(&it)).ok_or(NO_BOUNDARY))
     }
 
-    fn of_parameters(parameters: &[u8]) -> Option<Self> {
-        const NAME: &[u8] = b"boundary=";
-        let mut found = None;
-        for parameter in parameters.split(|&byte| byte == b';').map(<[u8]>::trim_ascii) {
-            let Some(start) = parameter.get(..NAME.len()) else { continue };
-            if start.eq_ignore_ascii_case(NAME) && found.replace(&parameter[NAME.len()..]).is_some()
-            {
-                return None;
-            }
+    fn of_parameters(parameters: &Parameters<'_>) -> Option<Self> {
+        let boundary = parameters.single(b"boundary").ok()??;
+        let value = &*boundary.value;
+        let is_valid = (boundary.is_quoted || is_whole_token(value))
+            && (1..=BOUNDARY_MAX).contains(&value.len())
+            && value.iter().all(|&byte| is_boundary_byte(byte))
+            && value.last() != Some(&b' ');
+        is_valid.then(|| Self { delimiter: [b"\r\n--", value].concat().into() })
+    }
+
+    /// Returns whether `bytes` begin with the boundary, as only the first one of a body may without a CRLF in
+    /// front. `None` if more bytes are needed.
+    ///
+    /// A line of the head of a part, or the data of a part, that begins so is a boundary to some parsers.
+    #[must_use]
+    pub fn begins(&self, bytes: &[u8]) -> Option<bool> {
+        let line = &self.delimiter[2..];
+        let len = line.len().min(bytes.len());
+        if bytes[..len] != line[..len] {
+            return Some(false);
         }
-        let boundary = match found? {
-            [b'"', quoted @ .., b'"'] => quoted,
-            token => token,
-        };
-        let is_valid = (1..=BOUNDARY_MAX).contains(&boundary.len())
-            && boundary.iter().all(|&byte| is_boundary_byte(byte))
-            && boundary.last() != Some(&b' ');
-        is_valid.then(|| Self { delimiter: [b"\r\n--", boundary].concat().into() })
+        (len == line.len()).then_some(true)
     }
 
     /// Length of a delimiter (bytes), without the two bytes that follow it.
@@ -154,6 +159,7 @@ mod tests {
             ("multipart/form-data; boundary=abc", "abc"),
             ("Multipart/Form-Data;BOUNDARY=abc", "abc"),
             ("multipart/form-data; charset=utf-8; boundary=\"a b:c\"", "a b:c"),
+            ("multipart/form-data; x=\"; boundary=a\"; boundary=b", "b"),
             (
                 "multipart/form-data; boundary=----WebKitFormBoundary7MA4",
                 "----WebKitFormBoundary7MA4",
@@ -175,6 +181,11 @@ mod tests {
             "multipart/form-data; boundary=a\"b",
             "multipart/form-data; boundary=a; boundary=b",
             "multipart/form-data; xboundary=a",
+            "multipart/form-data; boundary=a b",
+            "multipart/form-data; boundary=a/b",
+            "multipart/form-data; x=\"; boundary=a",
+            "multipart/form-data; x=\"; boundary=a;\"",
+            "multipart/form-data; boundary=a; x",
             &long,
         ] {
             assert_eq!(boundary(content_type), Some(Err(NO_BOUNDARY)), "{content_type}");
@@ -194,6 +205,20 @@ mod tests {
         assert_eq!(abc().opening(opening), Ok(Some(7)));
         for bad in ["x", "\r\n--abc\r\n", "--abd", "--abc \r\n", "--abc--\r\n", "--abc\n"] {
             assert_eq!(abc().opening(bad.as_bytes()), Err(NO_FIRST), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_boundary_at_the_begin_of_a_line_is_known() {
+        for (bytes, expected) in [
+            ("", None),
+            ("--ab", None),
+            ("--abc", Some(true)),
+            ("--abcd", Some(true)),
+            ("--abd", Some(false)),
+            ("\r\n--abc", Some(false)),
+        ] {
+            assert_eq!(abc().begins(bytes.as_bytes()), expected, "{bytes:?}");
         }
     }
 

@@ -4,6 +4,7 @@
 //! Go's clients write `form-data; filename=p.jpg; name=file`, browsers and curl `form-data; name="file";
 //! filename="p.jpg"`, and names beyond ASCII come raw in quotes or as RFC 8187 has them.
 
+use super::parameters::{Parameters, is_token};
 use super::percent::percent_decoded;
 
 /// Largest length of a file name (bytes).
@@ -24,13 +25,13 @@ impl FileName {
     /// Parses the value of a `Content-Disposition`.
     #[must_use]
     pub fn parse(value: &[u8]) -> Self {
-        let Some(parameters) = parameters(value) else { return Self::Malformed };
+        let Some(parameters) = Parameters::parse(value) else { return Self::Malformed };
+        let found = (parameters.single(b"filename*"), parameters.single(b"filename"));
+        let (Ok(extended), Ok(plain)) = found else { return Self::Malformed };
         // RFC 6266 section 4.3: filename* takes precedence.
-        let extended = parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case(b"filename*"));
-        let plain = parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case(b"filename"));
         let name = match (extended, plain) {
-            (Some((_, value)), _) => extended_value(value),
-            (None, Some((_, value))) => String::from_utf8(value.clone()).ok(),
+            (Some(extended), _) => extended_value(&extended.value),
+            (None, Some(plain)) => String::from_utf8(plain.value.clone()).ok(),
             (None, None) => return Self::Absent,
         };
         let Some(name) = name else { return Self::Malformed };
@@ -40,60 +41,6 @@ impl FileName {
             return Self::Malformed;
         }
         Self::Named(name.into())
-    }
-}
-
-/// Splits a value into its parameters, without its type; `None` if it is malformed.
-fn parameters(value: &[u8]) -> Option<Vec<(&[u8], Vec<u8>)>> {
-    let mut found = Vec::new();
-    let mut rest = after(value, b';');
-    while let Some(text) = rest {
-        let text = text.trim_ascii_start();
-        if text.is_empty() {
-            break;
-        }
-        let equals = text.iter().position(|&byte| byte == b'=')?;
-        let name = text[..equals].trim_ascii();
-        let text = text[equals + 1..].trim_ascii_start();
-        let (value, end) = if text.first() == Some(&b'"') {
-            quoted(text)?
-        } else {
-            let end = text.iter().position(|&byte| byte == b';').unwrap_or(text.len());
-            (text[..end].trim_ascii().to_vec(), end)
-        };
-        found.push((name, value));
-        let text = text[end..].trim_ascii_start();
-        if !matches!(text.first(), None | Some(b';')) {
-            return None;
-        }
-        rest = after(text, b';');
-    }
-    Some(found)
-}
-
-fn after(text: &[u8], separator: u8) -> Option<&[u8]> {
-    let at = text.iter().position(|&byte| byte == separator)?;
-    Some(&text[at + 1..])
-}
-
-/// Decodes a quoted string (RFC 9110 section 5.6.4) at the front of `text`, and returns its length there.
-fn quoted(text: &[u8]) -> Option<(Vec<u8>, usize)> {
-    let mut value = Vec::new();
-    let mut at = 1;
-    loop {
-        match text.get(at..)? {
-            [b'"', ..] => return Some((value, at + 1)),
-            // A backslash before anything else is part of a name of Windows.
-            [b'\\', escaped @ (b'"' | b'\\'), ..] => {
-                value.push(*escaped);
-                at += 2;
-            }
-            [byte, ..] => {
-                value.push(*byte);
-                at += 1;
-            }
-            [] => return None,
-        }
     }
 }
 
@@ -139,11 +86,6 @@ pub fn write_disposition(name: &str, is_download: bool, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// RFC 9110 section 5.6.2.
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,6 +122,15 @@ mod tests {
         let long = format!("form-data; filename={}", "a".repeat(256));
         for value in [
             "form-data; filename",
+            "form-data; filename=a; filename=b",
+            "form-data; filename*=UTF-8''a; FileName*=UTF-8''b",
+            "form-data; filename=a\"b",
+            "form-data; a b=c; filename=d",
+            "form-data; =c; filename=d",
+            "form-data;; filename=d",
+            "\"form-data; filename=d\"",
+            "; filename=d",
+            "filename=d",
             "form-data; filename=\"p.jpg",
             "form-data; filename=\"a\"b; name=file",
             "form-data; filename=\"a\tb\"",

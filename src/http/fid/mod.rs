@@ -9,6 +9,7 @@
 //! | `path` | parses paths: [`FidPath`], [`FidName`] |
 //! | `query` | parses queries: [`FidQuery`] |
 //! | `token` | checks tokens: [`TokenKey`] |
+//! | `parameters` | parses the parameters of a value |
 //! | `percent` | decodes percent-encoded text |
 //! | `chunked` | decodes the chunked transfer coding: [`ChunkedDecoder`] |
 //! | `boundary` | finds the parts of a multipart body: [`Boundary`] |
@@ -20,6 +21,7 @@ mod boundary;
 mod chunked;
 mod disposition;
 mod gzip;
+mod parameters;
 mod part_head;
 mod path;
 mod percent;

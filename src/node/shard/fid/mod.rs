@@ -5,8 +5,7 @@
 //! of this dialect, and the metadata of its clients as attributes.
 //!
 //! - `fid_reply`: replies: JSON, or nothing; what errors turn into;
-//! - `file_head`, `form_reader`, `upload_body`: the head and the data of an uploaded file, in a form or by
-//!   itself;
+//! - `file_head`, `upload_body`: the head and the data of an uploaded file, in a form or by itself;
 //! - `file_check`: the digest and the unpacked length of a file;
 //! - `pairs`: header fields of the client that are stored and returned;
 //! - `upload_request`: what an upload asks for; `attributes`: what is stored of that; `stored_file`,
@@ -24,7 +23,6 @@ mod file_check;
 mod file_head;
 mod fill;
 mod find;
-mod form_reader;
 mod not_stored;
 mod pages;
 mod pairs;

@@ -1,10 +1,10 @@
 //! The data of an uploaded file: the body of the request, or a part of it.
 
 use super::file_head::FileHead;
-use super::form_reader::{Filled, FormReader};
 use crate::http::body_reader::{BodyReader, NotReceived};
 use crate::http::conn::Conn;
 use crate::http::fid::Boundary;
+use crate::http::form_reader::{Filled, FormReader};
 use crate::http::head::Head;
 use crate::runtime::buffer::Buf;
 

@@ -1,13 +1,13 @@
 //! Receives the file of a multipart form: its data goes where the caller wants it, without a copy; other
 //! fields are skipped.
 
-use crate::http::body_reader::{BodyReader, NotReceived};
-use crate::http::conn::Conn;
-use crate::http::fid::{AfterDelimiter, Boundary, FileName, PART_HEAD_MAX, PartHead};
-use crate::http::reject::Reject;
+use super::body_reader::{BodyReader, NotReceived};
+use super::conn::Conn;
+use super::fid::{AfterDelimiter, Boundary, FileName, PART_HEAD_MAX, PartHead};
+use super::reject::Reject;
 use crate::runtime::buffer::Buf;
 
-/// Largest length of all fields of a form that are no file (bytes).
+/// Largest length of all fields of a form that are no file, with their heads and boundaries (bytes).
 const FIELDS_MAX: usize = 64 << 10;
 /// Bytes that are received at a time outside of the file.
 const STEP: usize = 4096;
@@ -16,6 +16,8 @@ const ENDED: Reject = Reject::bad("the body ends within the form");
 const FIELDS: Reject =
     Reject::bad("the fields of the form besides the file are longer than 64 KiB");
 const TWO_FILES: Reject = Reject::bad("the form has more than one file");
+const INNER: Reject =
+    Reject::bad("a line of the form begins with its boundary and does not end a part");
 
 /// Bytes of a file that were received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +44,8 @@ pub struct FormReader {
     boundary: Boundary,
     /// Bytes that were received and not passed on.
     pending: Vec<u8>,
-    /// Length of the fields that are no file, as far as they were received (bytes).
+    /// Length of the fields that are no file, with their heads and boundaries, as far as they were received
+    /// (bytes).
     fields_len: usize,
     state: State,
 }
@@ -251,14 +254,31 @@ impl FormReader {
         }
     }
 
+    /// Receives the head of a part, up to its data.
     async fn part_head(&mut self, conn: &mut Conn) -> Result<PartHead, NotReceived> {
-        loop {
-            if let Some((head, len)) = PartHead::parse(&self.pending)? {
-                self.pending.drain(..len);
-                return Ok(head);
+        let (head, len) = loop {
+            match PartHead::parse(&self.pending)? {
+                Some(parsed) => break parsed,
+                None => self.more(conn).await?,
             }
-            self.more(conn).await?;
+        };
+        // Some parsers end a part at each line that begins with the boundary.
+        let lines = &self.pending[..len];
+        if self.boundary.begins(lines) == Some(true) || self.boundary.find(lines).is_some() {
+            return Err(INNER.into());
         }
+        self.pending.drain(..len);
+        loop {
+            match self.boundary.begins(&self.pending) {
+                Some(true) => return Err(INNER.into()),
+                Some(false) => break,
+                None => self.more(conn).await?,
+            }
+        }
+        if head.file_name == FileName::Absent {
+            self.fields_len += len + self.boundary.delimiter_len() + 2;
+        }
+        Ok(head)
     }
 
     /// Receives the data of a field, and the delimiter after it.
