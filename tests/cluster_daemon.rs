@@ -85,7 +85,7 @@ fn volume_of_a_cluster_is_shown_with_what_its_cluster_says() {
     let status = json(&daemon.admin("/volumes/1"));
     let wanted = json!({
         "collection": "photos", "placement": "001", "ttl": "9y", "read_only": false,
-        "takes_deletes": false, "max_key": (1_u64 << 60).to_string(),
+        "takes_deletes": false, "max_key": (1_u64 << 60).to_string(), "held": false, "copies": [],
     });
     assert_eq!(status["cluster"], wanted);
     let (code, list, _) = daemon.command(&["volume", "list"]);

@@ -133,10 +133,12 @@ pub const MESSAGES_IN_FLIGHT: usize = 512;
 pub const CHANGES_MAX: usize = 16;
 /// Largest number of lists of objects that are sent at the same time. Each asks for one piece at a time.
 pub const STREAMS_MAX: usize = 8;
+/// Largest number of pieces of changes that are offered to the copies of volumes at the same time.
+pub const OFFERS_MAX: usize = 4;
 /// Largest number of orders to one shard under way: one for each change and one for the device limit, one for
 /// each of as many requests to compact or cancel, one of the regular look, one about the health of its
-/// volumes, one to pause, and one for each list.
-pub const ORDERS_MAX: usize = 3 * CHANGES_MAX + 3 + STREAMS_MAX;
+/// volumes, one to pause, one for each list, and one for each offer.
+pub const ORDERS_MAX: usize = 3 * CHANGES_MAX + 3 + STREAMS_MAX + OFFERS_MAX;
 /// Number of places of a volume, or of its disk, at which reads failed and failed again, within ten minutes,
 /// from which on it is suspect.
 pub const SUSPECT_HARD: u64 = 3;

@@ -36,6 +36,13 @@ pub mod name {
         format!("health-{disk}")
     }
 
+    /// The name of the thread that writes what the copies of the volumes in a data directory have, given as
+    /// its position.
+    #[must_use]
+    pub fn copies(disk: usize) -> String {
+        format!("copies-{disk}")
+    }
+
     /// The name of the thread of a shard.
     #[must_use]
     pub fn shard(shard: ShardId) -> String {

@@ -542,6 +542,9 @@ fn what_cannot_be_stored_is_refused_as_clients_expect() {
     assert_eq!((read.status, &read.body[..]), (200, &b"first"[..]), "nothing has changed");
     let status = bench.get("/status", "").json();
     assert_eq!(status["Volumes"][0]["Id"], 1);
+    let health = bench.get("/healthz", "");
+    let start = health.field("X-Hayloft-Start").expect("a number of the start");
+    assert!(start.len() == 16 && start.bytes().all(|byte| byte.is_ascii_hexdigit()), "{start}");
 }
 
 /// RFC 9112 section 6.1: what could be understood in two ways ends the connection.

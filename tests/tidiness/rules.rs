@@ -241,7 +241,7 @@ pub const FORBIDDEN: &[Forbidden] = &[
     Forbidden {
         files: &["src/"],
         except: &["src/node/control/cluster/"],
-        names: &["hayloft_proto", "tonic"],
+        names: &["hayloft_proto", "hyper", "hyper_util", "tonic"],
         allowed: &[],
     },
     Forbidden {

@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicBool;
 use super::cell::Level;
 use crate::base::cluster::{Collection, ReplicaPlacement, Ttl};
 
-/// What its cluster says about a volume. The volume's shard is the only writer, except for the field that names
-/// the control plane.
+/// What its cluster says about a volume. The volume's shard is the only writer, except for the fields that
+/// name the control plane or the main thread.
 #[derive(Debug, Default)]
 pub struct ClusterBoard {
     /// 1 if the volume belongs to a cluster.
@@ -24,9 +24,15 @@ pub struct ClusterBoard {
     pub takes_deletes: Level,
     /// Highest key of all needles and tombstones that it ever had; 0 for none.
     pub max_key: Level,
-    /// Whether the master is told that it takes no photos, because a copy of it on another node may lack some.
-    /// Written by the control plane.
+    /// Whether the master is told that it takes no photos, because a copy of it on another node may lack
+    /// some. Written by the control plane.
     pub is_held: AtomicBool,
+    /// Version up to which all copies on other nodes have everything; 0 if nothing is known of one of them.
+    /// Written by the control plane.
+    pub lowest_mark: Level,
+    /// 1 if its time to live is over for everything in it: the master is not told of it any more, and it will
+    /// be deleted. Written by the main thread.
+    pub is_over: Level,
 }
 
 impl ClusterBoard {
@@ -40,6 +46,14 @@ impl ClusterBoard {
     #[must_use]
     pub fn placement(&self) -> ReplicaPlacement {
         ReplicaPlacement(u8::try_from(self.placement.get()).unwrap_or_default())
+    }
+
+    /// Returns the version from which on a copy on another node may lack deletions; `None` if there is to be
+    /// no copy.
+    #[must_use]
+    pub fn lacking_from(&self) -> Option<u64> {
+        let has_copies = self.is_of_cluster.get() != 0 && self.placement().copies() > 1;
+        has_copies.then(|| self.lowest_mark.get())
     }
 
     /// Returns how long needles live; `None` for ever.
@@ -72,6 +86,11 @@ mod tests {
         board.is_of_cluster.set(1);
         assert_eq!(board.collection(), Some(&collection));
         assert_eq!((board.ttl(), board.placement().0), (ttl, 110));
+        assert_eq!(board.lacking_from(), Some(0), "nothing is known of the copies");
+        board.lowest_mark.set(7);
+        assert_eq!(board.lacking_from(), Some(7));
+        board.placement.set(0);
+        assert_eq!(board.lacking_from(), None);
         board.set_ttl(None);
         assert_eq!(board.ttl(), None);
     }

@@ -7,6 +7,7 @@ use super::damage::DamageRequest;
 use super::exchange::ExchangeRequest;
 use super::fid_deletion::FidDeletionRequest;
 use super::list::ListRequest;
+use super::offer::OfferRequest;
 use super::pause::PauseRequest;
 use super::pull::PullRequest;
 use super::undelete::UndeleteRequest;
@@ -28,6 +29,8 @@ pub enum ControlRequest {
     Exchange(ExchangeRequest),
     /// Delete photos that the cluster names by fid.
     DeleteFids(FidDeletionRequest),
+    /// Offer a piece of the changes of a volume to one of its copies.
+    Offer(OfferRequest),
     /// Say which objects are absent.
     Absence(AbsenceRequest),
     /// Make a step of a pull.

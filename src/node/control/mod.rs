@@ -8,7 +8,7 @@
 //! | `handle` | [`ControlHandle`]: stop of a running control plane |
 //! | `stop_signal` | [`StopSignal`]: stops its services |
 //! | `control_request` | [`ControlRequest`]: what is sent to the main thread |
-//! | `change`, `pause`, `damage`, `list`, `exchange`, `pull`, `absence`, `undelete` | its kinds |
+//! | `change`, `pause`, `damage`, `list`, `exchange`, `pull`, `absence`, `undelete`, `offer` | its kinds |
 //! | `allocation` | another kind: volumes that the cluster wants |
 //! | `creation`, `compactions` | volumes that are being created, or compacted |
 //! | `refused` | why a change was refused |
@@ -31,6 +31,7 @@ mod exchange;
 mod fid_deletion;
 mod handle;
 mod list;
+mod offer;
 mod pause;
 mod plane;
 mod pull;
@@ -49,6 +50,7 @@ pub use exchange::{ExchangeAnswer, ExchangeRequest, ExchangedPiece};
 pub use fid_deletion::{FidDeleted, FidDeletion, FidDeletionRequest};
 pub use handle::ControlHandle;
 pub use list::{ListAnswer, ListRequest, ListedObject, ListedPiece, ListedState};
+pub use offer::{OfferAnswer, OfferRequest, OfferedPiece};
 pub use pause::PauseRequest;
 pub use plane::ControlPlane;
 pub use pull::{PullAnswer, PullReply, PullRequest, PulledFigures, PulledStep};

@@ -80,6 +80,7 @@ impl Running {
             tracing::warn!("cannot stop the admin thread in order: {error}");
             lost = Some(name::ADMIN.to_owned());
         }
+        self.mark_files.end();
         self.disks.stop();
         if let Some(access) = self.access {
             access.stop();

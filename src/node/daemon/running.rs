@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::access::AccessTrace;
+use super::cluster::MarkFiles;
 use super::disks;
 use super::listeners::SocketFile;
 use super::machine::OpenFiles;
@@ -27,6 +28,8 @@ pub struct Running {
     pub access: Option<AccessTrace>,
     /// State of the node in its cluster, if it belongs to one.
     pub cluster: Option<Arc<ClusterState>>,
+    /// The threads that write up to when the copies of volumes have everything.
+    pub mark_files: MarkFiles,
     /// Files of the unix sockets, removed when the daemon is dropped.
     pub _socket_files: Vec<SocketFile>,
 }

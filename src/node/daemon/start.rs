@@ -9,7 +9,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use super::access::AccessTrace;
-use super::cluster::Joining;
+use super::cluster::{Joining, MarkFiles, read_marks};
 use super::compaction::{CompactionState, Now};
 use super::control::{self, Control};
 use super::disks;
@@ -117,9 +117,15 @@ pub fn start(config: &Config, log: &Log, first: FirstVolume) -> Result<Running, 
     let cluster = joining.as_ref().map(|joining| Arc::clone(&joining.state));
     let shown = joining.as_ref().map(|it| (Arc::clone(&it.node), Arc::clone(&it.state)));
     let state = state.with_token(token).with_cluster(shown);
+    let mut mark_files = MarkFiles::default();
     let join = |plane: &mut ControlPlane| match joining {
         None => Ok(()),
-        Some(joining) => joining.add_to(plane, &metrics, requests_in, Arc::clone(&compactions)),
+        Some(joining) => {
+            let (files, store) = MarkFiles::start(&stores, threads)?;
+            mark_files = files;
+            let marks = (read_marks(&stores), store);
+            joining.add_to(plane, &metrics, requests_in, Arc::clone(&compactions), marks)
+        }
     };
     let control_plane = start_control_plane(admin_socket, state, join, threads)
         .map_err(|error| StartError::Step("start the admin thread", error))?;
@@ -175,6 +181,7 @@ pub fn start(config: &Config, log: &Log, first: FirstVolume) -> Result<Running, 
         disks,
         access,
         cluster,
+        mark_files,
         _socket_files,
     })
 }

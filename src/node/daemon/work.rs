@@ -37,6 +37,7 @@ impl Manager {
                 self.next_look = Instant::now() + LOOK;
                 self.spawn(ManagerState::look);
                 self.spawn(ManagerState::look_at_health);
+                self.spawn(ManagerState::delete_expired);
             }
             match self.lost.try_recv() {
                 Ok(lost) => self.spawn(|state| state.handle_lost(lost)),
@@ -61,6 +62,7 @@ impl Manager {
                 Ok(ControlRequest::Exchange(request)) => {
                     self.spawn(|state| state.exchange(request));
                 }
+                Ok(ControlRequest::Offer(request)) => self.spawn(|state| state.offer(request)),
                 Ok(ControlRequest::Absence(request)) => self.spawn(|state| state.absent(request)),
                 Ok(ControlRequest::DeleteFids(request)) => {
                     self.spawn(|state| state.delete_fids(request));

@@ -2,20 +2,17 @@
 //! written best effort: the disk may be the one that is ill. Without it nothing is lost but knowledge.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::json_file;
 use super::names::{HEALTH, HEALTH_TEMPORARY};
 use crate::base::types::VolumeId;
 
 /// Format of the record that this build reads and writes.
 const FORMAT: u32 = 1;
-/// Largest record that is read (bytes): 10,000 volumes with many errors.
-const BYTES_MAX: u64 = 64 << 20;
-
 /// What is known of the health of the volumes in a data directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthRecord {
@@ -64,13 +61,9 @@ impl HealthRecord {
     /// # Errors
     /// The kernel's, or that the file is not a record of this format.
     pub fn read(directory: &Path) -> io::Result<Option<Self>> {
-        let mut text = String::new();
-        match File::open(directory.join(HEALTH)) {
-            Ok(file) => drop(file.take(BYTES_MAX).read_to_string(&mut text)?),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        }
-        let record: Self = serde_json::from_str(&text)?;
+        let Some(record) = json_file::read::<Self>(&directory.join(HEALTH))? else {
+            return Ok(None);
+        };
         if record.format != FORMAT {
             return Err(io::Error::other(format!("it has format {}", record.format)));
         }
@@ -82,19 +75,14 @@ impl HealthRecord {
     /// # Errors
     /// The kernel's.
     pub fn write(&self, directory: &Path) -> io::Result<()> {
-        let temporary = directory.join(HEALTH_TEMPORARY);
-        let mut text = serde_json::to_string_pretty(self)?;
-        text.push('\n');
-        let mut file = File::create(&temporary)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, directory.join(HEALTH))?;
-        File::open(directory)?.sync_all()
+        json_file::write(self, directory, HEALTH, HEALTH_TEMPORARY)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -14,21 +14,26 @@
 //! | `undo` | removal of what opening created |
 //! | `names` | file names |
 //! | `health_record` | what is known of the health of the volumes |
+//! | `copies_record` | up to when the copies of the volumes have everything |
+//! | `json_file` | reading and writing both |
 //! | `listing` | names in a directory |
 //! | `error` | errors |
 
+mod copies_record;
 mod data_dir;
 mod directory;
 mod distinct;
 mod error;
 mod found_volume;
 mod health_record;
+mod json_file;
 mod listing;
 mod lock;
 mod marker;
 mod names;
 mod undo;
 
+pub use copies_record::CopiesRecord;
 pub use data_dir::DataDir;
 pub use distinct::check_distinct;
 pub use error::DataDirError;

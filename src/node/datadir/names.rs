@@ -15,6 +15,10 @@ pub const PROBE: &str = "probe.tmp";
 pub(super) const HEALTH: &str = "health.json";
 /// The same while it is being written.
 pub(super) const HEALTH_TEMPORARY: &str = "health.json.tmp";
+/// Up to when the copies of the volumes in the directory have everything.
+pub(super) const COPIES: &str = "copies.json";
+/// The same while it is being written.
+pub(super) const COPIES_TEMPORARY: &str = "copies.json.tmp";
 /// Created by mkfs in the root directory of ext file systems.
 pub(super) const LOST_AND_FOUND: &str = "lost+found";
 
@@ -23,7 +27,8 @@ pub(super) const LOST_AND_FOUND: &str = "lost+found";
 pub(super) enum FileName {
     /// `hayloft.toml`.
     Marker,
-    /// Other expected names without photos: LOCK, lost+found, health.json, an unfinished marker, a probe.
+    /// Other expected names without photos: LOCK, lost+found, health.json, copies.json, an unfinished marker,
+    /// a probe.
     Housekeeping,
     /// `{id}.{generation}.vol`.
     Volume { id: VolumeId, generation: u64 },
@@ -41,9 +46,8 @@ impl FileName {
     pub(super) fn parse(name: &str) -> Self {
         match name {
             MARKER => return Self::Marker,
-            MARKER_TEMPORARY | LOCK | PROBE | LOST_AND_FOUND | HEALTH | HEALTH_TEMPORARY => {
-                return Self::Housekeeping;
-            }
+            MARKER_TEMPORARY | LOCK | PROBE | LOST_AND_FOUND | HEALTH | HEALTH_TEMPORARY
+            | COPIES | COPIES_TEMPORARY => return Self::Housekeeping,
             _ => {}
         }
         let mut parts = name.splitn(3, '.');
@@ -117,6 +121,7 @@ mod tests {
         assert_eq!(FileName::parse(LOCK), FileName::Housekeeping);
         assert_eq!(FileName::parse("lost+found"), FileName::Housekeeping);
         assert_eq!(FileName::parse(HEALTH), FileName::Housekeeping);
+        assert_eq!(FileName::parse(COPIES_TEMPORARY), FileName::Housekeeping);
         assert_eq!(FileName::parse(PROBE), FileName::Housekeeping);
     }
 

@@ -58,6 +58,22 @@ pub struct ClusterMetrics {
     pub connected: Gauge,
     /// Heartbeats sent.
     pub heartbeats: Counter,
+    /// Other nodes that have copies of volumes.
+    pub peers: Gauge,
+    /// Those of them that answer.
+    pub peers_answering: Gauge,
+    /// Copies of volumes on other nodes.
+    pub copies: Gauge,
+    /// Those of them that may lack something.
+    pub copies_behind: Gauge,
+    /// Volumes that the master assigns nothing to because of such a copy.
+    pub volumes_held: Gauge,
+    /// Objects that were offered to copies.
+    pub offered_objects: Counter,
+    /// Deletions that were offered to copies.
+    pub offered_deletions: Counter,
+    /// Offers that failed.
+    pub failed_offers: Counter,
     /// Calls that were carried out.
     done: Calls,
     /// Calls that were refused, or failed.

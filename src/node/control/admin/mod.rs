@@ -66,7 +66,7 @@ mod volume_status;
 mod volumes;
 mod web_page;
 
-pub use cluster_status::ClusterStatus;
+pub use cluster_status::{ClusterStatus, CopyStatus};
 pub use compaction_status::{CompactionStatus, LastCompaction};
 pub use error::ApiError;
 pub use health::{Readiness, SilentShard};

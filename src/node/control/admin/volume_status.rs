@@ -218,7 +218,7 @@ impl VolumeStatus {
             found_damage: v.board.scrub.damage.get(),
             suspect: suspect_since(&v.board.health),
             replica: ReplicaStatus::of(&v.board.replica),
-            cluster: ClusterStatus::of(&v.board.cluster),
+            cluster: ClusterStatus::of(&v.board, state.cluster.as_ref().map(|(_, it)| &**it)),
             hard_errors: v.board.health.hard_errors.get(),
             soft_errors: v.board.health.soft_errors.get(),
             probes: v.board.health.probes.get(),

@@ -1,5 +1,7 @@
 //! A volume as the master knows it.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use hayloft_proto::master_pb::{VolumeInformationMessage, VolumeShortInformationMessage};
 
 use crate::base::cluster::{Collection, ReplicaPlacement, Ttl};
@@ -50,21 +52,28 @@ pub(super) struct AnnouncedFigures {
 }
 
 impl Announced {
-    /// Returns what the master knows of an open volume of the cluster; `None` for other volumes.
+    /// Returns what the master knows of an open volume of the cluster; `None` for other volumes, and for one
+    /// whose time to live is over.
     pub(super) fn of(board: &VolumeBoard) -> Option<Self> {
         let (state, cluster) = (board.state.get(), &board.cluster);
         let collection = cluster.collection().filter(|_| state.serves())?;
+        if cluster.is_over.get() != 0 {
+            return None;
+        }
         let takes_writes = state == VolumeState::Writable;
         let is_closed_by_cluster = cluster.is_read_only.get() != 0;
         // What else keeps it from being written keeps it from deletes, too.
         let is_closed_otherwise = state == VolumeState::Poisoned || state == VolumeState::Lost;
         let takes_deletes = is_closed_by_cluster && cluster.takes_deletes.get() != 0;
+        // The master assigns nothing to a volume of which a copy may lack something.
+        let is_held = cluster.placement().copies() > 1 && cluster.is_held.load(Relaxed);
+        let is_closed = is_closed_by_cluster || is_held;
         Some(Self {
             id: board.info.id,
             collection: collection.clone(),
             placement: cluster.placement(),
             ttl: cluster.ttl(),
-            is_read_only: !takes_writes || is_closed_by_cluster || board.full.get() != 0,
+            is_read_only: !takes_writes || is_closed || board.full.get() != 0,
             takes_deletes: takes_writes || takes_deletes && !is_closed_otherwise,
             disk: u32::try_from(board.disk.get()).unwrap_or(u32::MAX),
         })

@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | `node` | [`ClusterNode`]: what the node says about itself |
 //! | `state` | [`ClusterState`]: the connection to the master, as the rest of the node sees it |
+//! | `copies/` | the copies of volumes on other nodes; `shown_copy`: as they are shown |
 //! | `announced` | a volume as the master knows it |
 //! | `capacity` | size of a volume, and how many fit |
 //! | `announcements` | what is to be sent, and when |
@@ -29,6 +30,7 @@ mod announcements;
 mod batch_delete;
 mod beat;
 mod capacity;
+mod copies;
 mod counted_stream;
 mod heartbeats;
 mod incoming;
@@ -40,13 +42,19 @@ mod refusal;
 mod server;
 mod service;
 mod session;
+mod shown_copy;
 mod state;
 mod vacuum;
 
+pub use copies::{
+    CopiesParts, CopyView, KnownVolume, MarkStore, Marks, Offer, PeerAnswer, PeerName, Replication,
+    spawn_copies,
+};
 pub use heartbeats::spawn_heartbeats;
 pub use node::ClusterNode;
 pub use orders::Orders;
 pub use server::spawn_server;
+pub use shown_copy::ShownCopy;
 pub use state::{ClusterLink, ClusterState, LinkError};
 
 #[cfg(test)]

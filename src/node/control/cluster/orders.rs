@@ -1,12 +1,14 @@
 //! Changes of volumes that the cluster orders, as requests to the main thread.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
+use crate::base::stream_position::StreamPosition;
 use crate::base::types::VolumeId;
 use crate::node::control::{
     AllocationRequest, ChangeRequest, Compactions, ControlRequest, FidDeleted, FidDeletion,
-    FidDeletionRequest, NewVolume, Refused, VolumeChange,
+    FidDeletionRequest, NewVolume, OfferRequest, OfferedPiece, Refused, VolumeChange,
 };
 
 /// Sends orders of the cluster to the main thread. Cheap to clone.
@@ -61,6 +63,21 @@ impl Orders {
         let (request, answer) = FidDeletionRequest::new(photos);
         self.requests.send(ControlRequest::DeleteFids(request)).map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())
+    }
+
+    /// Offers a piece of the changes of a volume to another node.
+    ///
+    /// # Errors
+    /// [`Refused`]: nothing is known of what has arrived there.
+    pub(super) async fn offer(
+        &self,
+        volume: VolumeId,
+        peer: SocketAddr,
+        from: StreamPosition,
+    ) -> Result<OfferedPiece, Refused> {
+        let (request, answer) = OfferRequest::new(volume, peer, from);
+        self.requests.send(ControlRequest::Offer(request)).map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?
     }
 }
 

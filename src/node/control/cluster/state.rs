@@ -1,9 +1,13 @@
 //! The connection of the node to the master of its cluster, as the rest of the node sees it.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+
+use super::shown_copy::ShownCopy;
+use crate::base::types::VolumeId;
 
 /// An error of the connection to a master.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +35,8 @@ pub struct ClusterLink {
 #[derive(Debug, Default)]
 pub struct ClusterState {
     link: Mutex<ClusterLink>,
+    /// The copies of volumes on other nodes.
+    copies: Mutex<BTreeMap<VolumeId, Vec<ShownCopy>>>,
     /// Something that the master should know at once has changed.
     changed: Notify,
     leaving: AtomicBool,
@@ -83,6 +89,18 @@ impl ClusterState {
         let is_new = limit.is_some() && link.volume_size_limit != limit;
         link.volume_size_limit = limit.or(link.volume_size_limit);
         is_new
+    }
+
+    /// The copies of a volume on other nodes.
+    #[must_use]
+    pub fn copies(&self, volume: VolumeId) -> Vec<ShownCopy> {
+        let copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        copies.get(&volume).cloned().unwrap_or_default()
+    }
+
+    /// Replaces what is shown of the copies.
+    pub(super) fn set_copies(&self, copies: BTreeMap<VolumeId, Vec<ShownCopy>>) {
+        *self.copies.lock().unwrap_or_else(PoisonError::into_inner) = copies;
     }
 
     /// Notes that volumes were made, deleted or changed, which the master is told at once.

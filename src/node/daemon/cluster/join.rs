@@ -7,7 +7,8 @@ use std::sync::mpsc::Sender;
 
 use crate::node::config::{ClusterAddresses, Config};
 use crate::node::control::cluster::{
-    ClusterNode, ClusterState, Orders, spawn_heartbeats, spawn_server,
+    ClusterNode, ClusterState, CopiesParts, MarkStore, Marks, Orders, spawn_copies,
+    spawn_heartbeats, spawn_server,
 };
 use crate::node::control::{Compactions, ControlPlane, ControlRequest};
 use crate::node::daemon::store::Store;
@@ -34,7 +35,8 @@ impl Joining {
         Self { node, state: Arc::default(), listener }
     }
 
-    /// Adds the services to the control plane.
+    /// Adds the services to the control plane. `marks`: up to when the copies of volumes have everything, as
+    /// an earlier start has noted it, and where it is noted.
     ///
     /// # Errors
     /// If the listener cannot be set up.
@@ -44,10 +46,21 @@ impl Joining {
         metrics: &Arc<Metrics>,
         requests: Sender<ControlRequest>,
         compactions: Arc<Compactions>,
+        (marks, store): (Marks, MarkStore),
     ) -> io::Result<()> {
         let Self { node, state, listener } = self;
         let orders = Orders::new(requests, compactions);
         let parts = (Arc::clone(&node), Arc::clone(&state));
+        let copies = CopiesParts {
+            node: Arc::clone(&node),
+            state: Arc::clone(&state),
+            metrics: Arc::clone(metrics),
+            orders: orders.clone(),
+            marks,
+            store,
+        };
+        let copies = spawn_copies(plane.runtime(), plane.stop(), copies);
+        plane.add(copies);
         let own = Arc::clone(metrics);
         let server = spawn_server(plane.runtime(), plane.stop(), listener, parts, own, orders)?;
         plane.add(server);

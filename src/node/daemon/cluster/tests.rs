@@ -7,10 +7,13 @@ use crate::base::size::ByteSize;
 use crate::base::types::VolumeId;
 use crate::node::board::VolumeState;
 use crate::node::control::{NewClusterVolume, NewVolume, Refused};
-use crate::node::daemon::bench::{Bench, with_changed, with_manager};
+use crate::node::daemon::bench::{Bench, START, with_changed, with_manager};
 use crate::node::daemon::manager::ManagerState;
 use crate::node::shard::OrderError;
 use crate::runtime::sim::Fault;
+
+/// A task that is waited for.
+type Task<'a> = std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// Runs `test` with a manager of a node of a cluster that has these volumes.
 fn in_cluster<F: Future<Output = ()> + 'static>(
@@ -176,5 +179,83 @@ fn volume_is_closed_and_opened_by_order_of_the_cluster() {
         bench.answer_with(Err(OrderError::Recovering));
         let refused = state.set_closed_by_cluster(id, true, true).await;
         assert!(matches!(refused, Err(Refused::Conflict(_))), "{refused:?}");
+    });
+}
+
+/// Makes a volume one of the cluster whose photos live for an hour, and the newest of which is from the
+/// start.
+fn live_for_an_hour(bench: &Bench, id: u32) {
+    let board = bench.board(id);
+    board.cluster.collection.set(Collection::new("photos").unwrap()).unwrap();
+    board.cluster.is_of_cluster.set(1);
+    board.cluster.set_ttl("1h".parse().ok());
+    board.newest_ns.set(START.wall_ns);
+    board.newest_found_ns.set(START.wall_ns);
+}
+
+#[test]
+fn volume_whose_time_is_over_is_hidden_and_then_deleted() {
+    in_cluster(&[1, 2, 3, 4], async |bench| {
+        live_for_an_hour(&bench, 1);
+        live_for_an_hour(&bench, 2);
+        live_for_an_hour(&bench, 3);
+        bench.board(2).newest_ns.set(0);
+        bench.board(3).cluster.set_ttl(None);
+        let is_over = |bench: &Bench, id| bench.board(id).cluster.is_over.get();
+        bench.advance(3599);
+        Rc::clone(&bench.state).delete_expired().await;
+        assert_eq!(is_over(&bench, 1), 0);
+        bench.advance(1);
+        Rc::clone(&bench.state).delete_expired().await;
+        assert_eq!([1, 2, 3, 4].map(|id| is_over(&bench, id)), [1, 0, 0, 0], "2 is empty");
+        bench.advance(360);
+        Rc::clone(&bench.state).delete_expired().await;
+        assert_eq!(bench.orders(), [], "it is kept for a tenth of its time");
+        bench.advance(1);
+        bench.answer_with(Err(OrderError::Lost));
+        Rc::clone(&bench.state).delete_expired().await;
+        assert_eq!(bench.orders().len(), 1, "it was refused");
+        bench.answer_with(Ok(()));
+        Rc::clone(&bench.state).delete_expired().await;
+        let orders: Vec<String> = bench.orders().into_iter().map(|(_, order)| order).collect();
+        assert_eq!(orders[..2], ["read-only 1 true", "delete 1"]);
+        assert!(bench.state.shared.board.volume(VolumeId(1)).is_none());
+    });
+}
+
+#[test]
+fn volume_that_is_written_to_while_it_is_closed_is_opened_again() {
+    in_cluster(&[1], async |bench| {
+        live_for_an_hour(&bench, 1);
+        bench.advance(2 * 3600);
+        let board = bench.board(1);
+        let deletion = Rc::clone(&bench.state).delete_expired();
+        let writing = async {
+            while bench.orders().is_empty() {
+                bench.state.handle.sleep_until(bench.state.handle.now() + 1000).await;
+            }
+            board.newest_ns.set(bench.clock().wall_ns);
+        };
+        crate::runtime::join_all([Box::pin(deletion) as Task<'_>, Box::pin(writing)], 2).await;
+        assert_eq!(bench.orders(), [(0, "read-only 1 false".to_owned())]);
+        Rc::clone(&bench.state).delete_expired().await;
+        assert_eq!(board.cluster.is_over.get(), 0);
+    });
+}
+
+#[test]
+fn clock_that_jumps_ahead_deletes_no_volume() {
+    in_cluster(&[1], async |bench| {
+        live_for_an_hour(&bench, 1);
+        bench.board(1).newest_found_ns.set(START.wall_ns - 48 * 3600 * 1_000_000_000);
+        bench.advance(2 * 3600);
+        Rc::clone(&bench.state).delete_expired().await;
+        assert_eq!((bench.orders(), bench.board(1).cluster.is_over.get()), (vec![], 0));
+    });
+    with_manager(&[1], async |bench| {
+        live_for_an_hour(&bench, 1);
+        bench.advance(2 * 3600);
+        Rc::clone(&bench.state).delete_expired().await;
+        assert_eq!(bench.orders(), [], "without a cluster");
     });
 }

@@ -173,12 +173,16 @@ impl ManagerState {
                 store: dir.store_id().0.to_be_bytes(),
             }
         });
+        let now = (self.compaction.clock)();
+        let lacking_from = self.shared.board.volume(id).and_then(|it| it.cluster.lacking_from());
+        // Tombstones that a copy may lack are kept, else its photo would stay there.
+        let lacked_ns = lacking_from.map_or(0, |from| now.wall_ns.saturating_sub(from));
         let request = CompactionRequest {
             target,
             size: job.size,
             accept_losses: job.accept_losses,
-            tombstone_keep_ns: config.tombstone_keep.nanos(),
-            drop_expired_before_ns: self.drop_expired_before((self.compaction.clock)()),
+            tombstone_keep_ns: config.tombstone_keep.nanos().max(lacked_ns),
+            drop_expired_before_ns: self.drop_expired_before(now),
             verify: config.verify,
             index_memory_max: Memory::of_this_process().available(),
         };
@@ -188,7 +192,7 @@ impl ManagerState {
 
     /// Returns the time before which a photo must have expired to be left out by a compaction (nanoseconds
     /// since 1970); 0 for none.
-    pub(super) fn drop_expired_before(&self, now: Now) -> u64 {
+    pub(in crate::node::daemon) fn drop_expired_before(&self, now: Now) -> u64 {
         let grace_ns = self.config.compaction.expiry_grace.nanos();
         self.compaction.clock_guard.drop_before(&self.shared.board, now, grace_ns)
     }

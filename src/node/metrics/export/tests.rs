@@ -90,6 +90,14 @@ fn values_are_exported_under_their_labels() {
     m.cluster.masters.set(3);
     m.cluster.connected.set(1);
     m.cluster.heartbeats.add(8);
+    m.cluster.peers.set(5);
+    m.cluster.peers_answering.set(4);
+    m.cluster.copies.set(30);
+    m.cluster.copies_behind.set(7);
+    m.cluster.volumes_held.set(6);
+    m.cluster.offered_objects.add(11);
+    m.cluster.offered_deletions.add(12);
+    m.cluster.failed_offers.add(13);
     m.cluster.calls(ClusterCallResult::Refused).at(ClusterCall::VolumeDelete).add(2);
     let v = m.volume(VolumeId(7)).expect("registered");
     v.board.state.set(VolumeState::Poisoned);
@@ -133,6 +141,14 @@ fn values_are_exported_under_their_labels() {
         ("hayloft_cluster_masters", "", 3.0),
         ("hayloft_cluster_connected", "", 1.0),
         ("hayloft_cluster_heartbeats_total", "", 8.0),
+        ("hayloft_cluster_peers", "", 5.0),
+        ("hayloft_cluster_peers_answering", "", 4.0),
+        ("hayloft_cluster_copies", "", 30.0),
+        ("hayloft_cluster_copies_behind", "", 7.0),
+        ("hayloft_cluster_volumes_held", "", 6.0),
+        ("hayloft_cluster_offered_objects_total", "", 11.0),
+        ("hayloft_cluster_offered_deletions_total", "", 12.0),
+        ("hayloft_cluster_failed_offers_total", "", 13.0),
         ("hayloft_cluster_calls_total", "call=volume_delete,result=refused", 2.0),
         ("hayloft_cluster_calls_total", "call=volume_delete,result=done", 0.0),
         ("hayloft_volume_needles", "volume=7", 9.0),

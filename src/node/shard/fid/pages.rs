@@ -15,8 +15,15 @@ pub fn page(shard: &Shard, path: &FidPath<'_>) -> FidReply {
         FidPath::Health | FidPath::Ready if shard.draining() => {
             FidReply::empty(Status::SERVICE_UNAVAILABLE)
         }
-        FidPath::Health | FidPath::Ready => FidReply::empty(Status::OK),
+        FidPath::Health | FidPath::Ready => healthy(shard),
     }
+}
+
+/// The answer that another node, which has copies of volumes, tells a restart by.
+fn healthy(shard: &Shard) -> FidReply {
+    let start = shard.shared.metrics.node.instance;
+    let more = format!("X-Hayloft-Start: {start:016x}\r\n").into_bytes();
+    FidReply { more, ..FidReply::empty(Status::OK) }
 }
 
 /// What this node is, and its volumes of the cluster.

@@ -1,5 +1,6 @@
 //! A master that a test controls.
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -26,6 +27,8 @@ pub(super) struct FakeMaster {
     pub(super) address: HostPort,
     beats: Receiver<Heartbeat>,
     answers: Answers,
+    /// Where volumes are, and which were asked for.
+    volumes: Volumes,
     /// Dropping it ends the server.
     stop: Option<watch::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -35,11 +38,18 @@ pub(super) struct FakeMaster {
 #[derive(Clone, Default)]
 struct Answers(Arc<Mutex<(Vec<HeartbeatResponse>, Vec<Answering>)>>);
 
+/// The locations of volumes by id, and the ids of each lookup.
+#[derive(Clone, Default)]
+struct Volumes(Arc<Mutex<(Locations, Vec<Vec<String>>)>>);
+
+type Locations = BTreeMap<String, Vec<pb::Location>>;
+
 type Answering = mpsc::Sender<Result<HeartbeatResponse, Status>>;
 
 struct Service {
     beats: Sender<Heartbeat>,
     answers: Answers,
+    volumes: Volumes,
 }
 
 #[tonic::async_trait]
@@ -66,6 +76,27 @@ impl Seaweed for Service {
             }
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn lookup_volume(
+        &self,
+        request: Request<pb::LookupVolumeRequest>,
+    ) -> Result<Response<pb::LookupVolumeResponse>, Status> {
+        let ids = request.into_inner().volume_or_file_ids;
+        let mut volumes = self.volumes.0.lock().unwrap();
+        volumes.1.push(ids.clone());
+        let volume_id_locations = ids.into_iter().map(|id| {
+            let locations = volumes.0.get(&id).cloned();
+            let error = if locations.is_none() { "volume id not found" } else { "" };
+            pb::lookup_volume_response::VolumeIdLocation {
+                volume_or_file_id: id,
+                locations: locations.unwrap_or_default(),
+                error: error.to_owned(),
+                auth: String::new(),
+            }
+        });
+        let volume_id_locations = volume_id_locations.collect();
+        Ok(Response::new(pb::LookupVolumeResponse { volume_id_locations }))
     }
 
     async fn ping(
@@ -101,7 +132,9 @@ impl FakeMaster {
         let (beats_in, beats) = channel();
         let answers = Answers::default();
         answers.0.lock().unwrap().0 = first;
-        let service = Service { beats: beats_in, answers: answers.clone() };
+        let volumes = Volumes::default();
+        let service =
+            Service { beats: beats_in, answers: answers.clone(), volumes: volumes.clone() };
         let (stop, mut stopped) = watch::channel(());
         let thread = std::thread::spawn(move || {
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
@@ -115,7 +148,7 @@ impl FakeMaster {
                 }
             });
         });
-        Self { address, beats, answers, stop: Some(stop), thread: Some(thread) }
+        Self { address, beats, answers, volumes, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Returns the next heartbeat.
@@ -147,6 +180,22 @@ impl FakeMaster {
     pub(super) fn send(&self, answer: HeartbeatResponse) {
         let answering = self.answers.0.lock().unwrap().1.last().cloned().expect("a stream");
         answering.blocking_send(Ok(answer)).unwrap();
+    }
+
+    /// Sets where a volume is: addresses, and whether the copy there is read-only.
+    pub(super) fn locate(&self, id: u32, nodes: &[(&str, bool)]) {
+        let location = |(url, read_only): &(&str, bool)| pb::Location {
+            url: (*url).to_owned(),
+            read_only: *read_only,
+            ..pb::Location::default()
+        };
+        let locations = nodes.iter().map(location).collect();
+        self.volumes.0.lock().unwrap().0.insert(id.to_string(), locations);
+    }
+
+    /// Returns the ids of each lookup since the last call.
+    pub(super) fn lookups(&self) -> Vec<Vec<String>> {
+        std::mem::take(&mut self.volumes.0.lock().unwrap().1)
     }
 
     /// Ends all streams.

@@ -4,7 +4,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use super::super::{ClusterNode, ClusterState, Orders, spawn_heartbeats, spawn_server};
+use super::super::{
+    ClusterNode, ClusterState, CopiesParts, MarkStore, Marks, Orders, spawn_copies,
+    spawn_heartbeats, spawn_server,
+};
 use crate::base::cluster::Collection;
 use crate::base::host_port::HostPort;
 use crate::base::threads::Threads;
@@ -87,6 +90,34 @@ impl FakeNode {
         let beats = spawn_heartbeats(plane.runtime(), plane.stop(), node, state, metrics);
         plane.add(beats);
         self.control = Some(plane.start(&Threads::default()).unwrap());
+    }
+
+    /// Starts the heartbeats, and the task that looks after copies, with the marks of an earlier start.
+    /// Returns what it saves.
+    pub(super) fn start_with_copies(&mut self, marks: Marks) -> mpsc::Receiver<Marks> {
+        let mut plane = ControlPlane::new().unwrap();
+        let (node, state) = (Arc::clone(&self.node), Arc::clone(&self.state));
+        let metrics = Arc::clone(&self.metrics);
+        let beats = spawn_heartbeats(plane.runtime(), plane.stop(), node, state, metrics);
+        plane.add(beats);
+        let (saved_in, saved) = mpsc::channel();
+        let parts = CopiesParts {
+            node: Arc::clone(&self.node),
+            state: Arc::clone(&self.state),
+            metrics: Arc::clone(&self.metrics),
+            orders: Orders::new(self.requests_in.clone(), Arc::clone(&self.compactions)),
+            marks,
+            store: MarkStore::new(vec![Some(saved_in)]),
+        };
+        let copies = spawn_copies(plane.runtime(), plane.stop(), parts);
+        plane.add(copies);
+        self.control = Some(plane.start(&Threads::default()).unwrap());
+        saved
+    }
+
+    /// Stops what was started.
+    pub(super) fn stop(&mut self) {
+        self.control.take().expect("it was started").shutdown().unwrap();
     }
 
     /// Starts the server of the orders. Returns its address.

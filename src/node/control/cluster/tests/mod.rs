@@ -2,6 +2,8 @@
 
 mod beats;
 mod connections;
+mod copies;
 mod fake_master;
 mod fake_node;
+mod fake_peer;
 mod orders;

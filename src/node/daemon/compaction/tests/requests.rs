@@ -47,6 +47,26 @@ fn compaction_is_ordered_with_the_settings_and_its_end_taken_over() {
 }
 
 #[test]
+fn tombstones_that_a_copy_may_lack_are_kept() {
+    let keep = |config: &mut Config| config.compaction.tombstone_keep = TimeSpan::hours(2);
+    with_stores(1, &[(2, 0)], keep, async |bench| {
+        let now = crate::node::daemon::bench::START.wall_ns;
+        let hour = 3600 * 1_000_000_000;
+        let board = bench.board(2);
+        fill(&board, 10 * MIB, 20 * MIB);
+        board.cluster.is_of_cluster.set(1);
+        board.cluster.placement.set(1);
+        for (mark, kept) in [(0, now), (now - 3 * hour, 3 * hour), (now, 2 * hour)] {
+            board.cluster.lowest_mark.set(mark);
+            assert_eq!(bench.compact(2).await, Ok(()));
+            assert_eq!(bench.compactions.take()[0].tombstone_keep_ns, kept);
+            complete(&bench, 2, 1);
+            bench.look().await;
+        }
+    });
+}
+
+#[test]
 fn one_compaction_at_a_time_uses_a_data_directory() {
     with_stores(
         2,
