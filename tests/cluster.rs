@@ -42,7 +42,10 @@ fn node_joins_grows_and_survives_the_loss_of_the_master_and_its_own() {
     let mut daemon = start_node(dir.path(), node, &masters, &args);
     wait_for("the node", || master.node(node.data));
     assert!(cluster_volumes(&daemon).is_empty(), "no volume is made by itself");
-    let shown = link(&daemon);
+    // The master knows the node before the node has the answer.
+    let shown = wait_for("the answer of the master", || {
+        Some(link(&daemon)).filter(|shown| !shown["master"].is_null())
+    });
     assert_eq!((&shown["master"], &shown["rack"]), (&ports.address().into(), &"r7".into()));
     assert_eq!(shown["volume_size_limit"], 16 << 20);
     assert!(shown["since"].as_u64().unwrap() > 0);

@@ -73,6 +73,10 @@ sabotages! {
     IgnoreTtlOfVolume = "ignore-ttl-of-volume",
     /// A write that is older than what has its name takes its place.
     OlderOriginWins = "older-origin-wins",
+    /// A write that is older than the deletion of its photo brings the photo back.
+    ForgetDeletions = "forget-deletions",
+    /// A write is acknowledged although a node with a copy did not confirm it.
+    AckWithoutCopies = "ack-without-copies",
     /// Bytes that have expired do not count as garbage.
     NothingIsExpired = "nothing-is-expired",
     /// A checkpoint does not restore the sums of bytes that expire.

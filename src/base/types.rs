@@ -107,6 +107,14 @@ impl Cookie {
     }
 }
 
+impl PartialEq for Cookie {
+    fn eq(&self, other: &Self) -> bool {
+        self.matches(*other)
+    }
+}
+
+impl Eq for Cookie {}
+
 impl fmt::Debug for Cookie {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Cookie({:04x}..)", self.0 >> 48)

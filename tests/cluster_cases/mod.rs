@@ -1,6 +1,8 @@
 //! Clients of a real SeaweedFS cluster on a daemon: its tools, its filer, and the same requests to the daemon
 //! and to a stock volume server.
 
+mod copies;
+
 use std::collections::BTreeMap;
 
 use crate::daemon_harness::{Client, Daemon, Reply, data_dir, json};

@@ -14,7 +14,7 @@ use crate::process::{Failed, run};
 use crate::project::{cargo, root, target};
 
 /// Test binaries, fast ones first; the last two start daemons. `lib` are the unit tests.
-const TESTS: [&str; 35] = [
+const TESTS: [&str; 36] = [
     "errors",
     "engine",
     "generations",
@@ -45,6 +45,7 @@ const TESTS: [&str; 35] = [
     "compaction_faults",
     "compaction_order",
     "compaction_rules",
+    "copies",
     "crash",
     "shards",
     LIB,

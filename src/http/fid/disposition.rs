@@ -59,9 +59,20 @@ fn extended_value(value: &[u8]) -> Option<String> {
 /// else in the form of RFC 8187.
 pub fn write_disposition(name: &str, is_download: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(if is_download { b"attachment" } else { b"inline" });
-    if name.is_empty() {
-        return;
+    if !name.is_empty() {
+        write_file_name(name, out);
     }
+}
+
+/// Appends the value of `Content-Disposition` of the file of a form. An empty name is written, too: without
+/// one, the part would be no file.
+pub fn write_disposition_of_form(name: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"form-data; name=file");
+    write_file_name(name, out);
+}
+
+/// Appends the parameter with a file name (RFC 6266 section 4.3).
+fn write_file_name(name: &str, out: &mut Vec<u8>) {
     if !name.is_ascii() {
         out.extend_from_slice(b"; filename*=utf-8''");
         for byte in name.bytes() {
@@ -73,7 +84,7 @@ pub fn write_disposition(name: &str, is_download: bool, out: &mut Vec<u8>) {
         return;
     }
     out.extend_from_slice(b"; filename=");
-    if name.bytes().all(is_token) {
+    if !name.is_empty() && name.bytes().all(is_token) {
         return out.extend_from_slice(name.as_bytes());
     }
     out.push(b'"');

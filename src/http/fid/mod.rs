@@ -16,11 +16,15 @@
 //! | `part_head` | parses the head of a part: [`PartHead`] |
 //! | `disposition` | parses and writes `Content-Disposition` |
 //! | `gzip` | unpacks bodies that a client packed: [`Unpacker`] |
+//! | `pairs` | header fields that are stored with a photo and returned |
+//! | `json` | serializes JSON as Go does |
 
 mod boundary;
 mod chunked;
 mod disposition;
 mod gzip;
+mod json;
+mod pairs;
 mod parameters;
 mod part_head;
 mod path;
@@ -30,8 +34,10 @@ mod token;
 
 pub use boundary::{AfterDelimiter, Boundary};
 pub use chunked::{ChunkEvent, ChunkedDecoder};
-pub use disposition::{FileName, write_disposition};
+pub use disposition::{FileName, write_disposition, write_disposition_of_form};
 pub use gzip::{NotUnpacked, Unpacker};
+pub use json::to_json;
+pub use pairs::{collect_pairs, write_pairs};
 pub use part_head::{PART_HEAD_MAX, PartHead};
 pub use path::{FidName, FidPath, is_fid_target};
 pub use percent::percent_decoded;

@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::path::FidName;
@@ -32,11 +32,12 @@ struct Algorithm {
     alg: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 struct Claims {
     #[serde(default)]
     fid: String,
     exp: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     nbf: Option<u64>,
 }
 
@@ -74,6 +75,23 @@ impl TokenKey {
         let token = query.token.as_deref().filter(|token| !token.is_empty());
         let token = token.or_else(|| bearer(head, bytes)).or_else(|| cookie(head, bytes));
         self.check_token(token.ok_or(BadToken::Missing)?, fid, now)
+    }
+
+    /// Returns a token for a photo: `fid` is its name, and `expires` the time until which the token is good
+    /// (seconds since 1970).
+    ///
+    /// # Panics
+    /// Never: HMAC takes keys of any length.
+    #[must_use]
+    pub fn sign(&self, fid: &str, expires: u64) -> String {
+        let claims = Claims { fid: fid.to_owned(), exp: Some(expires), nbf: None };
+        let claims = serde_json::to_vec(&claims).expect("a string and a number serialize");
+        let header = URL_SAFE_NO_PAD.encode(br#"{"alg":"HS256","typ":"JWT"}"#);
+        let text = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims));
+        let mac = Hmac::<Sha256>::new_from_slice(&self.0);
+        let mut mac = mac.expect("HMAC takes keys of any length");
+        mac.update(text.as_bytes());
+        format!("{text}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
     }
 
     fn check_token(&self, token: &[u8], fid: &FidName<'_>, now: u64) -> Result<(), BadToken> {
@@ -134,6 +152,21 @@ mod tests {
         let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).unwrap();
         mac.update(text.as_bytes());
         format!("{text}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+    }
+
+    #[test]
+    fn own_token_is_good_for_its_photo_until_it_expires() {
+        let key = TokenKey::new(b"abc");
+        let token = key.sign("3,01637037d6", 1000);
+        assert_eq!(
+            token,
+            signed(r#"{"alg":"HS256","typ":"JWT"}"#, r#"{"fid":"3,01637037d6","exp":1000}"#, "abc")
+        );
+        let (named, other) =
+            (FidName::parse(b"3,01637037d6").unwrap(), FidName::parse(b"3,02637037d6").unwrap());
+        let check = |fid, now| key.check_token(token.as_bytes(), fid, now);
+        assert_eq!((check(&named, 999), check(&named, 1000)), (Ok(()), Err(BadToken::Expired)));
+        assert_eq!(check(&other, 999), Err(BadToken::OtherPhoto));
     }
 
     fn token(claims: &str) -> String {

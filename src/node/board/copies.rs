@@ -67,6 +67,8 @@ pub struct VolumeCopies {
 pub struct CopiesBoard {
     volumes: RwLock<BTreeMap<VolumeId, Arc<VolumeCopies>>>,
     wanted: Mutex<BTreeSet<VolumeId>>,
+    /// Number of times that the master was asked.
+    lookups: AtomicU64,
 }
 
 impl CopiesBoard {
@@ -79,6 +81,13 @@ impl CopiesBoard {
     /// Replaces what is known of all volumes.
     pub fn set(&self, volumes: BTreeMap<VolumeId, Arc<VolumeCopies>>) {
         *self.volumes.write().unwrap_or_else(PoisonError::into_inner) = volumes;
+        self.lookups.fetch_add(1, Relaxed);
+    }
+
+    /// Returns how often what is known was replaced.
+    #[must_use]
+    pub fn lookups(&self) -> u64 {
+        self.lookups.load(Relaxed)
     }
 
     /// Asks for the present copies of a volume: what is known is not enough to write to it.
@@ -115,5 +124,6 @@ mod tests {
         assert!(board.take_wanted().is_empty());
         board.set(BTreeMap::new());
         assert!(board.of(VolumeId(3)).is_none());
+        assert_eq!(board.lookups(), 2);
     }
 }

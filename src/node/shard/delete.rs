@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::answered::Answered;
+use super::copies::FanOut;
 use super::exchange::{error_reply, refuse_when_draining, reply};
 use super::object_name::ObjectName;
 use super::plain_reply::PlainReply;
@@ -28,8 +29,30 @@ pub async fn delete(
     };
     refuse_when_draining(shard)?;
     let ObjectName { volume, id, cookie } = object;
-    let deleted = shard.perform(volume, DeleteNeedle { id, cookie, conditions }).await;
-    deleted.map_err(|error| error_reply(shard, error))?;
+    if FanOut::others(shard, volume) > 0 {
+        // Boxed: this path is rare and its state is large.
+        Box::pin(delete_everywhere(shard, object, conditions)).await?;
+    } else {
+        let deleted = DeleteNeedle { id, cookie, origin: None, conditions };
+        shard.perform(volume, deleted).await.map_err(|error| error_reply(shard, error))?;
+    }
     let answered = reply(shard, conn, head, PlainReply::success(Status::NO_CONTENT)).await;
     Ok(answered.with_object(object, 0, false))
+}
+
+/// Deletes an object here, and then on the other nodes that have a copy of it: those decide nothing.
+async fn delete_everywhere(
+    shard: &Shard,
+    object: ObjectName,
+    conditions: Option<WriteConditions>,
+) -> Result<(), PlainReply> {
+    let ObjectName { volume, id, cookie } = object;
+    let fan_out = FanOut::begin(shard, volume, id, None).await?;
+    let origin = fan_out.as_ref().map(|fan_out| fan_out.origin);
+    let deleted = shard.perform(volume, DeleteNeedle { id, cookie, origin, conditions }).await;
+    deleted.map_err(|error| error_reply(shard, error))?;
+    match fan_out {
+        Some(fan_out) => Ok(fan_out.delete(shard, &object).await?),
+        None => Ok(()),
+    }
 }

@@ -39,6 +39,8 @@ mod compactions;
 mod config;
 mod copies;
 mod delete;
+mod deletion_memory;
+mod deletions;
 mod download;
 mod exchange;
 mod fid;

@@ -29,6 +29,9 @@ use crate::volume::{Check, Existing, Refusal, Slot};
 /// Length of the shortest line (bytes).
 const LINE_MIN: usize = "0/0/0123456789abcdef\n".len();
 
+const COPIED: &str = "the volume has copies on other nodes of its cluster: delete its photos one by one, or \
+                      by BatchDelete of each node";
+
 /// Answers a multi-delete.
 pub async fn delete(
     shard: &Rc<Shard>,
@@ -48,6 +51,9 @@ pub async fn delete(
         return move_to_owner(shard, conn, owner);
     }
     let slot = shard.volumes.local(volume).map_err(|error| error_reply(shard, error))?;
+    if slot.volume().has_copies() {
+        return Err(PlainReply::error(Status::FORBIDDEN, COPIED));
+    }
     let len = usize::try_from(parameters.len).expect("limited to DELETE_BODY_MAX");
     if let Err(answered) = send_continue(shard, conn, head).await {
         return Ok(answered);

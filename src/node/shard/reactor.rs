@@ -135,6 +135,7 @@ impl Reactor {
             shard.volumes.expect_rest();
         }
         if is_drained || is_over {
+            shard.peers.clear();
             let closed = Rc::new(Cell::new(false));
             self.closed = Some(Rc::clone(&closed));
             let closing = Rc::clone(shard);

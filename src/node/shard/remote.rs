@@ -9,8 +9,8 @@ use super::order::{
     SetCluster, SetReadOnly, SetRoute, SuspectVolume, UndeleteNeedles,
 };
 use super::request::{
-    CheckPut, DeleteFid, DeleteNeedle, DeletedFid, FoundNeedle, PostNeedle, PutNeedle, ReadNeedle,
-    RequestError, SetExpiry, StoredNeedle,
+    CheckPut, DeleteFid, DeleteNeedle, DeletedFid, FindOrigin, FoundNeedle, PostNeedle, PutNeedle,
+    ReadNeedle, RequestError, SetExpiry, StoredNeedle,
 };
 use super::volume_summary::VolumeSummary;
 use crate::base::types::{NeedleId, ShardId, VolumeId};
@@ -122,6 +122,8 @@ request_kinds! {
     Delete(ToVolume<DeleteNeedle>) -> Result<(), RequestError>, in delete;
     /// Delete a needle of a volume of a cluster.
     DeleteFid(ToVolume<DeleteFid>) -> Result<DeletedFid, RequestError>, in delete_fid;
+    /// Find the origin version of a needle of a cluster.
+    FindOrigin(ToVolume<FindOrigin>) -> Result<u64, RequestError>, in find_origin;
     /// Change when a needle expires.
     SetExpiry(ToVolume<SetExpiry>) -> Result<(), RequestError>, in set_expiry;
     /// Open a volume.
@@ -211,6 +213,7 @@ mod tests {
             check_put,
             delete,
             delete_fid,
+            find_origin,
             set_expiry,
             open_volume,
             set_read_only,
@@ -235,13 +238,14 @@ mod tests {
             set_route,
             limit_device,
         } = &awaited;
-        let expect: [&dyn Fn() -> usize; 29] = [
+        let expect: [&dyn Fn() -> usize; 30] = [
             &|| read.expect(),
             &|| put.expect(),
             &|| post.expect(),
             &|| check_put.expect(),
             &|| delete.expect(),
             &|| delete_fid.expect(),
+            &|| find_origin.expect(),
             &|| set_expiry.expect(),
             &|| open_volume.expect(),
             &|| set_read_only.expect(),

@@ -45,6 +45,9 @@ impl Shard {
             AnyRequest::DeleteFid(ToVolume { volume, request }) => {
                 AnyOutcome::DeleteFid(Box::pin(volumes.delete_fid(volume, request)).await)
             }
+            AnyRequest::FindOrigin(ToVolume { volume, request }) => {
+                AnyOutcome::FindOrigin(Box::pin(volumes.find_origin(volume, request)).await)
+            }
             AnyRequest::SetExpiry(ToVolume { volume, request }) => {
                 AnyOutcome::SetExpiry(Box::pin(volumes.set_expiry(volume, request)).await)
             }
@@ -126,11 +129,11 @@ mod tests {
 
     use super::super::message::Message;
     use super::super::order::{
-        CompactionRequest, FindAbsent, OrderError, PullOrder, PullStep, ReadExchange, ReadRecords,
-        UndeleteNeedles,
+        CompactionRequest, FindAbsent, OfferChanges, OrderError, PullOrder, PullStep, ReadExchange,
+        ReadRecords, UndeleteNeedles,
     };
     use super::super::remote::{RemoteKind, RequestOrigin};
-    use super::super::request::{DeleteFid, RequestError};
+    use super::super::request::{DeleteFid, FindOrigin, RequestError};
     use super::super::start::Start;
     use super::*;
     use crate::base::stream_position::{ExchangeState, StreamPosition};
@@ -181,7 +184,18 @@ mod tests {
             SetCluster { volume: VolumeId(5), settings: ClusterSettings::default() }.into_any(),
             ToVolume {
                 volume: VolumeId(5),
-                request: DeleteFid { id: NeedleId::new(1, 0), cookie: None },
+                request: DeleteFid { id: NeedleId::new(1, 0), cookie: None, origin: None },
+            }
+            .into_any(),
+            ToVolume {
+                volume: VolumeId(5),
+                request: FindOrigin { id: NeedleId::new(1, 0), len: None },
+            }
+            .into_any(),
+            OfferChanges {
+                volume: VolumeId(5),
+                peer: ([127, 0, 0, 1], 1).into(),
+                from: StreamPosition::START,
             }
             .into_any(),
         ];
@@ -221,6 +235,8 @@ mod tests {
                 (28, AnyOutcome::Undelete(Err(OrderError::NoVolume))),
                 (29, AnyOutcome::SetCluster(Err(OrderError::NoVolume))),
                 (30, AnyOutcome::DeleteFid(Err(RequestError::NoVolume))),
+                (31, AnyOutcome::FindOrigin(Err(RequestError::NoVolume))),
+                (32, AnyOutcome::OfferChanges(Err(OrderError::NoVolume))),
             ]
         ));
         assert_eq!(shard.board().background_paused.get(), 1);

@@ -72,6 +72,8 @@ pub struct DeleteNeedle {
     pub id: NeedleId,
     /// Cookie that the client presented; must match that of the needle.
     pub cookie: Cookie,
+    /// Version under which the delete is sent to other nodes (nanoseconds since 1970).
+    pub origin: Option<u64>,
     /// Preconditions.
     pub conditions: Option<WriteConditions>,
 }
@@ -82,6 +84,8 @@ pub struct DeleteFid {
     pub id: NeedleId,
     /// Cookie that the client presented; `None` if it need not know it.
     pub cookie: Option<Cookie>,
+    /// Version that the delete has where it was made first (nanoseconds since 1970); `None` if that is here.
+    pub origin: Option<u64>,
 }
 
 /// How a needle of a cluster was deleted.
@@ -93,6 +97,17 @@ pub enum DeletedFid {
     Absent,
     /// It has another cookie.
     OtherCookie,
+    /// It was written later than it was deleted, and stays.
+    Outdated,
+}
+
+/// Asks for the highest origin version of what a name has or had, before a change of it that is made on
+/// several nodes. Its outcome is that version; 0 if none is known.
+pub struct FindOrigin {
+    /// Key and alternate key.
+    pub id: NeedleId,
+    /// Length of what is to be stored (bytes); `None` if it is to be deleted.
+    pub len: Option<u64>,
 }
 
 /// Changes when a needle expires. Its outcome is empty.

@@ -2,8 +2,8 @@
 
 use super::remote::{ReadInto, RemoteKind, ToVolume};
 use super::request::{
-    CheckPut, DeleteFid, DeleteNeedle, DeletedFid, FoundNeedle, PostNeedle, PutNeedle, ReadExtent,
-    ReadNeedle, RequestError, SetExpiry, StoredNeedle,
+    CheckPut, DeleteFid, DeleteNeedle, DeletedFid, FindOrigin, FoundNeedle, PostNeedle, PutNeedle,
+    ReadExtent, ReadNeedle, RequestError, SetExpiry, StoredNeedle,
 };
 use super::shard::Shard;
 use crate::base::limits::{MESSAGES_IN_FLIGHT, REPLY_HEADROOM};
@@ -175,6 +175,23 @@ impl VolumeRequest for DeleteFid {
         owner: ShardId,
         volume: VolumeId,
     ) -> Result<DeletedFid, RequestError> {
+        shard.ask(owner, ToVolume { volume, request: self }).await
+    }
+}
+
+impl VolumeRequest for FindOrigin {
+    type Outcome = u64;
+
+    async fn perform_here(self, shard: &Shard, volume: VolumeId) -> Result<u64, RequestError> {
+        shard.volumes.find_origin(volume, self).await
+    }
+
+    async fn perform_elsewhere(
+        self,
+        shard: &Shard,
+        owner: ShardId,
+        volume: VolumeId,
+    ) -> Result<u64, RequestError> {
         shard.ask(owner, ToVolume { volume, request: self }).await
     }
 }

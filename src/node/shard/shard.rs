@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::admission::Admission;
 use super::assignment::Assignment;
 use super::config::ShardConfig;
+use super::copies::{OriginClock, PeerPool};
 use super::listener::Listener;
 use super::message::Message;
 use super::paces::Paces;
@@ -36,6 +37,10 @@ pub struct Shard {
     pub(super) volumes: Volumes,
     pub(super) admission: Rc<Admission>,
     pub(super) routes: Routes,
+    /// Connections to other nodes of the cluster.
+    pub(super) peers: PeerPool,
+    /// Origin versions of changes.
+    origins: OriginClock,
     /// Sends requests to other shards.
     pub(super) requester: Requester,
     /// Requests of other shards and of the main thread to this shard.
@@ -72,6 +77,8 @@ impl Shard {
             volumes,
             admission: Rc::new(Admission::new(handle)),
             routes: Routes::new(owners),
+            peers: PeerPool::default(),
+            origins: OriginClock::new(id.index()),
             requester,
             remote_requests: Queue::new(handle),
             waiting: Rc::default(),
@@ -107,6 +114,16 @@ impl Shard {
     /// Seconds since 1970.
     pub(super) fn now_seconds(&self) -> u64 {
         self.handle.wall() / 1_000_000_000
+    }
+
+    /// What a connection to another node works with.
+    pub(super) fn for_peers(&self) -> (&Handle, &Rc<Admission>) {
+        (&self.handle, &self.admission)
+    }
+
+    /// Returns the origin version of a change that is made now.
+    pub(super) fn next_origin(&self) -> u64 {
+        self.origins.next(self.handle.wall())
     }
 
     /// Value of the `Date` field, formatted once a second.

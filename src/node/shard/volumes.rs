@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::config::ReadPlans;
+use super::deletion_memory::DeletionMemory;
 use super::file_monitor::FileMonitor;
 use super::open_pulls::OpenPulls;
 use super::order::OrderError;
@@ -36,6 +37,8 @@ pub struct Volumes {
     pub(super) paces: Paces,
     /// The pulls in progress.
     pulls: OpenPulls,
+    /// What was deleted lately in the volumes of the cluster.
+    pub(super) deletions: DeletionMemory,
     /// How often volumes are read for their own sake.
     pub(super) plans: ReadPlans,
     /// Held during a scrub: one volume at a time in each data directory.
@@ -202,6 +205,7 @@ impl Volumes {
             self.deleted_stats.add(slot.volume().stats());
         }
         self.entries.borrow_mut().remove(&id);
+        self.deletions.forget(id);
         Ok(summary)
     }
 

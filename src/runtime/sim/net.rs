@@ -128,6 +128,11 @@ impl Net {
         Some(i64::from(accepted))
     }
 
+    /// Accepted ends that are not closed.
+    pub fn accepted_ends(&self) -> impl Iterator<Item = i32> {
+        self.accepted.iter().copied()
+    }
+
     /// Number of accepted ends that are not closed.
     pub fn accepted(&self) -> usize {
         self.accepted.len()

@@ -200,6 +200,12 @@ impl World {
         self.0.borrow_mut().disk.vacate(blocks);
     }
 
+    /// Accepted ends of the connections that are not closed.
+    #[must_use]
+    pub fn accepted_ends(&self) -> Vec<Sock> {
+        self.0.borrow().net.accepted_ends().map(Sock).collect()
+    }
+
     /// Number of accepted connections that are not closed.
     #[must_use]
     pub fn accepted(&self) -> usize {

@@ -392,7 +392,12 @@ impl Copier {
             return Ok(());
         }
         let Earlier { offset: previous, expiring } = self.previous(hash, header.id).await?;
-        let age = self.old.handle.wall().saturating_sub(header.modified_ns);
+        // Another node may have deleted it first, but this one has known it only since the version.
+        let deleted_ns = match self.old.has_copies() {
+            true => header.version.max(header.modified_ns),
+            false => header.modified_ns,
+        };
+        let age = self.old.handle.wall().saturating_sub(deleted_ns);
         let is_old = age >= self.tombstone_keep_ns || chosen(Sabotage::DropTombstones);
         if previous == 0 && is_old {
             self.left_out = self.left_out.max(header.version);

@@ -18,6 +18,12 @@ impl Volume {
         self.cluster.borrow().is_some()
     }
 
+    /// Whether there are copies of the volume on other nodes of its cluster.
+    #[must_use]
+    pub fn has_copies(&self) -> bool {
+        self.cluster_settings().is_some_and(|settings| settings.placement.copies() > 1)
+    }
+
     /// Returns the highest key of all needles and tombstones that the volume ever had, compactions included;
     /// 0 for none. `None` if the volume belongs to no cluster. A key of which damage left nothing is unknown.
     #[must_use]

@@ -173,6 +173,18 @@ impl Draft {
         NeedleLayout::data(attributes.set().encoded_len(), data_len).len.next_multiple_of(PAGE)
     }
 
+    /// Version that the needle has where it was written first, if not here.
+    #[must_use]
+    pub fn origin_version(&self) -> Option<u64> {
+        self.origin_version
+    }
+
+    /// Time of modification (nanoseconds since 1970); `None` for the time at which it is stored.
+    #[must_use]
+    pub fn modified_ns(&self) -> Option<u64> {
+        self.modified_ns
+    }
+
     /// Length of the data (bytes).
     #[must_use]
     pub fn data_len(&self) -> usize {

@@ -2,6 +2,7 @@
 
 use crate::base::limits::UNIT;
 use crate::base::sabotage::{Sabotage, chosen};
+use crate::base::types::NeedleId;
 use crate::volume::Volume;
 use crate::volume::error::Refusal;
 use crate::volume::format::{AttributeSet, NeedleHeader, decode_header, verify_meta};
@@ -27,6 +28,20 @@ impl Volume {
         };
         let newest = self.origin_version(header, *at).await?;
         Ok(newest.is_some_and(|newest| newest > origin && !chosen(Sabotage::OlderOriginWins)))
+    }
+
+    /// Returns the origin version of what has a name; 0 if there is nothing, or nothing of it can be read.
+    /// The caller must hold the lock of the id.
+    ///
+    /// # Errors
+    /// As [`Self::is_newer`].
+    pub(in crate::volume) async fn newest_origin(&self, id: NeedleId) -> Result<u64, Refusal> {
+        match self.look_up(id).await? {
+            Present::Yes(header, at) | Present::Expired(header, at) => {
+                Ok(self.origin_version(&header, at).await?.unwrap_or_default())
+            }
+            Present::No | Present::Unknown | Present::Lost | Present::Damaged(..) => Ok(0),
+        }
     }
 
     /// Returns the origin version of the needle at `at`; `None` if its attributes are damaged.

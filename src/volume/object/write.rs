@@ -141,7 +141,9 @@ impl Volume {
         let now = self.handle.wall();
         let latest = if is_copy || draft.is_modified_elsewhere { u64::MAX } else { now };
         let modified_ns = draft.modified_ns.map_or(now, |modified_ns| modified_ns.min(latest));
-        let fitted = draft.fitted(self.handle.pool(), self.cluster.borrow().as_ref(), now);
+        // The copies of a needle on other nodes expire when it does.
+        let begins = draft.origin_version.unwrap_or(now);
+        let fitted = draft.fitted(self.handle.pool(), self.cluster.borrow().as_ref(), begins);
         let (draft, expires_ns) = fitted.ok_or(Refusal::NoBuffer)?;
         let (buf, layout, checksum) = draft.finished();
         let data_len = u32::try_from(layout.data_len).expect("1 MiB");
@@ -171,15 +173,19 @@ impl Volume {
     }
 
     /// Returns what a delete of `id` removes, and its cookie, if the delete is permitted: with the cookie of
-    /// the object, or without any. The caller must hold the lock of the id.
+    /// the object, or without any. `origin` is the version that the delete has where it was made first, if
+    /// not here. The caller must hold the lock of the id.
     pub(in crate::volume) async fn decide_delete(
         &self,
         id: NeedleId,
         cookie: Option<Cookie>,
         check: Check<'_>,
+        origin: Option<u64>,
     ) -> Result<(Superseded, Cookie), Refusal> {
         let is_permitted = |held: Cookie| cookie.is_none_or(|cookie| held.matches(cookie));
-        let (existing, deleted) = match self.look_up(id).await? {
+        let present = self.look_up(id).await?;
+        let is_newer = self.is_newer(&present, origin).await?;
+        let (existing, deleted) = match present {
             Present::Yes(header, at) if is_permitted(header.cookie) => {
                 let (etag, modified_ns) = (header.data_checksum, header.modified_ns);
                 let deleted = (Superseded::of(&header, at, true), header.cookie);
@@ -200,10 +206,11 @@ impl Volume {
         if check.is_some_and(|holds| !holds(existing.as_ref())) {
             return Err(Refusal::Precondition);
         }
-        Ok(deleted)
+        let (superseded, cookie) = deleted;
+        Ok((Superseded { is_newer, ..superseded }, cookie))
     }
 
-    /// Returns the tombstone of a needle.
+    /// Returns the tombstone of a needle that was deleted at `deleted_ns` (nanoseconds since 1970).
     ///
     /// # Errors
     /// [`Refusal::NoBuffer`].
@@ -211,7 +218,7 @@ impl Volume {
         &self,
         id: NeedleId,
         cookie: Cookie,
-        deleted: Superseded,
+        (deleted, deleted_ns): (Superseded, u64),
         batch: Batch,
     ) -> Result<Pending, Refusal> {
         let header = NeedleHeader {
@@ -219,7 +226,7 @@ impl Volume {
             batch: batch.id,
             batch_ordinal: batch.ordinal,
             batch_count: batch.count,
-            ..self.header(Kind::Tombstone, id, cookie, self.handle.wall())
+            ..self.header(Kind::Tombstone, id, cookie, deleted_ns)
         };
         let buf = self.handle.pool().alloc(BLOCK as usize).ok_or(Refusal::NoBuffer)?;
         let (hash, superseded) = (self.hasher.hash(id), deleted.expiring);

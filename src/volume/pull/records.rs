@@ -196,8 +196,10 @@ impl Slot {
 /// Returns the tombstone that deletes what has the id of a record; `None` if nothing has.
 fn deletion(volume: &Volume, record: &PulledRecord, met: &Met) -> Result<Option<Pending>, Refusal> {
     let Some(cookie) = met.cookie() else { return Ok(None) };
-    let mut tombstone =
-        volume.tombstone(record.head.id, cookie, met.superseded(), Batch::default())?;
+    let mut tombstone = {
+        let deleted = (met.superseded(), volume.handle.wall());
+        volume.tombstone(record.head.id, cookie, deleted, Batch::default())?
+    };
     // When it was deleted at the source; it is not always known.
     if record.head.modified_ns > 0 {
         tombstone.header.modified_ns = record.head.modified_ns;

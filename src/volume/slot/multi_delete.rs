@@ -48,8 +48,9 @@ impl Slot {
     ) -> Result<(Option<Joined>, Vec<bool>), Refusal> {
         let entered = self.enter().await;
         let volume = &entered.volume;
-        let decisions =
-            needles.iter().map(|(id, cookie)| volume.decide_delete(*id, Some(*cookie), check));
+        let decisions = needles
+            .iter()
+            .map(|(id, cookie)| volume.decide_delete(*id, Some(*cookie), check, None));
         let found = found(join_all(decisions, LOOK_UPS).await)?;
         let existed = found.iter().map(Option::is_some).collect();
         let there = needles.iter().zip(found);
@@ -66,7 +67,7 @@ impl Slot {
                 true => Batch::default(),
                 false => Batch { id: batch, ordinal, count },
             };
-            tombstones.push(volume.tombstone(id, cookie, at, batch)?);
+            tombstones.push(volume.tombstone(id, cookie, (at, self.handle.wall()), batch)?);
         }
         Ok((Some(append(volume, tombstones).await?), existed))
     }

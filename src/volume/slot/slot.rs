@@ -77,6 +77,12 @@ impl Slot {
         })
     }
 
+    /// Wall-clock time (nanoseconds since 1970).
+    #[must_use]
+    pub fn wall(&self) -> u64 {
+        self.handle.wall()
+    }
+
     /// Returns the current generation. It must not be kept across a wait for a client: its file could not
     /// be closed.
     #[must_use]

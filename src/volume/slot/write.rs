@@ -208,7 +208,7 @@ impl Slot {
         cookie: Cookie,
         check: Check<'_>,
     ) -> Result<(), Refusal> {
-        self.delete_known(id, Some(cookie), check).await
+        self.delete_known(id, Some(cookie), check, None).await.map(drop)
     }
 
     /// Deletes the needle `id`, whatever its cookie is, as [`Self::delete`] does.
@@ -216,7 +216,42 @@ impl Slot {
     /// # Errors
     /// See [`Refusal`].
     pub async fn delete_without_cookie(&self, id: NeedleId) -> Result<(), Refusal> {
-        self.delete_known(id, None, None).await
+        self.delete_known(id, None, None, None).await.map(drop)
+    }
+
+    /// Deletes the needle `id`, with its cookie or without any, as a delete that has this origin version: a
+    /// time (nanoseconds since 1970). Returns false if nothing was deleted, because the needle has a higher
+    /// one.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub async fn delete_with_origin(
+        &self,
+        id: NeedleId,
+        cookie: Option<Cookie>,
+        origin: u64,
+        check: Check<'_>,
+    ) -> Result<bool, Refusal> {
+        self.delete_known(id, cookie, check, Some(origin)).await
+    }
+
+    /// Returns the origin version of the needle `id`; 0 if there is none. A write with a higher one takes its
+    /// place.
+    ///
+    /// # Errors
+    /// See [`Refusal`]; those of a write of `len` bytes, too, if there is to be one.
+    pub async fn newest_origin(&self, id: NeedleId, len: Option<u64>) -> Result<u64, Refusal> {
+        match len {
+            Some(len) => {
+                self.volume().admit()?;
+                if !self.volume().has_space_for(len) {
+                    return Err(Refusal::Full);
+                }
+            }
+            None => self.volume().admit_delete()?,
+        }
+        let _held = self.lock_id(id).await;
+        self.enter().await.volume.newest_origin(id).await
     }
 
     async fn delete_known(
@@ -224,29 +259,36 @@ impl Slot {
         id: NeedleId,
         cookie: Option<Cookie>,
         check: Check<'_>,
-    ) -> Result<(), Refusal> {
+        origin: Option<u64>,
+    ) -> Result<bool, Refusal> {
         self.volume().admit_delete()?;
         let _held = self.lock_id(id).await;
-        match self.join_delete(id, cookie, check).await? {
-            Some(joined) => joined.settled().await.map(drop),
-            None => Ok(()),
+        match self.join_delete(id, cookie, check, origin).await? {
+            Some(joined) => joined.settled().await.map(|_| true),
+            None => Ok(false),
         }
     }
 
+    /// Returns `None` if there is nothing to write.
     async fn join_delete(
         &self,
         id: NeedleId,
         cookie: Option<Cookie>,
         check: Check<'_>,
+        origin: Option<u64>,
     ) -> Result<Option<Joined>, Refusal> {
         let entered = self.enter().await;
         let volume = &entered.volume;
-        let (deleted, cookie) = volume.decide_delete(id, cookie, check).await?;
+        let (deleted, cookie) = volume.decide_delete(id, cookie, check, origin).await?;
+        if deleted.is_newer {
+            return Ok(None);
+        }
         if chosen(Sabotage::ForgetTombstone) {
             volume.contents.borrow_mut().remove(volume.hasher.hash(id), deleted.offset);
             return Ok(None);
         }
-        let tombstone = volume.tombstone(id, cookie, deleted, Batch::default())?;
+        let deleted_ns = origin.unwrap_or_else(|| self.handle.wall());
+        let tombstone = volume.tombstone(id, cookie, (deleted, deleted_ns), Batch::default())?;
         Ok(Some(volume.append_with_blocks(vec![tombstone]).await?))
     }
 

@@ -90,6 +90,7 @@ impl List {
             }
             Kind::Loss => is_live().then_some(StreamRecord::bare(RecordKind::Damaged, id)),
             Kind::Tombstone if self.deletions => Some(StreamRecord {
+                cookie: Some(header.cookie),
                 version: header.version,
                 modified_ns: Some(header.modified_ns),
                 ..StreamRecord::bare(RecordKind::Deletion, id)
@@ -120,6 +121,7 @@ fn object(header: &NeedleHeader, stored: Option<Copied>) -> StreamRecord {
     StreamRecord {
         kind: if stored.is_some() { RecordKind::Object } else { RecordKind::Damaged },
         id: header.id,
+        cookie: Some(header.cookie),
         version: header.version,
         modified_ns: Some(header.modified_ns),
         expires_ns: header.expires_ns,

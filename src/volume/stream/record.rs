@@ -1,6 +1,6 @@
 //! What a stream consists of.
 
-use crate::base::types::NeedleId;
+use crate::base::types::{Cookie, NeedleId};
 use crate::volume::format::damaged_digest;
 
 /// Kind of a record.
@@ -14,13 +14,16 @@ pub enum RecordKind {
     Deletion,
 }
 
-/// A record of a stream: an object, or a deletion. It has no cookie, but its digest depends on it.
+/// A record of a stream: an object, or a deletion. Its cookie is for the node itself; lists do not show it,
+/// but the digest depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamRecord {
     /// Kind of the record.
     pub kind: RecordKind,
     /// Id of the object.
     pub id: NeedleId,
+    /// Cookie of the object, or of what was deleted; `None` if it is not known.
+    pub cookie: Option<Cookie>,
     /// Version; 0 if it is not known.
     pub version: u64,
     /// Time of modification, or of the deletion (nanoseconds since 1970).
@@ -43,6 +46,7 @@ impl StreamRecord {
         Self {
             kind,
             id,
+            cookie: None,
             version: 0,
             modified_ns: None,
             expires_ns: None,

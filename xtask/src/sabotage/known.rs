@@ -81,6 +81,8 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
         "cluster_volumes",
         "older_write_from_elsewhere_does_not_take_the_place_of_a_newer_one",
     ),
+    ("forget-deletions", "copies", "later_change_counts_whatever_is_offered_first"),
+    ("ack-without-copies", "copies", "later_change_counts_whatever_is_offered_first"),
     ("nothing-is-expired", "expiry", "bytes_that_expire_are_counted_by_the_day"),
     ("forget-expiry-sums", "expiry", "bytes_that_expire_are_counted_by_the_day"),
     ("renewal-loses-parts", "expiry", "time_of_expiry_is_changed_without_the_data"),

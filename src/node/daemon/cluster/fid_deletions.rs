@@ -23,10 +23,10 @@ impl ManagerState {
         let FidDeletion { volume, key, cookie } = photo;
         let Some(shard) = self.shard_of(volume) else { return FidDeleted::NoVolume };
         let cookie = cookie.map(|cookie| Cookie(u64::from(cookie)));
-        let request = DeleteFid { id: NeedleId::new(key, 0), cookie };
+        let request = DeleteFid { id: NeedleId::new(key, 0), cookie, origin: None };
         match self.ask(shard, ToVolume { volume, request }).await {
             Ok(DeletedFid::Deleted(size)) => FidDeleted::Deleted(size),
-            Ok(DeletedFid::Absent) => FidDeleted::Absent,
+            Ok(DeletedFid::Absent | DeletedFid::Outdated) => FidDeleted::Absent,
             Ok(DeletedFid::OtherCookie) => FidDeleted::OtherCookie,
             Err(RequestError::NoVolume) => FidDeleted::NoVolume,
             Err(error) => FidDeleted::Failed(format!("not deleted: {error:?}")),

@@ -3,6 +3,7 @@
 use super::file_head::FileHead;
 use super::upload_request::UploadRequest;
 use crate::base::cluster::record_flags::{CHUNK_MANIFEST, GZIP, MIME, NAME, PAIRS, TIME, TTL};
+use crate::node::shard::copies::CopiedFile;
 use crate::volume::{ClusterAttributes, DraftAttributes, Foreseen};
 
 /// Whether flags say that the data is packed with gzip.
@@ -35,8 +36,16 @@ pub fn attributes<'a>(request: &'a UploadRequest, file: &'a FileHead) -> DraftAt
         flags: Some(flags),
         ttl: request.ttl,
         pairs,
+        origin_version: request.origin,
         ..ClusterAttributes::default()
     };
     let foreseen = Foreseen { crc32c: true, expiry: request.ttl.is_some() };
     DraftAttributes { content_type, expires_ns: None, cluster, foreseen }
+}
+
+/// What other nodes are told of a file with this head that an upload asks for.
+pub fn copied_file<'a>(request: &'a UploadRequest, file: &'a FileHead) -> CopiedFile<'a> {
+    let DraftAttributes { content_type, cluster, .. } = attributes(request, file);
+    let (object, modified_ns) = (request.object, request.modified_ns);
+    CopiedFile { object, content_type, attributes: cluster, modified_ns }
 }

@@ -1,11 +1,10 @@
 //! The head of a response with a fid.
 
 use super::attributes::is_gzip;
-use super::pairs;
 use super::read_options::ReadOptions;
 use crate::http::conditional::Validators;
 use crate::http::entity_tag::EntityTag;
-use crate::http::fid::write_disposition;
+use crate::http::fid::{write_disposition, write_pairs};
 use crate::http::reply::{
     ContentRange, DEFAULT_CONTENT_TYPE, MAX_HEAD_LEN, ReplyHead, valid_content_type,
 };
@@ -90,7 +89,7 @@ pub fn fid_head(
         }
     }
     if let Some(json) = attributes.cluster.pairs {
-        pairs::write_lines(json, &mut more);
+        write_pairs(json, "", &mut more);
     }
     let part =
         selected.part.map(|(first, last)| ContentRange::Part { first, last, size: selected.size });

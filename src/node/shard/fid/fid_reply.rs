@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::base::limits::RETRY_AFTER_SECONDS;
 use crate::http::conn::Conn;
 use crate::http::entity_tag::EntityTag;
+use crate::http::fid::to_json;
 use crate::http::head::{Head, Method};
 use crate::http::reject::Reject;
 use crate::http::reply::{Connection, MAX_HEAD_LEN, ReplyHead};
@@ -90,21 +91,6 @@ impl From<Reject> for FidReply {
     fn from(reject: Reject) -> Self {
         Self::error(reject.status, reject.reason)
     }
-}
-
-/// Serializes a value as Go does: it escapes the characters that HTML has a meaning for.
-pub fn to_json(value: &impl serde::Serialize) -> Vec<u8> {
-    let text = serde_json::to_vec(value).expect("numbers and strings serialize");
-    let mut out = Vec::with_capacity(text.len());
-    for byte in text {
-        match byte {
-            b'&' => out.extend_from_slice(b"\\u0026"),
-            b'<' => out.extend_from_slice(b"\\u003c"),
-            b'>' => out.extend_from_slice(b"\\u003e"),
-            byte => out.push(byte),
-        }
-    }
-    out
 }
 
 /// How much of a request was received when it is answered.

@@ -7,7 +7,7 @@
 //! - `fid_reply`: replies: JSON, or nothing; what errors turn into;
 //! - `file_head`, `upload_body`: the head and the data of an uploaded file, in a form or by itself;
 //! - `file_check`: the digest and the unpacked length of a file;
-//! - `pairs`: header fields of the client that are stored and returned;
+//! - `origin`: the place of another node's change among those of a photo;
 //! - `upload_request`: what an upload asks for; `attributes`: what is stored of that; `stored_file`,
 //!   `not_stored`: how it ends; `fill`, `put`: its steps; `store`, `store_large`: uploads;
 //! - `read_options`, `find`, `fid_head`, `unpack`, `download`: GET and HEAD; `delete`: DELETE; `pages`:
@@ -24,8 +24,8 @@ mod file_head;
 mod fill;
 mod find;
 mod not_stored;
+mod origin;
 mod pages;
-mod pairs;
 mod put;
 mod read_options;
 mod serve;

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::fid_reply::{FidReply, Received, send};
+use super::origin::parse_origin;
 use super::read_options::ReadOptions;
 use super::upload_request::{UploadRequest, object_name};
 use super::{delete, download, pages, store};
@@ -22,7 +23,8 @@ use crate::node::shard::shard::Shard;
 enum Asked {
     Read(ObjectName, ReadOptions),
     Store(Box<UploadRequest>),
-    Delete(ObjectName, bool),
+    /// Whether another node sends it, and its origin version there.
+    Delete(ObjectName, bool, Option<u64>),
     Reply(FidReply),
 }
 
@@ -49,8 +51,8 @@ pub async fn answer(
     let result = match asked {
         Asked::Read(object, options) => download::read(shard, conn, head, object, &options).await,
         Asked::Store(request) => store::store(shard, conn, head, *request).await,
-        Asked::Delete(object, is_replica) => {
-            delete::delete(shard, conn, head, object, is_replica).await
+        Asked::Delete(object, is_replica, origin) => {
+            delete::delete(shard, conn, head, object, (is_replica, origin)).await
         }
         Asked::Reply(reply) => Err(reply),
     };
@@ -95,7 +97,13 @@ fn parse(shard: &Shard, head: &Head, bytes: &[u8]) -> Result<(Asked, Option<Obje
     let object = object_name(&fid);
     let asked = match head.method {
         Method::Get | Method::Head => Asked::Read(object, ReadOptions::of(head, bytes, &query)),
-        Method::Delete => Asked::Delete(object, query.is_replica),
+        Method::Delete => {
+            let origin = match query.is_replica {
+                true => parse_origin(head, bytes, shard.handle.wall())?,
+                false => None,
+            };
+            Asked::Delete(object, query.is_replica, origin)
+        }
         Method::Put | Method::Post | Method::Options => {
             let now = shard.now_seconds();
             Asked::Store(Box::new(UploadRequest::parse(head, bytes, &fid, &query, now)?))

@@ -14,12 +14,11 @@ use super::stored_file::StoredFile;
 use super::upload_body::UploadBody;
 use super::upload_request::UploadRequest;
 use crate::base::limits::NEEDLE_DATA_MAX;
-use crate::base::types::VolumeId;
 use crate::http::conn::Conn;
 use crate::http::head::Head;
 use crate::http::reject::Reject;
-use crate::http::status::Status;
 use crate::node::shard::answered::Answered;
+use crate::node::shard::copies::FanOut;
 use crate::node::shard::exchange::{
     answer_incomplete_body, error_reply, move_to_owner, refuse_when_draining, send_continue,
 };
@@ -41,10 +40,9 @@ pub async fn store(
     shard: &Rc<Shard>,
     conn: &mut Conn,
     head: &Head,
-    request: UploadRequest,
+    mut request: UploadRequest,
 ) -> Result<Answered, FidReply> {
     refuse_when_draining(shard).map_err(FidReply::of_change)?;
-    refuse_to_copy(shard, request.object.volume, request.is_replica)?;
     let most = shard.config.body_max.saturating_add(request.form.as_ref().map_or(0, |_| FORM_MAX));
     if head.content_length.is_some_and(|len| len > most) {
         return Err(TOO_LARGE.into());
@@ -56,6 +54,12 @@ pub async fn store(
         return move_to_owner(shard, conn, owner).map_err(FidReply::of_change);
     }
     let object = request.object;
+    if !request.is_replica {
+        let len = head.content_length.unwrap_or(1);
+        let begun = FanOut::begin(shard, object.volume, object.id, Some(len)).await;
+        request.fan_out = begun.map_err(FidReply::of_change)?;
+        request.origin = request.fan_out.as_ref().map(|fan_out| fan_out.origin);
+    }
     let stored = receive(shard, conn, head, request).await;
     let decided_at = shard.handle.now();
     let (answered, size) = match stored {
@@ -70,22 +74,6 @@ pub async fn store(
         Err(NotStored::Answered(answered)) => return Ok(answered),
     };
     Ok(answered.decided_at(decided_at).with_object(object, size, false))
-}
-
-/// Refuses a change of a volume with copies on other nodes, unless its sender makes the change there itself.
-///
-/// # Errors
-/// 500: this node does not copy changes to other nodes.
-pub fn refuse_to_copy(shard: &Shard, volume: VolumeId, is_replica: bool) -> Result<(), FidReply> {
-    let board = shard.shared.board.volume(volume);
-    match board {
-        Some(board) if !is_replica && board.cluster.placement().copies() > 1 => {
-            let reason = "the volume has copies on other nodes, to which this node sends no changes; send it \
-                          to each of them with type=replicate, as the S3 gateway does";
-            Err(FidReply::error(Status::INTERNAL_SERVER_ERROR, reason))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Refuses an upload of which a part was received, and ends the connection.

@@ -7,12 +7,12 @@
 
 use std::rc::Rc;
 
-use super::attributes::attributes;
+use super::attributes::{attributes, copied_file};
 use super::file_check::FileCheck;
 use super::file_head::FileHead;
 use super::fill::fill;
 use super::not_stored::NotStored;
-use super::put::put;
+use super::put::{dated, put};
 use super::stored_file::StoredFile;
 use super::upload_body::UploadBody;
 use super::upload_request::UploadRequest;
@@ -21,12 +21,14 @@ use crate::http::conditional::WriteConditions;
 use crate::http::conn::Conn;
 use crate::http::reject::Reject;
 use crate::node::shard::admission::{Grant, TransferPermit};
+use crate::node::shard::copies::FanOutOfParts;
 use crate::node::shard::exchange::error_reply;
-use crate::node::shard::plain_reply::no_buffer;
-use crate::node::shard::preconditions::hold;
+use crate::node::shard::plain_reply::{PlainReply, no_buffer};
 use crate::node::shard::shard::Shard;
 use crate::node::shard::upload::manifest;
-use crate::volume::{Check, Draft, Existing, Refusal, Slot, Upload};
+use crate::runtime::buffer::Lent;
+use crate::runtime::join;
+use crate::volume::{Draft, Refusal, Slot, Upload};
 
 const TOO_LARGE: Reject =
     Reject::bad("the file is larger than this store takes (limits.largest_body)");
@@ -46,8 +48,17 @@ pub async fn receive(
         return Err(shard.volumes.refused_for_room(&slot).into());
     }
     let permit = shard.admission.admit_large_transfer().ok_or_else(no_buffer)?;
-    let mut parts =
-        Parts { shard, slot: &slot, request, permit: &permit, upload: None, writing: None };
+    let (upload, writing, copies) = (None, None, None);
+    let mut parts = Parts {
+        shard,
+        slot: &slot,
+        request,
+        file: &file,
+        permit: &permit,
+        upload,
+        writing,
+        copies,
+    };
     let rest = loop {
         let (part, grant, is_end) = parts.receive(conn, &mut body, &mut check).await?;
         if is_end && parts.upload.is_none() {
@@ -61,7 +72,10 @@ pub async fn receive(
     body.finish(conn).await?;
     let plain_len = check.finish().map_err(|reject| NotStored::from(reject).after_body())?;
     let stored = match (rest, parts.upload) {
-        (None, Some(upload)) => finish(shard, &slot, request, &file, upload, plain_len).await,
+        (None, Some(upload)) => {
+            let upload = (upload, parts.copies);
+            finish(shard, &slot, request, &file, upload, plain_len).await
+        }
         (Some((part, _grant)), _) => small(shard, request, &file, part, plain_len).await,
         (None, None) => unreachable!("what has no parts ends with its first"),
     };
@@ -90,22 +104,25 @@ async fn finish(
     slot: &Rc<Slot>,
     request: &UploadRequest,
     file: &FileHead,
-    upload: Upload,
+    (upload, copies): (Upload, Option<FanOutOfParts>),
     plain_len: u64,
 ) -> Result<StoredFile, NotStored> {
     let (id, cookie) = (request.object.id, request.object.cookie);
     let manifest = manifest(shard, &upload, attributes(request, file)).await?;
     let (len, crc32c) = (upload.body_len(), manifest.crc32c());
     let conditions = request.ttl.is_none().then(|| WriteConditions::unless_same(manifest.etag()));
-    let holds = |existing: Option<&Existing>| hold(conditions.as_ref(), existing);
-    let unless_same: Check<'_> = Some(&holds);
-    let manifest = manifest.modified(Some(request.modified_ns));
-    let stored = slot.put(id, cookie, manifest, unless_same).await;
+    let manifest = dated(manifest, request);
+    let local = shard.volumes.put_of_cluster(slot, (id, cookie), manifest, conditions);
+    let (stored, copied) = match copies {
+        Some(copies) => join(local, copies.finish(shard)).await,
+        None => (local.await, Ok(())),
+    };
     let is_unchanged = match shard.volumes.publish_after_write(slot, stored) {
         Ok(_) => false,
         Err(Refusal::Precondition) => true,
         Err(refusal) => return Err(refusal.into()),
     };
+    copied.map_err(PlainReply::from)?;
     Ok(StoredFile { head: file.clone(), plain_len, len, crc32c, is_unchanged })
 }
 
@@ -114,11 +131,14 @@ struct Parts<'a> {
     shard: &'a Rc<Shard>,
     slot: &'a Rc<Slot>,
     request: &'a UploadRequest,
+    file: &'a FileHead,
     permit: &'a Rc<TransferPermit>,
     /// `None` as long as the file may fit into one part.
     upload: Option<Upload>,
     /// Permit for the buffer of the part that is being written.
     writing: Option<Grant>,
+    /// The nodes with copies, to which the parts are sent; `None` before the first part.
+    copies: Option<FanOutOfParts>,
 }
 
 impl Parts<'_> {
@@ -169,7 +189,7 @@ impl Parts<'_> {
     }
 
     /// Has a part written, after the one before is durable.
-    async fn add(&mut self, part: Draft, grant: Grant) -> Result<(), NotStored> {
+    async fn add(&mut self, mut part: Draft, grant: Grant) -> Result<(), NotStored> {
         let len = part.data_len() as u64;
         let sum = self.upload.as_ref().map_or(0, Upload::body_len) + len;
         if sum > self.shard.config.body_max {
@@ -193,8 +213,26 @@ impl Parts<'_> {
         };
         // Wait for the previous part, so that at most two parts are in memory.
         upload.settle().await?;
+        let lent = self.request.fan_out.is_some().then(|| part.lend());
         upload.add(part).await?;
         self.writing = Some(grant);
-        Ok(())
+        match lent {
+            Some(lent) => self.copy(&lent).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Sends a part to the nodes with copies while it is written here.
+    async fn copy(&mut self, part: &Lent) -> Result<(), NotStored> {
+        let (Some(fan_out), shard) = (&self.request.fan_out, self.shard) else { return Ok(()) };
+        let copies = match self.copies.take() {
+            Some(copies) => copies,
+            None => {
+                let begun = fan_out.begin_parts(shard, &copied_file(self.request, self.file)).await;
+                begun.map_err(PlainReply::from)?
+            }
+        };
+        let sent = self.copies.insert(copies).add(shard, part).await;
+        Ok(sent.map_err(PlainReply::from)?)
     }
 }

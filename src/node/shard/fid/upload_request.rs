@@ -1,12 +1,13 @@
 //! What an upload to a fid asks for, from the head of its request.
 
 use super::file_head::FileHead;
-use super::pairs;
+use super::origin::parse_origin;
 use crate::base::cluster::Ttl;
 use crate::base::types::{Cookie, NeedleId};
-use crate::http::fid::{Boundary, FidName, FidQuery, FileName, percent_decoded};
+use crate::http::fid::{Boundary, FidName, FidQuery, FileName, collect_pairs, percent_decoded};
 use crate::http::head::Head;
 use crate::http::reject::Reject;
+use crate::node::shard::copies::FanOut;
 use crate::node::shard::object_name::ObjectName;
 
 const TTL: Reject = Reject::bad("the ttl is not a number with one of the units m, h, d, w, M, y");
@@ -28,6 +29,11 @@ pub struct UploadRequest {
     pub ttl: Option<Ttl>,
     /// Whether the sender has stored the photo, and sends it to the other copies of the volume by itself.
     pub is_replica: bool,
+    /// Version that it has on the node that sends it; of a client, that under which it is sent to other
+    /// nodes.
+    pub origin: Option<u64>,
+    /// The other nodes to which it is sent while it is stored here; not set by the parser.
+    pub fan_out: Option<FanOut>,
     /// Whether the data is a list of chunks.
     pub is_chunk_manifest: bool,
     /// Header fields to be returned, as JSON.
@@ -56,6 +62,10 @@ impl UploadRequest {
         query: &FidQuery<'_>,
         now: u64,
     ) -> Result<Self, Reject> {
+        let origin = match query.is_replica {
+            true => parse_origin(head, bytes, now.saturating_mul(SECOND_NS))?,
+            false => None,
+        };
         let seconds = query.modified_seconds.filter(|seconds| *seconds > 0).unwrap_or(now);
         let modified_ns = seconds.checked_mul(SECOND_NS).ok_or(TIME)?;
         let content_type = head.content_type.map(|span| span.of(bytes));
@@ -78,8 +88,10 @@ impl UploadRequest {
             modified_ns,
             ttl: parse_ttl(&query.ttl)?,
             is_replica: query.is_replica,
+            origin,
+            fan_out: None,
             is_chunk_manifest: query.chunk_manifest == Some(true),
-            pairs: pairs::collect(head.lines(bytes))?,
+            pairs: collect_pairs(head.lines(bytes))?,
             form,
             raw,
         })

@@ -508,7 +508,7 @@ fn volume_of_a_cluster_takes_writes_of_its_cluster_only() {
         assert!(matches!(volumes.own(volume), Err(RequestError::OfCluster)));
         assert_eq!(volumes.most_free(1), None, "uploads without a volume go elsewhere");
         // Reads and deletes go on.
-        let deleted = DeleteNeedle { id, cookie, conditions: None };
+        let deleted = DeleteNeedle { id, cookie, origin: None, conditions: None };
         let deleted = volumes.delete_needle(volume, deleted).await;
         assert!(matches!(deleted, Err(RequestError::Refused(Refusal::NotFound))));
         let read = ReadNeedle { id, cookie, extent: ReadExtent::Whole, dialect };

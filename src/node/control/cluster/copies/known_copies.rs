@@ -64,9 +64,10 @@ impl KnownCopies {
         }
     }
 
-    /// Whether the master was asked about a volume.
-    pub(super) fn has(&self, volume: VolumeId) -> bool {
-        self.0.contains_key(&volume)
+    /// Number of copies of a volume that the master lists.
+    pub(super) fn listed_of(&self, volume: VolumeId) -> usize {
+        let copies = self.0.get(&volume).into_iter().flat_map(BTreeMap::values);
+        copies.filter(|known| known.is_listed).count()
     }
 
     /// Returns the copies for shards: those that the master lists.
@@ -103,11 +104,11 @@ mod tests {
             let first = (Arc::clone(&first), Arc::clone(&first_peer), false);
             vec![first, (Arc::clone(&last), Arc::clone(&last_peer), true)]
         };
-        assert!(!copies.has(volume));
+        assert_eq!(copies.listed_of(volume), 0);
         copies.listed(volume, both());
         replication.listed(volume, &[Arc::clone(&first), Arc::clone(&last)], 0);
         copies.tidy(&replication);
-        assert!(copies.has(volume));
+        assert_eq!(copies.listed_of(volume), 2);
         let shown = copies.shown().remove(&volume).unwrap();
         assert_eq!((shown.list.len(), shown.writable), (2, 1), "the other one is read-only");
         first_peer.answers.store(false, Relaxed);
@@ -128,6 +129,6 @@ mod tests {
         assert!(!Arc::ptr_eq(&copies.shown()[&volume].list[0], &shown.list[0]));
         replication.look(&[], |_| false, 9);
         copies.tidy(&replication);
-        assert!(!copies.has(volume) && copies.shown().is_empty());
+        assert!(copies.listed_of(volume) == 0 && copies.shown().is_empty());
     }
 }

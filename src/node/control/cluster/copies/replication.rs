@@ -118,10 +118,16 @@ impl Replication {
         let Some(state) = self.volumes.get_mut(&volume) else { return };
         for peer in peers {
             let newest = state.newest;
-            let unknown = || CopyState::unknown(newest, now_ns);
+            let node = self.peers.entry(Arc::clone(peer)).or_insert_with(|| PeerState::new(now_ns));
+            let unknown = || {
+                let mut copy = CopyState::unknown(newest, now_ns);
+                if !node.answers() {
+                    copy.trouble(now_ns);
+                }
+                copy
+            };
             let copy = state.copies.entry(Arc::clone(peer)).or_insert_with(unknown);
             copy.set_listed(true, now_ns);
-            self.peers.entry(Arc::clone(peer)).or_insert_with(|| PeerState::new(now_ns));
         }
         if peers.len() >= state.wanted {
             state.copies.retain(|peer, _| peers.contains(peer));

@@ -32,6 +32,8 @@ use crate::node::metrics::Metrics;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Interval at which the master is asked for the copies of all volumes (nanoseconds).
 const LOOKUP_EVERY_NS: u64 = 5_000_000_000;
+/// Interval at which it is asked for the copies of a volume of which it has not named all (nanoseconds).
+const MISSING_EVERY_NS: u64 = 500_000_000;
 /// Pause after the master could not be asked (nanoseconds).
 const LOOKUP_PAUSE_NS: u64 = 500_000_000;
 /// Interval at which what is shown of the copies is renewed (nanoseconds).
@@ -78,6 +80,7 @@ pub fn spawn_copies(runtime: &Handle, stop: StopSignal, parts: CopiesParts) -> J
             is_asking: false,
             wanted: BTreeSet::new(),
             next_ns: 0,
+            next_missing_ns: 0,
             not_before_ns: 0,
         },
         offers: 0,
@@ -115,6 +118,8 @@ struct Questions {
     wanted: BTreeSet<VolumeId>,
     /// When it is asked for all volumes next.
     next_ns: u64,
+    /// When it is asked for those next of which it has not named all copies.
+    next_missing_ns: u64,
     /// It is asked for none before.
     not_before_ns: u64,
 }
@@ -236,12 +241,18 @@ impl Copies {
             return;
         }
         let is_due = now_ns >= questions.next_ns;
+        let are_missing_due = now_ns >= questions.next_missing_ns;
+        let is_missing = |volume: &KnownVolume| self.copies.listed_of(volume.id) < volume.copies;
         let is_asked = |volume: &&KnownVolume| {
-            is_due || questions.wanted.contains(&volume.id) || !self.copies.has(volume.id)
+            let is_wanted = questions.wanted.contains(&volume.id);
+            is_due || is_wanted || are_missing_due && is_missing(volume)
         };
         let volumes: BTreeSet<_> = known.iter().filter(is_asked).map(|volume| volume.id).collect();
         if is_due {
             questions.next_ns = now_ns + LOOKUP_EVERY_NS;
+        }
+        if are_missing_due {
+            questions.next_missing_ns = now_ns + MISSING_EVERY_NS;
         }
         questions.wanted.clear();
         if !volumes.is_empty() {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::fid_reply::to_json;
+use super::json::to_json;
 use crate::base::limits::PAIRS_MAX;
 use crate::http::reject::Reject;
 
@@ -39,7 +39,7 @@ const OWN_NAMES: [&str; 16] = [
 ///
 /// # Errors
 /// 400 if they are too long, no text, or would break an answer.
-pub fn collect<'b>(
+pub fn collect_pairs<'b>(
     lines: impl Iterator<Item = (&'b [u8], &'b [u8])>,
 ) -> Result<Option<Box<[u8]>>, Reject> {
     let mut pairs = BTreeMap::new();
@@ -63,9 +63,9 @@ pub fn collect<'b>(
     if json.len() > PAIRS_MAX { Err(TOO_LONG) } else { Ok(Some(json.into())) }
 }
 
-/// Appends the stored pairs to the header lines of a response. What cannot be a header field is left out: it
-/// may come from another store.
-pub fn write_lines(json: &[u8], out: &mut Vec<u8>) {
+/// Appends the stored pairs to header lines, each name behind `prefix`. What cannot be a header field is left
+/// out: it may come from another store.
+pub fn write_pairs(json: &[u8], prefix: &str, out: &mut Vec<u8>) {
     let Ok(pairs) = serde_json::from_slice::<BTreeMap<String, String>>(json) else { return };
     for (name, value) in pairs {
         let fits = name.bytes().all(is_name_byte)
@@ -73,7 +73,7 @@ pub fn write_lines(json: &[u8], out: &mut Vec<u8>) {
             && value.bytes().all(|byte| byte >= b' ' && byte != 0x7f)
             && !is_own(&name);
         if fits {
-            for part in [&*name, ": ", &*value, "\r\n"] {
+            for part in [prefix, &*name, ": ", &*value, "\r\n"] {
                 out.extend_from_slice(part.as_bytes());
             }
         }
@@ -106,7 +106,7 @@ mod tests {
 
     fn collected(lines: &[(&str, &str)]) -> Result<Option<String>, Reject> {
         let lines = lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-        let json = collect(lines)?;
+        let json = collect_pairs(lines)?;
         Ok(json.map(|json| String::from_utf8(json.into()).unwrap()))
     }
 
@@ -121,7 +121,7 @@ mod tests {
         let json = json.unwrap().unwrap();
         assert_eq!(json, r#"{"A":"1","Owner-Id":"bob \u0026 co"}"#);
         let mut lines = Vec::new();
-        write_lines(json.as_bytes(), &mut lines);
+        write_pairs(json.as_bytes(), "", &mut lines);
         assert_eq!(lines, b"A: 1\r\nOwner-Id: bob & co\r\n");
         assert_eq!(collected(&[("Seaweed", "x"), ("Seaweed-", "y"), ("X", "z")]), Ok(None));
     }
@@ -133,7 +133,7 @@ mod tests {
         }
         assert_eq!(collected(&[("Seaweed-A", &"x".repeat(3400))]), Err(TOO_LONG));
         let bytes: &[u8] = b"\xff";
-        assert_eq!(collect([(&b"Seaweed-A"[..], bytes)].into_iter()), Err(NO_TEXT));
+        assert_eq!(collect_pairs([(&b"Seaweed-A"[..], bytes)].into_iter()), Err(NO_TEXT));
     }
 
     #[test]
@@ -147,7 +147,7 @@ mod tests {
             "no json",
         ] {
             let mut lines = Vec::new();
-            write_lines(json.as_bytes(), &mut lines);
+            write_pairs(json.as_bytes(), "", &mut lines);
             assert_eq!(lines, b"", "{json}");
         }
     }
