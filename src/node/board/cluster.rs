@@ -24,8 +24,8 @@ pub struct ClusterBoard {
     pub takes_deletes: Level,
     /// Highest key of all needles and tombstones that it ever had; 0 for none.
     pub max_key: Level,
-    /// Whether the master is told that it takes no photos, because a copy of it on another node may lack
-    /// some. Written by the control plane.
+    /// Whether it is announced to the master as read-only, because a copy of it on another node may lack
+    /// changes. Written by the control plane.
     pub is_held: AtomicBool,
     /// Version up to which all copies on other nodes have everything; 0 if nothing is known of one of them.
     /// Written by the control plane.

@@ -14,7 +14,7 @@ pub struct Peer {
     pub name: String,
     /// Address of its data API.
     pub address: SocketAddr,
-    /// False as long as it does not answer: nothing is sent to it, so that no client waits for it in vain.
+    /// False while it does not answer: nothing is sent to it then, so that no client waits for a timeout.
     pub answers: AtomicBool,
     /// Number of exchanges with it that failed or were overdue. Shards add to it.
     pub failures: AtomicU64,

@@ -25,7 +25,7 @@ pub struct ClusterStatus {
     /// Highest key of all photos that it ever had; `0` for none. It is text because it may have more digits
     /// than some readers of JSON keep of a number.
     pub max_key: String,
-    /// True while the master is told that it takes no photos, because a copy may lack some.
+    /// True while it is announced to the master as read-only, because a copy may lack changes.
     pub held: bool,
     /// Its copies on other nodes, by the name of the node.
     pub copies: Vec<CopyStatus>,

@@ -84,7 +84,7 @@ impl KnownPeers {
                 true => tracing::info!("cluster: {name} answers again"),
                 false => tracing::warn!(
                     "cluster: {name} does not answer; nothing is sent to the copies of volumes that it has, \
-                     and the master is told that these volumes take no photos"
+                     and these volumes are announced to the master as read-only"
                 ),
             }
         }

@@ -1,5 +1,5 @@
-//! The copies of the cluster's volumes on other nodes, as far as the control plane looks after them: where
-//! they are, which nodes answer, and what each copy may lack.
+//! Tracks and repairs the copies of the cluster's volumes on other nodes: where they are, which nodes answer,
+//! and what each copy may lack.
 //!
 //! Shards send each change to the other copies while they make it. When that fails, the copy is *behind*: the
 //! volume is held, so that the master assigns nothing to it, and the changes that the copy may lack are

@@ -1,4 +1,4 @@
-//! The task that looks after the copies of volumes on other nodes.
+//! The task that tracks and repairs the copies of volumes on other nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -59,7 +59,7 @@ pub struct CopiesParts {
     pub store: MarkStore,
 }
 
-/// Looks after the copies of volumes, on `runtime`, until `stop` is requested. Returns the task.
+/// Tracks and repairs the copies of volumes, on `runtime`, until `stop` is requested. Returns the task.
 #[must_use]
 pub fn spawn_copies(runtime: &Handle, stop: StopSignal, parts: CopiesParts) -> JoinHandle<()> {
     let CopiesParts { node, state, metrics, orders, marks, store } = parts;

@@ -273,7 +273,7 @@ fn two_nodes_that_saw_each_other_fail_both_come_back() {
 enum Event {
     /// A change that arrives everywhere.
     Write,
-    /// A change that does not arrive, which is noticed so many tenths of a second later.
+    /// A change that is lost; its failure is reported so many tenths of a second later.
     Lose(u64),
     Silent,
     Answers,
