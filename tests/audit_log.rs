@@ -54,7 +54,7 @@ fn deletes_and_failed_writes_are_logged_without_cookies() {
     assert_eq!(delete_all(b"not/a/photo"), 400);
     let names = format!("6/0/{COOKIE}\n7/0/{OTHER}\n6/3/{COOKIE}\n");
     assert_eq!(delete_all(names.as_bytes()), 200);
-    // Each connection may be on another shard: lines of different ones have no order unless one waits for them.
+    // Another connection may be on another shard, whose lines come in any order unless one waits.
     audited(&daemon, 8);
     let other = {
         let mut client = daemon.connect();

@@ -224,6 +224,13 @@ impl Process {
     pub fn image(&self) -> Image {
         self.world.look(|snapshot| snapshot.image())
     }
+
+    /// Sets the wall clock, and lets the process notice.
+    pub fn set_wall(&mut self, wall: u64) {
+        self.world.set_wall(wall);
+        let handle = self.runtime.handle().clone();
+        self.run(async move { handle.yield_now().await });
+    }
 }
 
 /// Cuts the power while one commit of exactly these needles, in this order, is being written to the volume

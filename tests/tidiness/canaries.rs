@@ -62,7 +62,7 @@ pub const BAD: &[(Check, &str, &str)] = &[
         "use crate::node::metrics; fn f() { metrics::ReadMetric::get(x); }",
     ),
     (unsafety, "src/volume/index/mod.rs", "fn f() { unsafe { g() } }"),
-    (unsafety, "tests/engine.rs", "unsafe impl Send for X {}"),
+    (unsafety, "tests/volume/engine.rs", "unsafe impl Send for X {}"),
     (unsafety, "src/base/sys.rs", "// unsafe, once"),
     (
         mistakes,
@@ -80,7 +80,7 @@ pub const BAD: &[(Check, &str, &str)] = &[
     (links, "docs/FORMAT.md", "see [that](DURABILITY.md#no-such-heading)"),
     (links, "docs/FORMAT.md", "# A\n[x](#a), [y](#b)"),
     (links, "docs/FORMAT.md", "[x]: missing.md"),
-    (names, "docs/DURABILITY.md", "| `tests/crash.rs`: `no_such_test` |"),
+    (names, "docs/DURABILITY.md", "| `tests/volume/crash.rs`: `no_such_test` |"),
     (names, "docs/DURABILITY.md", "`tests/no_such_file.rs`"),
     (names, "docs/DURABILITY.md", "`tests/common/mod.rs::pool` is no test"),
     (names, "docs/ARCHITECTURE.md", "`src/node/shard/session.rs::no_such_function`"),
@@ -144,7 +144,7 @@ pub const GOOD: &[(Check, &str, &str)] = &[
     (
         names,
         "docs/DURABILITY.md",
-        "`tests/crash.rs`: `concurrent_operations`, `tests/crash.rs::concurrent_operations`",
+        "`tests/volume/crash.rs`: `concurrent_operations`, `tests/volume/crash.rs::concurrent_operations`",
     ),
     (
         codec,

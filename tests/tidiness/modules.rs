@@ -62,7 +62,7 @@ pub fn modules(project: &Project) -> BTreeMap<String, bool> {
         "xtask/src/main.rs",
     ];
     let roots = roots.map(|root| (root, false));
-    let tests = project.with("tests/", ".rs").filter(|(path, _)| path.matches('/').count() == 1);
+    let tests = project.with("tests/", ".rs").filter(|(path, _)| is_test_binary(path));
     let binaries = tests.chain(project.with("fuzz/fuzz_targets/", ".rs"));
     let mut waiting: Vec<(String, bool)> = roots
         .into_iter()
@@ -79,7 +79,7 @@ pub fn modules(project: &Project) -> BTreeMap<String, bool> {
         let stem = file.trim_end_matches(".rs");
         let is_root = roots.iter().any(|(root, _)| *root == file)
             || stem.ends_with("/mod")
-            || (file.starts_with("tests/") && file.matches('/').count() == 1);
+            || is_test_binary(&file);
         let dir = if is_root { stem.rsplit_once('/').map_or("", |(dir, _)| dir) } else { stem };
         for (tokens, tests) in [(always, tests), (for_tests, true)] {
             for n in 0..tokens.len() {
@@ -92,6 +92,12 @@ pub fn modules(project: &Project) -> BTreeMap<String, bool> {
         }
     }
     reached
+}
+
+/// Whether the file is the root of a binary of tests.
+fn is_test_binary(file: &str) -> bool {
+    let Some(name) = file.strip_prefix("tests/") else { return false };
+    name.strip_suffix("/main.rs").unwrap_or(name).matches('/').count() == 0
 }
 
 /// Tokens of each file in `src/` that are compiled into the product.

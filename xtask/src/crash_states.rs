@@ -1,4 +1,4 @@
-//! The long run of `tests/crash.rs`: histories of three operations with a power cut at every point.
+//! The long run of `tests/volume/crash.rs`: histories of three operations with a power cut at every point.
 
 use std::fmt::Write;
 
@@ -24,10 +24,10 @@ pub fn run_long(flags: &[&str]) -> Result<(), Failed> {
         ["--states", states] if states.parse::<u64>().is_ok() => states,
         _ => return Err(Failed("the only flag is --states N".to_owned())),
     };
-    let test = ["test", "--release", "--locked", "--test", "crash"];
+    let test = ["test", "--release", "--locked", "--test", "volume"];
     run(cargo(&test).arg("--no-run"))?;
     let mut long = cargo(&test);
-    long.args(["--quiet", "--", "--exact", "three_operations", "--nocapture"]);
+    long.args(["--quiet", "--", "--exact", "crash::three_operations", "--nocapture"]);
     let output = printed_by(long.env("HAYLOFT_CRASH_STATES", states))?;
     let mut text = HOW.to_owned();
     for (_, figures) in output.lines().filter_map(|line| line.split_once(MARKER)) {

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::io::{BufReader, Read};
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Mutex, mpsc};
 use std::thread;
@@ -15,17 +15,8 @@ use crate::process::{Failed, announce};
 use crate::project::{cargo, root};
 
 /// Tests of this package that take longest. They begin first, so that the last ones are short.
-const LONGEST: [&str; 9] = [
-    "hostile",
-    "contract",
-    "tidy",
-    "bit_flips",
-    "compaction_faults",
-    "parity",
-    "nginx",
-    "crash",
-    "smuggling",
-];
+const LONGEST: [&str; 7] =
+    ["volume", "hostile", "contract", "tidy", "parity", "nginx", "smuggling"];
 
 /// A test binary.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,8 +126,17 @@ fn test_binary(line: &str) -> Option<TestBinary> {
 }
 
 fn rank(name: &str) -> usize {
-    let is = |long: &&str| name.strip_prefix("tests/") == Some(&format!("{long}.rs"));
-    LONGEST.iter().position(is).unwrap_or(LONGEST.len())
+    let name = name_of(Path::new(name));
+    LONGEST.iter().position(|long| Some(*long) == name).unwrap_or(LONGEST.len())
+}
+
+/// Name of the binary of tests whose source this is: `tests/NAME.rs`, or `tests/NAME/main.rs`. `None` if it
+/// is part of another one, or no test.
+#[must_use]
+pub fn name_of(source: &Path) -> Option<&str> {
+    let name = source.strip_prefix("tests").ok()?.to_str()?;
+    let name = name.strip_suffix("/main.rs").or_else(|| name.strip_suffix(".rs"))?;
+    (!name.contains('/')).then_some(name)
 }
 
 /// Runs the binaries, as many at a time as there are cores, and calls `ended` after each.
@@ -204,8 +204,8 @@ mod tests {
 
     #[test]
     fn test_binaries_are_parsed_from_the_messages_of_cargo() {
-        let binary = test_binary(&artifact("tests/crash.rs", true)).unwrap();
-        assert_eq!(binary.name, "tests/crash.rs");
+        let binary = test_binary(&artifact("tests/volume/main.rs", true)).unwrap();
+        assert_eq!(binary.name, "tests/volume/main.rs");
         assert_eq!((binary.path, binary.dir), (root().join("target/x"), root().to_owned()));
         assert_eq!(test_binary(&artifact("src/main.rs", false)), None);
         assert_eq!(test_binary(r#"{"reason":"build-finished","success":true}"#), None);
@@ -214,11 +214,18 @@ mod tests {
 
     #[test]
     fn the_longest_tests_begin_first() {
-        assert_eq!(rank("tests/hostile.rs"), 0);
-        assert!(rank("tests/crash.rs") < rank("tests/act_first.rs"));
+        assert_eq!(rank("tests/volume/main.rs"), 0);
+        assert!(rank("tests/hostile.rs") < rank("tests/volumes.rs"));
         assert_eq!(rank("tools/loadgen/tests/hostile.rs"), LONGEST.len());
         let tests = root().join("tests");
-        assert!(LONGEST.iter().all(|long| tests.join(format!("{long}.rs")).exists()));
+        let exists = |file: String| tests.join(file).exists();
+        for long in LONGEST {
+            assert!(exists(format!("{long}.rs")) || exists(format!("{long}/main.rs")), "{long}");
+        }
+        let name = |source| name_of(Path::new(source));
+        assert_eq!(name("tests/crash.rs"), Some("crash"));
+        assert_eq!(name("tests/volume/crash.rs"), None);
+        assert_eq!(name("src/main.rs"), None);
     }
 
     #[test]

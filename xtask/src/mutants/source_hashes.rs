@@ -10,6 +10,7 @@ use super::tree::known_files;
 use super::without_tests::without_tests;
 use crate::process::Failed;
 use crate::project::root;
+use crate::test_binaries::name_of;
 
 /// Hashes of the sources and tests.
 pub struct SourceHashes {
@@ -60,13 +61,13 @@ impl SourceHashes {
                     (&file, lines.collect::<Vec<_>>()).hash(&mut product);
                 }
             } else if file.starts_with("tests") {
-                if file.components().count() == 2 && is_rust {
-                    let mut sum = DefaultHasher::new();
-                    bytes.hash(&mut sum);
-                    let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-                    binaries.insert(name, sum.finish());
-                } else {
-                    (&file, &bytes).hash(&mut shared);
+                match name_of(&file) {
+                    Some(name) => {
+                        let mut sum = DefaultHasher::new();
+                        bytes.hash(&mut sum);
+                        binaries.insert(name.to_owned(), sum.finish());
+                    }
+                    None => (&file, &bytes).hash(&mut shared),
                 }
             } else if file == Path::new("Cargo.lock") || file == Path::new("Cargo.toml") {
                 bytes.hash(&mut product);

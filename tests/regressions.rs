@@ -1,4 +1,0 @@
-//! Regression tests of the engine, one per fixed bug.
-
-mod common;
-mod regression_cases;
