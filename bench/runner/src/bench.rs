@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::statvfs::statvfs;
@@ -11,30 +11,20 @@ use crate::block::{Block, Failure, Record};
 use crate::error::{Error, file};
 use crate::loadgen::Objects;
 use crate::machine::Machine;
-use crate::measure::{BlockPosition, Measure, Times};
-use crate::raw::SCRATCH_LEN;
+use crate::measure::{BlockPosition, Measure};
+use crate::plan::{Plan, REPEATS_MAX};
 use crate::servers::{Server, Servers};
 use crate::test_bed::TestBed;
-use crate::workload::{DataSet, Entry, Pace, Subject, WORKLOADS, Workload};
+use crate::workload::{DataSet, Entry, Pace, WORKLOADS, Workload};
 
 /// Ratio of the data of a server to the memory it may use.
 const TIMES_MEMORY: u64 = 4;
-/// Size of the data for the comparison of shards (bytes): CPU time does not depend on the page cache.
-const SHARDS_LEN: u64 = 512 << 20;
 /// Connections of a fill.
 const FILLERS: u32 = 64;
 /// Connections of a fill with large objects, of which SeaweedFS holds each in memory several times.
 const LARGE_FILLERS: u32 = 4;
 /// Memory that SeaweedFS needs for that (bytes).
 const LARGE_MEMORY: u64 = 512 << 20;
-/// Assumed maximum write rate of a server that only writes (bytes per second), for the space it needs.
-const WRITE_RATE: f64 = 2.5e9;
-/// Assumed maximum rate of mixed workloads (requests per second), for the space they need.
-const MIXED_RATE: f64 = 22_000.0;
-/// Maximum share of the blocks of a mixed workload that are repeated: what is written uses up space.
-const REPEATS_MAX: f64 = 0.5;
-/// Maximum overhead of an object besides its data (bytes): header, inode, rest of a block.
-const BESIDES: u64 = 4 << 10;
 /// Share of CPU time taken by the host above which a block is repeated.
 const STOLEN_MAX: f64 = 0.05;
 /// Maximum number of attempts per block.
@@ -46,107 +36,6 @@ const FAILURES_MAX: usize = 2;
 
 /// File that marks directories which the benchmark may remove with all content.
 const MARK: &str = ".hayloft-bench";
-
-/// Parameters of a measurement.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// Names of the selected workloads; all when empty.
-    pub only: BTreeSet<String>,
-    /// Number of rounds.
-    pub pairs: usize,
-    /// Durations of a block.
-    pub times: Times,
-    /// Body bytes in each server.
-    pub data_bytes: u64,
-    /// Command line, for the records.
-    pub command: String,
-    /// Directory for the records.
-    pub out: PathBuf,
-}
-
-impl Plan {
-    fn wants(&self, workload: &Workload) -> bool {
-        self.only.is_empty() || self.only.contains(workload.name)
-    }
-
-    fn bytes_of(&self, data: DataSet) -> u64 {
-        match data {
-            DataSet::Shards => self.data_bytes.min(SHARDS_LEN),
-            _ => self.data_bytes,
-        }
-    }
-
-    /// Bytes that a server writes while it is measured.
-    fn written(&self, data: DataSet, server: Server, workloads: &[&Workload]) -> u64 {
-        let times = self.times.warmup + self.times.seconds;
-        if data == DataSet::Empty {
-            // Each block starts with an empty server.
-            return (WRITE_RATE * times) as u64;
-        }
-        let entries = workloads.iter().flat_map(|workload| workload.entries);
-        let puts = entries.filter(|entry| Server::of(entry.subject) == Some(server));
-        let puts: f64 = puts.map(|entry| entry.load.puts()).sum();
-        let blocks = self.pairs as f64 * (1.0 + REPEATS_MAX);
-        let each = data.sizes().1 + BESIDES;
-        (puts * MIXED_RATE * times * blocks * each as f64) as u64
-    }
-
-    /// Space that the servers of these workloads need together (bytes).
-    fn room(&self, data: DataSet, workloads: &[&Workload]) -> u64 {
-        let subjects = workloads.iter().flat_map(|workload| workload.entries);
-        let subjects: BTreeSet<Subject> = subjects.map(|entry| entry.subject).collect();
-        let servers: BTreeSet<Server> = subjects.iter().copied().filter_map(Server::of).collect();
-        let objects = self.bytes_of(data) / data.sizes().1;
-        let filled =
-            if data == DataSet::Empty { 0 } else { self.bytes_of(data) + objects * BESIDES };
-        let volumes = data.volumes().split(',').count() as u64;
-        let of_server = |server: &Server| match server {
-            Server::Hayloft | Server::Zeroed | Server::TwoShards => {
-                self.volume_size(data, objects, workloads) * volumes
-            }
-            Server::Nginx => filled,
-            Server::SeaweedFs => filled + self.written(data, *server, workloads),
-            Server::Baseline | Server::Null => 0,
-        };
-        let mixes = subjects.iter().any(|subject| matches!(subject, Subject::FioMix(_)));
-        let scratch = if mixes { SCRATCH_LEN } else { 0 };
-        servers.iter().map(of_server).sum::<u64>() + scratch
-    }
-
-    /// Selected workloads by data set.
-    fn by_data(&self) -> Vec<(DataSet, Vec<&'static Workload>)> {
-        let of = |data| {
-            let workloads = WORKLOADS.iter().filter(|workload| workload.data == data);
-            (data, workloads.filter(|workload| self.wants(workload)).collect())
-        };
-        DataSet::ALL
-            .map(of)
-            .into_iter()
-            .filter(|(_, workloads): &(_, Vec<_>)| !workloads.is_empty())
-            .collect()
-    }
-
-    /// Space that must be free before the measurement (bytes); only one data set exists at a time.
-    pub fn room_max(&self) -> u64 {
-        let rooms = self.by_data().into_iter().map(|(data, workloads)| self.room(data, &workloads));
-        rooms.max().unwrap_or(0)
-    }
-
-    /// Size of a volume of the daemon (bytes): filled data with headers, and data written by the workloads.
-    fn volume_size(&self, data: DataSet, objects: u64, workloads: &[&Workload]) -> u64 {
-        let room = self.written(data, Server::Hayloft, workloads);
-        let volumes = data.volumes().split(',').count() as u64;
-        let (filled, objects) = match data {
-            DataSet::Empty => (0, 0),
-            _ => (self.bytes_of(data) / volumes, objects / volumes),
-        };
-        // A needle takes up to 1 KiB more than its data; commits have records, and the log ends before the
-        // file.
-        let len = filled + filled / 64 + objects * 1024 + (512 << 20) + room;
-        // The daemon allocates extents of 1 GiB on XFS, so a volume takes whole ones.
-        len.next_multiple_of(1 << 30)
-    }
-}
 
 /// Measures all selected workloads; each is recorded when it is finished, with its failures. Failed workloads
 /// do not stop the others.
@@ -459,55 +348,6 @@ pub fn read(dir: &Path) -> Result<Vec<Record>, Error> {
 mod tests {
     use super::*;
     use crate::block::examples::{block, record};
-
-    fn plan() -> Plan {
-        Plan {
-            only: BTreeSet::new(),
-            pairs: 9,
-            times: Times { warmup: 1.0, seconds: 5.0 },
-            data_bytes: 4 << 30,
-            command: String::new(),
-            out: PathBuf::new(),
-        }
-    }
-
-    fn of(data: DataSet) -> Vec<&'static Workload> {
-        WORKLOADS.iter().filter(|workload| workload.data == data).collect()
-    }
-
-    #[test]
-    fn volumes_have_space_for_filled_and_written_objects() {
-        let plan = plan();
-        let objects = (4_u64 << 30) / 4096;
-        let size = |data, objects| plan.volume_size(data, objects, &of(data));
-        // A needle of 4 KiB takes ten units of 512 bytes.
-        assert!(size(DataSet::Needles4K, objects) > objects * 5120 + (512 << 20));
-        assert!(size(DataSet::Empty, 1) > 14 << 30);
-        assert_eq!(size(DataSet::Large, 512), 5 << 30);
-        assert_eq!(size(DataSet::Shards, 65_536), 1 << 30, "each volume has half of them");
-        // 11 of 100 requests of the three mixes are PUTs; half of the blocks may be measured again.
-        let written = 0.11 * MIXED_RATE * 6.0 * 9.0 * 1.5 * 65_536.0;
-        assert!(size(DataSet::Needles64K, 65_536) > (4 << 30) + written as u64);
-    }
-
-    #[test]
-    fn required_space_follows_from_the_flags() {
-        let all = plan();
-        let rooms = [
-            all.clone(),
-            Plan { pairs: 20, ..all.clone() },
-            Plan { times: Times { warmup: 1.0, seconds: 20.0 }, ..all.clone() },
-            Plan { data_bytes: 8 << 30, ..all.clone() },
-        ]
-        .map(|plan| plan.room_max());
-        assert!(rooms[0] > 3 * (4 << 30), "three servers hold the data");
-        assert!(rooms[1..].iter().all(|room| *room > rooms[0] + (1 << 30)), "{rooms:?}");
-        let one = Plan { only: ["get-4k-1".to_owned()].into(), ..all };
-        assert!(
-            one.room_max() < rooms[0] / 2,
-            "nothing is written, and only two servers hold the data"
-        );
-    }
 
     #[test]
     fn insufficient_space_is_reported_before_the_measurement() {

@@ -1,6 +1,7 @@
 //! Measures Hayloft against the device and other servers, in alternating blocks. `cargo xtask bench` builds
 //! the programs and runs it; `bench/README.md` explains the figures.
 
+mod against;
 mod bench;
 mod block;
 mod cgroup;
@@ -14,6 +15,7 @@ mod measure;
 mod metrics;
 mod nginx;
 mod peers;
+mod plan;
 mod plot;
 mod process;
 mod published;
@@ -32,12 +34,12 @@ use std::process::ExitCode;
 use clap::Parser;
 use hayloft::base::size::ByteSize;
 
-use crate::bench::Plan;
 use crate::error::{Error, file};
 use crate::loadgen::Loadgen;
 use crate::machine::{Cores, Machine};
 use crate::measure::Times;
 use crate::peers::Tool;
+use crate::plan::Plan;
 use crate::test_bed::{Programs, TestBed};
 use crate::workload::{WORKLOADS, Workload};
 
@@ -47,6 +49,8 @@ Examples (cargo xtask bench takes the same flags, and makes an XFS without --dir
       all workloads, 9 pairs: takes hours
   hayloft-bench --dir /mnt/xfs/bench --quick --only get-8k-32,put-8k-32
       a trial run of two workloads
+  hayloft-bench --dir /mnt/xfs/bench --against /tmp/old/hayloft --only get-8k-64
+      this build in turns with another one
   hayloft-bench --readme
       update the figures in README.md and bench/README.md
 
@@ -65,6 +69,9 @@ struct Cli {
     /// Names of the workloads to measure [default: all]
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     only: Vec<String>,
+    /// Only compare Hayloft with another build of it, by the ratios of its rate and CPU time
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "readme")]
+    against: Option<PathBuf>,
     /// Trial run: 1 pair, blocks of 2 seconds, 1GiB of data; recorded only below the target directory
     #[arg(long)]
     quick: bool,
@@ -86,7 +93,7 @@ struct Cli {
     /// Core of the load generator [default: the first other one, preferably on another physical core]
     #[arg(long)]
     client_core: Option<usize>,
-    /// First of 16 ports on loopback
+    /// First of 18 ports on loopback
     #[arg(long, default_value_t = 31_000, value_parser = clap::value_parser!(u16).range(1024..=65_000))]
     port: u16,
     /// Measure although the page cache of other servers cannot be limited, so that they serve from memory
@@ -183,12 +190,13 @@ impl Cli {
         }
         let out = match &self.out {
             Some(out) => out.clone(),
+            None if self.against.is_some() => scratch.join("against"),
             None if self.quick => scratch.join("compare"),
             None => root().join(machine.results()).join("compare"),
         };
         let flags: Vec<String> = std::env::args().skip(1).collect();
         Ok(Plan {
-            only: only(&self.only)?,
+            workloads: self.selected()?,
             pairs: self
                 .pairs
                 .map_or(if self.quick { 1 } else { table::PUBLISHED_PAIRS }, usize::from),
@@ -226,7 +234,11 @@ impl Cli {
     fn selected(&self) -> Result<Vec<&'static Workload>, Error> {
         let only = only(&self.only)?;
         let wanted = |workload: &&Workload| only.is_empty() || only.contains(workload.name);
-        Ok(WORKLOADS.iter().filter(wanted).collect())
+        let selected = WORKLOADS.iter().filter(wanted);
+        if self.against.is_none() {
+            return Ok(selected.collect());
+        }
+        Ok(selected.map(Workload::against_other_build).collect())
     }
 
     fn needed(&self) -> Result<Vec<Tool>, Error> {
@@ -260,6 +272,7 @@ impl Cli {
         };
         let programs = Programs {
             hayloft: program(&programs, "hayloft", "hayloft")?,
+            other_build: self.against.clone(),
             baseline: program(&programs, "hayloft-baseline", "hayloft-baseline")?,
             weed,
         };
@@ -267,14 +280,18 @@ impl Cli {
         let position = ([server_core, second_core], self.port);
         let bed = TestBed::new(programs, loadgen, (dir, &work), position, limits_memory)?;
         let measured = bench::run(&bed, &machine, &plan);
-        report(&plan.out)?;
+        if self.against.is_some() {
+            against::report(&plan)?;
+        } else {
+            report(&plan.out)?;
+        }
         measured
     }
 }
 
 /// Flags with paths, which are specific to a machine, and the selection of workloads, which each record names
 /// itself: without them all records of a measurement have the same command line.
-const LEFT_OUT: [&str; 4] = ["--dir", "--weed", "--out", "--only"];
+const LEFT_OUT: [&str; 5] = ["--dir", "--weed", "--out", "--only", "--against"];
 
 /// Command line for the records.
 fn recorded_command(flags: &[String]) -> String {

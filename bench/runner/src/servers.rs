@@ -28,6 +28,8 @@ pub enum Server {
     Baseline,
     /// The daemon with one shard.
     Hayloft,
+    /// Another build of it.
+    OtherBuild,
     /// The daemon with one shard and volumes preallocated with zeros.
     Zeroed,
     /// The daemon with two shards.
@@ -46,6 +48,7 @@ impl Server {
         match self {
             Self::Baseline => "baseline",
             Self::Hayloft => "hayloft",
+            Self::OtherBuild => "hayloft-other",
             Self::Zeroed => "hayloft-zeroed",
             Self::TwoShards => "hayloft-2",
             Self::Nginx => "nginx",
@@ -59,6 +62,7 @@ impl Server {
         match subject {
             // Raw reads use the daemon's file, and the daemon reports the range.
             Subject::Hayloft | Subject::Ring | Subject::Fio => Some(Self::Hayloft),
+            Subject::OtherBuild => Some(Self::OtherBuild),
             Subject::Zeroed => Some(Self::Zeroed),
             Subject::OwnPort | Subject::AnyPort => Some(Self::TwoShards),
             Subject::Nginx => Some(Self::Nginx),
@@ -131,6 +135,7 @@ impl<'a> Servers<'a> {
                 Server::Null => 8,
                 Server::TwoShards => 10,
                 Server::Zeroed => 14,
+                Server::OtherBuild => 16,
             }
     }
 
@@ -166,7 +171,7 @@ impl<'a> Servers<'a> {
         };
         let log = bed.log(server.name());
         Ok(RunningServer::One(match server {
-            Server::Hayloft | Server::Zeroed => self.daemon(server, 1)?,
+            Server::Hayloft | Server::OtherBuild | Server::Zeroed => self.daemon(server, 1)?,
             Server::TwoShards => self.daemon(server, 2)?,
             Server::Nginx => nginx::start(bed, &dir, port)?,
             Server::SeaweedFs => {
@@ -190,7 +195,11 @@ impl<'a> Servers<'a> {
     fn daemon(&self, server: Server, shards: usize) -> Result<Running, Error> {
         let (bed, port) = (self.bed, self.port(server));
         let placement = bed.placement(server.name(), shards)?;
-        let mut command = placement.command(&bed.programs.hayloft);
+        let program = match (server, &bed.programs.other_build) {
+            (Server::OtherBuild, Some(other)) => other,
+            _ => &bed.programs.hayloft,
+        };
+        let mut command = placement.command(program);
         command.args(["serve", "--cores", &placement.cores]).arg("--data").arg(self.dir(server));
         command.args(["--listen", &format!("127.0.0.1:{port}")]);
         command.args(["--admin", &format!("127.0.0.1:{}", port + 1)]);
@@ -250,6 +259,7 @@ impl<'a> Servers<'a> {
             Subject::SeaweedFs | Subject::SeaweedFsFsync => target.kind = "seaweedfs",
             Subject::OwnPort => target.by_shard = Some(url(port + 1)),
             Subject::Hayloft
+            | Subject::OtherBuild
             | Subject::Zeroed
             | Subject::AnyPort
             | Subject::Baseline
@@ -278,7 +288,7 @@ impl<'a> Servers<'a> {
     /// When the daemon does not report them.
     pub fn figures(&self, server: Server) -> Result<Option<DaemonCounters>, Error> {
         match server {
-            Server::Hayloft | Server::Zeroed | Server::TwoShards => {
+            Server::Hayloft | Server::OtherBuild | Server::Zeroed | Server::TwoShards => {
                 DaemonCounters::ask(&client(self.port(server) + 1)).map(Some)
             }
             _ => Ok(None),

@@ -16,6 +16,8 @@ use crate::process::Placement;
 pub struct Programs {
     /// The Hayloft daemon.
     pub hayloft: PathBuf,
+    /// Another build of it, if it is compared with one.
+    pub other_build: Option<PathBuf>,
     /// The reference points.
     pub baseline: PathBuf,
     /// SeaweedFS.

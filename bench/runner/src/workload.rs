@@ -67,6 +67,8 @@ impl DataSet {
 pub enum Subject {
     /// The daemon with one shard.
     Hayloft,
+    /// Another build of it.
+    OtherBuild,
     /// The daemon with one shard and volumes preallocated with zeros.
     Zeroed,
     /// The daemon with two shards; requests go to the port of the shard that owns the volume.
@@ -180,7 +182,7 @@ const fn entry(name: &'static str, subject: Subject, load: Load) -> Entry {
 }
 
 /// A set of entries that are measured in alternating blocks.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Workload {
     /// Name, for `--only` and file names.
     pub name: &'static str,
@@ -194,6 +196,21 @@ pub struct Workload {
     pub traced: bool,
     /// Entries; ratios are those of the first one to each other one.
     pub entries: &'static [Entry],
+}
+
+/// Name of the entry of another build of the daemon.
+pub const OTHER_BUILD: &str = "other build";
+
+impl Workload {
+    /// The same load on the daemon and another build of it, and on nothing else. It is kept until the end of
+    /// the process.
+    pub fn against_other_build(&self) -> &'static Self {
+        let own = self.entries.iter().find(|entry| entry.subject == Hayloft);
+        let own = *own.expect("every workload measures the daemon with one shard");
+        let other = Entry { name: OTHER_BUILD, subject: Subject::OtherBuild, ..own };
+        let entries = Box::leak(Box::new([own, other]));
+        Box::leak(Box::new(Self { traced: false, entries, ..*self }))
+    }
 }
 
 const fn workload(
@@ -532,6 +549,17 @@ mod tests {
             .collect();
         assert!(shares.iter().all(|share| (0.0..=1.0).contains(share)), "{shares:?}");
         assert_eq!((mixed("get=95,put=5").puts(), gets(1).puts()), (0.05, 0.0));
+    }
+
+    #[test]
+    fn another_build_has_the_same_load() {
+        for workload in WORKLOADS {
+            let against = workload.against_other_build();
+            let [own, other] = against.entries else { panic!("{} has two", workload.name) };
+            assert_eq!((own.subject, other.subject), (Hayloft, Subject::OtherBuild));
+            assert_eq!((own.load, other.name), (other.load, OTHER_BUILD));
+            assert_eq!((against.name, against.data), (workload.name, workload.data));
+        }
     }
 
     #[test]
