@@ -1,6 +1,9 @@
 //! Requests that name photos by fid, in simulated shards: forms however they are built and split, raw and
 //! chunked bodies, metadata, packed photos, ranges, conditions, deletions, and what is refused.
 
+mod bench;
+mod form;
+
 use std::io::Write as _;
 
 use base64::Engine as _;
@@ -8,173 +11,16 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hayloft::http::fid::TokenKey;
-use hayloft::http::head::Dialects;
 use hayloft::node::shard::{FidKeys, ShardConfig};
 use hayloft::runtime::split_mix;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 use crate::shard_world::{SECOND, Shards, config};
+use bench::{Bench, Reply, with_fids};
+use form::{Form, data};
 
 const FID: &str = "/1,02d2dd59a8";
-
-fn with_fids() -> ShardConfig {
-    ShardConfig { dialects: Dialects::WithFids, ..config() }
-}
-
-/// A reply, taken apart.
-#[derive(Clone, Debug)]
-struct Reply {
-    status: u16,
-    head: String,
-    body: Vec<u8>,
-}
-
-impl Reply {
-    fn parse(bytes: &[u8]) -> Self {
-        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a whole head") + 4;
-        let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
-        let status = head[9..12].parse().unwrap();
-        Self { status, head, body: bytes[end..].to_vec() }
-    }
-
-    fn field(&self, name: &str) -> Option<&str> {
-        self.head.split("\r\n").find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
-    }
-
-    fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap_or_default()
-    }
-}
-
-/// Shards with a volume of a cluster.
-struct Bench {
-    shards: Shards,
-    /// Shard that the next requests are sent to; volume 1 is in shard 0.
-    at: usize,
-}
-
-impl Bench {
-    fn start() -> Self {
-        Self { shards: Shards::start(2, with_fids), at: 0 }
-    }
-
-    /// Sends the pieces of a request, each by itself, and returns the reply. The connection is closed after
-    /// it.
-    fn pieces(&mut self, pieces: Vec<Vec<u8>>) -> Reply {
-        let client = self.shards.connect(self.at);
-        let sender = client.clone();
-        self.shards.spawn(async move {
-            for piece in pieces {
-                if !sender.send(&piece).await {
-                    break;
-                }
-                sender.pause(1000).await;
-            }
-            sender.take_all().await;
-        });
-        let watched = client.clone();
-        self.shards.run_until("a reply", 60 * SECOND, |_| watched.taken().end.is_some());
-        Reply::parse(&client.taken().bytes)
-    }
-
-    /// Sends a request without a body, or with the last field and the body in `rest`.
-    fn send(&mut self, line: &str, rest: &[u8]) -> Reply {
-        let mut bytes = format!("{line} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n").into_bytes();
-        bytes.extend_from_slice(if rest.is_empty() { b"\r\n" } else { rest });
-        self.pieces(vec![bytes])
-    }
-
-    fn get(&mut self, target: &str, fields: &str) -> Reply {
-        self.send(&format!("GET {target}"), format!("{fields}\r\n").as_bytes())
-    }
-
-    fn post(&mut self, target: &str, form: &Form) -> Reply {
-        self.send(&format!("POST {target}"), &form.with_length())
-    }
-}
-
-/// A multipart form.
-#[derive(Clone, Default)]
-struct Form {
-    parts: Vec<u8>,
-    /// Whether CRLF follows the last boundary.
-    ends_short: bool,
-}
-
-const BOUNDARY: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f900112233445566778899aabbccdd";
-
-impl Form {
-    fn with(mut self, head: &str, data: &[u8]) -> Self {
-        self.parts.extend_from_slice(format!("--{BOUNDARY}\r\n{head}\r\n\r\n").as_bytes());
-        self.parts.extend_from_slice(data);
-        self.parts.extend_from_slice(b"\r\n");
-        self
-    }
-
-    /// A form as Go's clients build it.
-    fn of(data: &[u8]) -> Self {
-        let head =
-            "Content-Disposition: form-data; filename=p.jpg; name=file\r\nContent-Type: image/jpeg";
-        Self::default().with(head, data)
-    }
-
-    fn field(self, name: &str, data: &[u8]) -> Self {
-        self.with(&format!("Content-Disposition: form-data; name=\"{name}\""), data)
-    }
-
-    fn ends_short(self) -> Self {
-        Self { ends_short: true, ..self }
-    }
-
-    fn body(&self) -> Vec<u8> {
-        let end = format!("--{BOUNDARY}--{}", if self.ends_short { "" } else { "\r\n" });
-        [&self.parts, end.as_bytes()].concat()
-    }
-
-    fn with_length(&self) -> Vec<u8> {
-        let body = self.body();
-        let head = format!(
-            "Content-Type: multipart/form-data; boundary={BOUNDARY}\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        [head.into_bytes(), body].concat()
-    }
-
-    /// The fields and the body in chunks of these lengths, used in turn.
-    fn chunked(&self, lens: &[usize]) -> Vec<u8> {
-        let mut out = format!(
-            "Content-Type: multipart/form-data; boundary={BOUNDARY}\r\nTransfer-Encoding: chunked\r\n\r\n"
-        );
-        let mut bytes = std::mem::take(&mut out).into_bytes();
-        let body = self.body();
-        let (mut at, mut turn) = (0, lens.iter().cycle());
-        while at < body.len() {
-            let len = (*turn.next().unwrap()).min(body.len() - at);
-            bytes.extend_from_slice(format!("{len:x}\r\n").as_bytes());
-            bytes.extend_from_slice(&body[at..at + len]);
-            bytes.extend_from_slice(b"\r\n");
-            at += len;
-        }
-        bytes.extend_from_slice(b"0\r\n\r\n");
-        bytes
-    }
-}
-
-/// Bytes that no boundary is in, but many of its beginnings.
-fn data(len: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed;
-    let begin = format!("\r\n--{BOUNDARY}");
-    let mut out = Vec::with_capacity(len + begin.len());
-    while out.len() < len {
-        let number = split_mix(&mut state);
-        let cut = usize::try_from(number % begin.len() as u64).unwrap();
-        out.extend_from_slice(&begin.as_bytes()[..cut]);
-        out.extend_from_slice(&number.to_le_bytes());
-    }
-    out.truncate(len);
-    out
-}
 
 fn packed(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());

@@ -5,8 +5,10 @@ mod causes;
 mod client;
 mod damage;
 mod files;
+mod memory;
 mod monitor;
 mod operator;
+mod plan;
 mod seen;
 mod stage;
 mod wire;
@@ -17,28 +19,25 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use hayloft::base::types::{ShardId, VolumeId};
-use hayloft::http::conn::Deadlines;
-use hayloft::http::head::Dialects;
 use hayloft::node::board::{Board, ShardInfo};
 use hayloft::node::metrics::{Metrics, NodeInfo, ReadMetric};
-use hayloft::node::shard::{
-    FidKeys, Listener, Reactor, ReadPlans, RequestOrigin, Requester, ShardConfig, Shared, Start,
-};
-use hayloft::runtime::background::PaceLimits;
-use hayloft::runtime::buffer::{Pool, Region};
-use hayloft::runtime::op::{DirId, Driver, Sock};
+use hayloft::node::shard::{Listener, Reactor, RequestOrigin, Requester, Shared, Start};
+use hayloft::runtime::op::{Driver, Sock};
 use hayloft::runtime::sim::disk::Image;
 use hayloft::runtime::sim::{SimDriver, World};
 use hayloft::runtime::{Runtime, split_mix};
-use hayloft::volume::{self, Checkpointing, Expected, Preallocation, Superblock, SuperblockState};
+use hayloft::volume::{self, Checkpointing, Expected};
 
 use causes::Causes;
 use files::{DIRECTORIES, SECOND_DIRECTORY, STORES, VolumeFile};
+use memory::POOL;
 use monitor::Monitor;
 use operator::Operator;
 
 pub use causes::{DiskStates, Missing};
 pub use damage::Damages;
+pub use memory::Memory;
+pub use plan::Plan;
 pub use seen::{Counts, Seen};
 pub use stage::Stage;
 
@@ -46,191 +45,12 @@ pub use stage::Stage;
 pub type SharedSeen = Rc<RefCell<Seen>>;
 
 const SECOND: u64 = 1_000_000_000;
-/// Memory of each shard and of the clients (bytes).
-const POOL: usize = 8 << 20;
 /// Limit of the length of a batch (bytes).
 const BATCH_MAX: u64 = 2 << 20;
-/// Sizes of volumes (bytes).
-const SIZES: [u64; 3] = [6 << 20, 2 << 20, 1 << 20];
 /// Blocks of the disk of a node whose volumes are compacted: enough, unless another program takes them.
 const CAPACITY: usize = 40_000;
-/// Largest number of volumes of a node.
-const VOLUMES: u32 = 3;
 /// Limit of a run: all requests must be answered within this time (virtual seconds).
 const RUN_TIMEOUT_S: u64 = 120;
-
-/// Parameters of a run, drawn from the seed.
-#[derive(Clone, Copy, Debug)]
-pub struct Plan {
-    pub shards: usize,
-    pub volumes: u32,
-    pub clients: u64,
-    /// Objects in each volume.
-    pub keys: u64,
-    /// Limits the bits of the index hash, so that different objects collide.
-    pub hash_bits: Option<u32>,
-    /// Whether connections break and disk operations fail.
-    pub faults: bool,
-    /// Log between checkpoints (bytes); `None` for no checkpoints.
-    pub interval: Option<u64>,
-    /// Size of each volume (bytes).
-    pub size: u64,
-    /// Limit of the transfers in flight of a shard.
-    pub device_limit: usize,
-    /// Time limit of a drain (ns).
-    pub drain_ns: u64,
-    /// Longest pause of a client between two requests (ns).
-    pub pause_ns: u64,
-    /// Whether volumes are compacted.
-    pub compactions: bool,
-    /// Whether the disk damages what is stored.
-    pub damage: bool,
-    /// Whether objects expire.
-    pub expiry: bool,
-    /// Whether deleted objects are taken back.
-    pub undelete: bool,
-}
-
-impl Plan {
-    /// Draws a plan from a seed.
-    pub fn draw(seed: u64) -> Self {
-        let mut state = seed;
-        let mut draw = |below: u64| split_mix(&mut state) % below;
-        let plan = Self {
-            shards: 1 + usize::try_from(draw(3)).unwrap(),
-            volumes: 1 + u32::try_from(draw(u64::from(VOLUMES))).unwrap(),
-            clients: 2 + draw(5),
-            keys: 1 + draw(6),
-            hash_bits: [None, Some(2)][usize::from(draw(2) == 0)],
-            faults: draw(4) > 0,
-            interval: [Some(4 << 10), Some(32 << 10), Some(256 << 10), None]
-                [usize::try_from(draw(4)).unwrap()],
-            size: SIZES[usize::try_from(draw(3)).unwrap()],
-            device_limit: [1, 2, 96][usize::try_from(draw(3)).unwrap()],
-            drain_ns: [30 * SECOND, 100_000, 5_000_000][usize::try_from(draw(3)).unwrap()],
-            pause_ns: [20_000_000, 20_000_000, 100_000][usize::try_from(draw(3)).unwrap()],
-            compactions: draw(3) > 0,
-            damage: draw(2) == 0,
-            expiry: draw(2) == 0,
-            undelete: draw(2) == 0,
-        };
-        // A file that is compacted must have space for tombstones twice.
-        let size = if plan.compactions { SIZES[0] } else { plan.size };
-        Self { size, ..plan }
-    }
-}
-
-/// Buffers for a node; reusable after its end.
-pub struct Memory {
-    shards: Vec<Pool>,
-    clients: Pool,
-    /// Disk images with [`VOLUMES`] new volumes, by volume size.
-    fresh: Vec<(u64, Image)>,
-}
-
-impl Memory {
-    pub fn new() -> Self {
-        let region = Region::map(4, POOL).unwrap();
-        let pool = |n| Pool::new(&region, n);
-        let clients = pool(3);
-        let fresh = SIZES.iter().map(|size| (*size, create(&clients, *size))).collect();
-        Self { shards: (0..3).map(pool).collect(), clients, fresh }
-    }
-
-    /// Disk image of a node that was never started.
-    pub fn image(&self, plan: &Plan) -> Image {
-        let mut image = self.fresh.iter().find(|(size, _)| *size == plan.size).unwrap().1.clone();
-        image.files.retain(|name, _| (1..=plan.volumes).any(|id| *name == format!("{id}.0.vol")));
-        image
-    }
-
-    /// Bytes in use.
-    pub fn used(&self) -> usize {
-        self.shards.iter().chain([&self.clients]).map(Pool::used).sum()
-    }
-}
-
-fn create(pool: &Pool, size: u64) -> Image {
-    let world = World::new(1, &Image::default());
-    let mut driver = world.driver();
-    let mut runtime = Runtime::new(&driver, pool.clone(), || 7);
-    for id in 1..=VOLUMES {
-        let superblock = superblock(VolumeId(id), size, u64::from(id));
-        let handle = runtime.handle().clone();
-        let created = async move {
-            volume::create(&handle, DirId(0), &superblock, Preallocation::Reserve, |_| ()).await
-        };
-        runtime.block_on(&mut driver, created).unwrap();
-    }
-    world.look(|snapshot| snapshot.image())
-}
-
-/// Superblock of a new volume.
-fn superblock(id: VolumeId, size: u64, number: u64) -> Superblock {
-    Superblock {
-        compat: 0,
-        ro_compat: 0,
-        incompat: 0,
-        volume: id,
-        incarnation: 0x1bad_b002_dead_beef ^ number,
-        parent: 0,
-        generation: 0,
-        state: SuperblockState::Live,
-        size,
-        unit: 512,
-        chunk: 65_536,
-        hash_seed: 42,
-        store: STORES[0],
-        created_ns: 1_700_000_000_000_000_000,
-        revision: 1,
-        history_from: 0,
-        verified_ns: 0,
-        replica: None,
-        cluster: None,
-    }
-}
-
-/// Expected properties of a volume file at open.
-fn expected(plan: &Plan, file: VolumeFile) -> Expected {
-    Expected {
-        volume: file.volume,
-        generation: file.generation,
-        store: STORES[file.dir as usize],
-        hash_bits: plan.hash_bits,
-        segments_max: None,
-        checkpoints: plan.interval.map(|interval| Checkpointing { interval, rate: 64 << 20 }),
-    }
-}
-
-/// The shard that a volume belongs to.
-fn owner_of(plan: &Plan, id: VolumeId) -> ShardId {
-    ShardId::from_index(id.0 as usize % plan.shards)
-}
-
-fn config(plan: &Plan, disk_missing: bool) -> ShardConfig {
-    ShardConfig {
-        deadlines: Deadlines {
-            head: 5 * SECOND,
-            idle: 75 * SECOND,
-            body: 5 * SECOND,
-            send: 10 * SECOND,
-            rate: 16 << 10,
-            linger: SECOND,
-        },
-        dialects: Dialects::Own,
-        keys: FidKeys::default(),
-        cache_control: "max-age=31536000, immutable".to_owned(),
-        body_max: 8 << 20,
-        batch_max: BATCH_MAX,
-        connections_max: 1000,
-        refusals_max: 256,
-        drain_ns: plan.drain_ns,
-        disk_missing,
-        audit_log: false,
-        background: PaceLimits { min: 4 << 20, max: 256 << 20, transfer_max: 64 << 10 },
-        reads: ReadPlans::default(),
-    }
-}
 
 /// What is known of the disk; kept across restarts.
 #[derive(Clone, Default)]
@@ -276,6 +96,18 @@ pub enum Until {
     Drained,
     /// A compaction is in this stage, or nothing is left to do.
     Stage(Stage),
+}
+
+/// Expected properties of a volume file at open.
+fn expected(plan: &Plan, file: VolumeFile) -> Expected {
+    Expected {
+        volume: file.volume,
+        generation: file.generation,
+        store: STORES[file.dir as usize],
+        hash_bits: plan.hash_bits,
+        segments_max: None,
+        checkpoints: plan.interval.map(|interval| Checkpointing { interval, rate: 64 << 20 }),
+    }
 }
 
 /// The volumes that a start finds.
@@ -340,7 +172,7 @@ impl Node {
         let shared = Shared::new(Arc::clone(&metrics), plan.shards);
         let shared = Arc::new(shared.with_files(Arc::clone(&monitor) as _));
         let owners: HashMap<VolumeId, ShardId> =
-            present.iter().map(|id| (*id, owner_of(plan, *id))).collect();
+            present.iter().map(|id| (*id, plan.owner_of(*id))).collect();
         let (mut reactors, mut drivers) = (Vec::new(), Vec::new());
         for n in 0..plan.shards {
             let mut driver = world.member(n, &memory.shards[n]);
@@ -350,10 +182,10 @@ impl Node {
             let runtime = Runtime::new(&driver, memory.shards[n].clone(), random);
             runtime.shuffle(seed | 1);
             let id = ShardId::from_index(n);
-            let own = files.iter().filter(|(volume, _)| owner_of(plan, *volume) == id);
+            let own = files.iter().filter(|(volume, _)| plan.owner_of(*volume) == id);
             let start = Start {
                 id,
-                config: config(plan, missing.is_something()),
+                config: plan.shard_config(missing.is_something()),
                 shared: Arc::clone(&shared),
                 assignments: own
                     .map(|(_, files)| operator::assignment(plan, &metrics, files, !missing.second))

@@ -23,9 +23,10 @@ use hayloft::volume::{self, NotRemoved, Preallocation};
 
 use super::causes::{Causes, ChangeKind};
 use super::files::{self, VolumeFile};
+use super::memory::superblock;
 use super::monitor::Monitor;
 use super::seen::Name;
-use super::{Plan, SECOND, SharedSeen, owner_of, superblock};
+use super::{Plan, SECOND, SharedSeen};
 
 pub struct Operator {
     pub world: World,
@@ -51,7 +52,7 @@ pub fn assignment(
     all_directories: bool,
 ) -> Assignment {
     let id = files[0].volume;
-    let info = VolumeInfo { id, shard: owner_of(plan, id), disk: files[0].dir, durable: true };
+    let info = VolumeInfo { id, shard: plan.owner_of(id), disk: files[0].dir, durable: true };
     let metrics = metrics.register_volume(info, Shown::Recovering);
     let files = files.iter().map(|file| AssignedFile {
         dir: file.path(),
@@ -129,7 +130,7 @@ impl Operator {
             self.world.fail(n, Fault::Stall(time));
         }
         let result =
-            self.requester.ask(owner_of(&self.plan, volume), SetReadOnly { volume, read_only });
+            self.requester.ask(self.plan.owner_of(volume), SetReadOnly { volume, read_only });
         match result.await {
             Ok(_) => {
                 self.causes.end_done(number);
@@ -144,7 +145,7 @@ impl Operator {
 
     /// Asks for a scrub, which goes on while the next changes are made.
     async fn scrub(&mut self, volume: VolumeId) {
-        let owner = owner_of(&self.plan, volume);
+        let owner = self.plan.owner_of(volume);
         if self.requester.ask(owner, ScrubVolume { volume }).await.is_ok() {
             self.count("scrubs asked for");
         }
@@ -155,7 +156,7 @@ impl Operator {
     /// have been no fault in this life.
     pub async fn scrub_all(self, unreadable: Vec<Name>) {
         for volume in self.causes.present() {
-            let owner = owner_of(&self.plan, volume);
+            let owner = self.plan.owner_of(volume);
             let board = self.metrics.board.volume(volume).expect("it is present");
             let passes = board.scrub.passes.get();
             match self.requester.ask(owner, ScrubVolume { volume }).await {
@@ -190,7 +191,7 @@ impl Operator {
         // At times the loss of a file is reported that is no longer the current one.
         let is_late = current > 0 && self.draw(3) == 0;
         let order = FenceVolume { volume, generation: current - u64::from(is_late) };
-        match self.requester.ask(owner_of(&self.plan, volume), order).await {
+        match self.requester.ask(self.plan.owner_of(volume), order).await {
             Ok(Some(_)) => {
                 assert!(!is_late, "volume {volume} was fenced for the loss of an old file");
                 self.causes.end_unknown(number);
@@ -223,8 +224,7 @@ impl Operator {
             Event { called, answered: u64::MAX, action: Action::Wipe, answer: Answer::Unknown };
         self.seen.borrow_mut().wipe(volume, unknown);
         let number = self.causes.begin(volume, ChangeKind::Delete);
-        let result =
-            self.requester.ask(owner_of(&self.plan, volume), DeleteVolume { volume }).await;
+        let result = self.requester.ask(self.plan.owner_of(volume), DeleteVolume { volume }).await;
         let answered = self.handle.now();
         match result {
             Ok(_) => {
@@ -262,8 +262,8 @@ impl Operator {
         }
         let file = VolumeFile { volume, generation: 0, dir: 0 };
         let assignment = assignment(&self.plan, &self.metrics, &[file], true);
-        let opened = self.requester.ask(owner_of(&self.plan, volume), OpenVolume(assignment)).await;
-        self.route(volume, Some(owner_of(&self.plan, volume))).await;
+        let opened = self.requester.ask(self.plan.owner_of(volume), OpenVolume(assignment)).await;
+        self.route(volume, Some(self.plan.owner_of(volume))).await;
         self.causes.end_done(number);
         if opened.is_ok() {
             self.count("volumes created");

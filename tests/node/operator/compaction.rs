@@ -9,10 +9,10 @@ use hayloft::node::shard::{
 use hayloft::runtime::sim::Fault;
 
 use super::Operator;
+use crate::node::SECOND;
 use crate::node::causes::{ChangeKind, Order};
 use crate::node::damage::{Found, needles};
 use crate::node::files::{DIRECTORIES, STORES, VolumeFile};
-use crate::node::{SECOND, owner_of};
 
 /// Sizes of new generations (bytes).
 const SIZES: [u64; 4] = [1 << 20, 3 << 20, 6 << 20, 12 << 20];
@@ -61,7 +61,7 @@ impl Operator {
         let was_running = self.is_compacting(volume);
         let number = self.causes.compactions.begin(order);
         let asked = CompactVolume { volume, request };
-        match self.requester.ask(owner_of(&self.plan, volume), asked).await {
+        match self.requester.ask(self.plan.owner_of(volume), asked).await {
             Ok(()) => self.count("compactions begun"),
             Err(error) => {
                 self.causes.compactions.refuse(number);
@@ -112,7 +112,7 @@ impl Operator {
                 from: self.handle.now(),
             });
             let asked = CompactVolume { volume, request };
-            if let Err(error) = self.requester.ask(owner_of(&self.plan, volume), asked).await {
+            if let Err(error) = self.requester.ask(self.plan.owner_of(volume), asked).await {
                 self.causes.compactions.refuse(number);
                 self.explain(volume, &error, false);
                 continue;
@@ -160,7 +160,7 @@ impl Operator {
 
     async fn cancel(&mut self, volume: VolumeId) {
         let number = self.causes.begin(volume, ChangeKind::Cancel);
-        let owner = owner_of(&self.plan, volume);
+        let owner = self.plan.owner_of(volume);
         match self.requester.ask(owner, CancelCompaction { volume }).await {
             Ok(()) => self.count("cancellations"),
             Err(_) => self.count("cancellations of nothing"),

@@ -12,7 +12,6 @@ use super::Operator;
 use crate::node::causes::ChangeKind;
 use crate::node::damage::{Found, Harm, Planted, needles, place_of};
 use crate::node::files::VolumeFile;
-use crate::node::owner_of;
 
 /// Distance from which on errors are in different places, and the length of a long needle (bytes).
 const PLACE_DISTANCE: u64 = (1 << 20) + (64 << 10);
@@ -115,7 +114,7 @@ impl Operator {
             } else if is_open && board.health.hard_errors.get() >= self.errors_cleared(volume) {
                 let number = self.causes.begin(volume, ChangeKind::Suspect);
                 let asked = SuspectVolume { volume };
-                match self.requester.ask(owner_of(&self.plan, volume), asked).await {
+                match self.requester.ask(self.plan.owner_of(volume), asked).await {
                     Ok(_) => self.causes.end_done(number),
                     Err(_) => self.causes.end_unknown(number),
                 }
@@ -131,7 +130,7 @@ impl Operator {
     async fn clear(&mut self, volume: VolumeId) {
         let errors = self.metrics.board.volume(volume).map_or(0, |it| it.health.hard_errors.get());
         let number = self.causes.begin(volume, ChangeKind::Clear);
-        let owner = owner_of(&self.plan, volume);
+        let owner = self.plan.owner_of(volume);
         let cleared = self.requester.ask(owner, ClearVolume { volume }).await;
         match cleared {
             Ok(was_suspect) => {

@@ -6,9 +6,9 @@ use hayloft::runtime::sim::history::{Action, Answer, Event};
 use hayloft::volume::{NotUndeleted, Refusal, UndeleteOrder};
 
 use super::Operator;
+use crate::node::SECOND;
 use crate::node::causes::{RequestInfo, cost_of};
 use crate::node::seen::Name;
-use crate::node::{SECOND, owner_of};
 
 /// Time between two questions for the progress (ns).
 const LOOK_NS: u64 = 2_000_000;
@@ -67,7 +67,7 @@ impl Operator {
     /// meanwhile, that is waited for as long as the node runs.
     async fn take_back(&mut self, name: Name, within_ns: u64) -> Option<Result<(), NotUndeleted>> {
         let (volume, key, cookie) = name;
-        let owner = owner_of(&self.plan, volume);
+        let owner = self.plan.owner_of(volume);
         let photos = vec![(NeedleId::new(key, 0), Cookie(cookie))];
         let order = UndeleteOrder { photos, within_ns };
         let begin = UndeleteNeedles { volume, begin: Some(order) };

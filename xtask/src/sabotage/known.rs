@@ -207,10 +207,22 @@ pub const KNOWN: &[(&str, &str, &str)] = &[
         "lib",
         "node::shard::volumes::tests::deleted_volume_leaves_no_checkpoint",
     ),
-    ("endless-drain", "shards", "drain_ends_at_its_deadline_despite_a_slow_upload"),
-    ("forget-refusals", "shards", "drain_waits_until_refused_clients_have_their_answer"),
+    (
+        "endless-drain",
+        "shards",
+        "shard_cases::drain::drain_ends_at_its_deadline_despite_a_slow_upload",
+    ),
+    (
+        "forget-refusals",
+        "shards",
+        "shard_cases::drain::drain_waits_until_refused_clients_have_their_answer",
+    ),
     ("ignore-lost-thread", "logging", "panic_of_any_thread_ends_the_daemon_and_names_the_thread"),
-    ("no-reply-rate", "shards", "reader_below_the_minimum_rate_is_disconnected"),
+    (
+        "no-reply-rate",
+        "shards",
+        "shard_cases::deadlines::reader_below_the_minimum_rate_is_disconnected",
+    ),
     (
         "leak-device-slot",
         "lib",
