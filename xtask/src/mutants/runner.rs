@@ -182,27 +182,27 @@ impl<'a> Runner<'a> {
     /// The tests that reach a mistake, in the order in which to run them.
     fn groups(&self, number: u32) -> Vec<TestGroup> {
         let it = &self.candidates[number as usize];
-        let module = module_of(&it.file);
+        let subject = Subject::of(&it.file);
         let history = self.history.lock().expect("no thread panics with it");
         let usable = |test: &&usize| history.unstable.get(*test).is_none_or(|n| *n < UNSTABLE);
-        let mut quick: BTreeMap<(&str, bool), Vec<usize>> = BTreeMap::new();
+        let mut quick: BTreeMap<(&str, u32), Vec<usize>> = BTreeMap::new();
         let mut groups = Vec::new();
-        let worth = |tests: &[usize], is_near: bool| {
+        let worth = |tests: &[usize], nearness: u32| {
             let took: Duration = tests.iter().map(|test| self.reach[*test].took).sum();
             let noticed: u32 = tests.iter().map(|test| history.worth(&it.file, *test)).sum();
-            let near = if is_near { 1000.0 } else { 1.0 };
-            let worth = near * f64::from(noticed + 1) / (took + PROCESS).as_secs_f64();
+            let worth =
+                f64::from(nearness) * f64::from(noticed + 1) / (took + PROCESS).as_secs_f64();
             TestGroup { tests: tests.to_vec(), took, worth }
         };
         for test in self.tests_of[number as usize].iter().filter(usable) {
             let TestCoverage { test: Test { binary, name }, took, .. } = &self.reach[*test];
-            let is_near = binary == "lib" && name.starts_with(&module);
+            let nearness = subject.nearness(binary, name);
             match *took < QUICK {
-                true => quick.entry((binary, is_near)).or_default().push(*test),
-                false => groups.push(worth(&[*test], is_near)),
+                true => quick.entry((binary, nearness)).or_default().push(*test),
+                false => groups.push(worth(&[*test], nearness)),
             }
         }
-        for ((_, is_near), mut tests) in quick {
+        for ((_, nearness), mut tests) in quick {
             tests.sort_by_key(|test| {
                 (std::cmp::Reverse(history.worth(&it.file, *test)), self.reach[*test].took)
             });
@@ -211,12 +211,12 @@ impl<'a> Runner<'a> {
                 some.push(test);
                 took += self.reach[test].took;
                 if took >= TOGETHER {
-                    groups.push(worth(&some, is_near));
+                    groups.push(worth(&some, nearness));
                     (some, took) = (Vec::new(), Duration::ZERO);
                 }
             }
             if !some.is_empty() {
-                groups.push(worth(&some, is_near));
+                groups.push(worth(&some, nearness));
             }
         }
         groups.sort_by(|a, b| b.worth.total_cmp(&a.worth));
@@ -283,11 +283,41 @@ impl TestHistory {
     }
 }
 
-/// The module of a source file, as names of tests begin.
-fn module_of(file: &Path) -> String {
-    let parts = file.with_extension("");
-    let parts = parts.iter().skip(1).map(|part| part.to_string_lossy()).filter(|it| it != "mod");
-    parts.map(|part| format!("{part}::")).collect()
+/// What a source file is about, as names of its tests begin.
+struct Subject {
+    /// Its module, and the module of the tests of its directory.
+    modules: [String; 2],
+    /// Its name, the first word of it, and the name of its directory.
+    words: Vec<String>,
+}
+
+impl Subject {
+    fn of(file: &Path) -> Self {
+        let parts = file.with_extension("");
+        let parts = parts.iter().skip(1).map(|part| part.to_string_lossy());
+        let parts: Vec<_> = parts.filter(|it| it != "mod").collect();
+        let path = |parts: &[_]| parts.iter().map(|part| format!("{part}::")).collect::<String>();
+        let dir = parts.split_last().map_or(&[][..], |(_, dir)| dir);
+        // Of `scrub_progress`, `scrub` too.
+        let names = parts.iter().rev().take(2).map(ToString::to_string);
+        let first = parts.last().and_then(|name| name.split_once('_')).map(|(word, _)| word);
+        let first = first.filter(|word| word.len() > 4).map(str::to_owned);
+        let words = names.chain(first).collect();
+        Self { modules: [path(&parts), path(dir) + "tests::"], words }
+    }
+
+    /// How much more a test is worth than one of another subject.
+    fn nearness(&self, binary: &str, name: &str) -> u32 {
+        if binary == "lib" {
+            let is_near = self.modules.iter().any(|module| name.starts_with(module));
+            return if is_near { 1000 } else { 1 };
+        }
+        let modules = name.rsplit_once("::").map_or("", |(modules, _)| modules);
+        let is_near = |word: &String| {
+            binary.starts_with(&**word) || modules.split("::").any(|it| it.starts_with(&**word))
+        };
+        if self.words.iter().any(is_near) { 30 } else { 1 }
+    }
 }
 
 #[cfg(test)]
@@ -295,9 +325,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn module_path_is_derived_from_the_file_path() {
-        assert_eq!(module_of(Path::new("src/http/head.rs")), "http::head::");
-        assert_eq!(module_of(Path::new("src/volume/mod.rs")), "volume::");
-        assert_eq!(module_of(Path::new("src/ring.rs")), "ring::");
+    fn tests_of_the_subject_of_a_file_are_near_it() {
+        let near = |file, binary, name| Subject::of(Path::new(file)).nearness(binary, name);
+        assert_eq!(near("src/http/head.rs", "lib", "http::head::tests::a"), 1000);
+        assert_eq!(near("src/ring.rs", "lib", "ring::tests::a"), 1000);
+        assert_eq!(near("src/volume/index/mod.rs", "lib", "volume::index::tests::a"), 1000);
+        let run = "src/runtime/background/run.rs";
+        assert_eq!(near(run, "lib", "runtime::background::tests::a"), 1000);
+        assert_eq!(near(run, "lib", "runtime::tests::a"), 1);
+        let walk = "src/volume/scrub/walk.rs";
+        assert_eq!(near(walk, "volume", "scrub::a"), 30);
+        assert_eq!(near(walk, "scrub_daemon", "a"), 30);
+        assert_eq!(near("src/node/shard/scrub_progress.rs", "scrub_daemon", "a"), 30);
+        assert_eq!(near(walk, "volume", "engine::scrub_is_no_module"), 1);
     }
 }
