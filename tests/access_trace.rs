@@ -87,8 +87,9 @@ fn trace_records_every_request_and_continues_after_restart() {
     assert!(daemon.stop().success());
     let (again, all) = records(&file);
     assert_eq!((again, &all[..8]), (header, &first[..]));
-    let deletes: Vec<_> = all[10..].iter().map(|r| (r.method, r.object, r.status)).collect();
-    let deleted = |key, status| (Method::Delete, object_hash(1, key, 0), status);
+    let deletes: Vec<_> =
+        all[10..].iter().map(|r| (r.method, r.object, r.status, r.size)).collect();
+    let deleted = |key, status| (Method::Delete, object_hash(1, key, 0), status, 0);
     assert_eq!(deletes, [deleted(9, 204), deleted(10, 404)]);
     let batch: Vec<_> = all[8..10].iter().map(|r| (r.method, r.object, r.size)).collect();
     let of = |key| (Method::Batch, object_hash(1, key, 0), 10);

@@ -155,11 +155,11 @@ mod tests {
         (0..many).for_each(|number| ready.add_arrival(ended(many + number, 100)));
         let photos: Vec<usize> =
             (0..100).map(|_| iteration(&mut ready, 8192).len() - ARRIVALS_MAX).collect();
-        assert_eq!(photos[0], 2);
-        assert!(
-            photos.is_sorted() && photos[99] == OVERLOAD_BYTES_MAX / PHOTO as usize,
-            "{photos:?}"
-        );
+        let photo = usize::try_from(PHOTO).unwrap();
+        let bytes = (1..=100)
+            .map(|nth| OVERLOAD_BYTES_MAX.min(ITERATION_BYTES + nth * OVERLOAD_STEP_BYTES));
+        assert!(photos.iter().copied().eq(bytes.map(|bytes| bytes / photo)), "{photos:?}");
+        assert_eq!((photos[0], photos[99]), (2, OVERLOAD_BYTES_MAX / photo));
         assert!(ready.is_overloaded());
         while ready.is_overloaded() {
             iteration(&mut ready, 8192);

@@ -293,6 +293,12 @@ mod tests {
     }
 
     #[test]
+    fn setting_that_disables_rings_is_read_where_the_kernel_has_it() {
+        let path = "/proc/sys/kernel/io_uring_disabled";
+        assert_eq!(io_uring_disabled().is_some(), std::path::Path::new(path).exists());
+    }
+
+    #[test]
     fn refused_ring_setup_names_cause_and_remedy() {
         let permission = match io_uring_disabled() {
             Some(1 | 2) => "kernel.io_uring_disabled",

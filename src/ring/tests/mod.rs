@@ -1,5 +1,6 @@
 mod connections;
 
+use std::ffi::CStr;
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -283,6 +284,25 @@ fn links_are_not_followed_and_files_not_replaced_by_default() {
     let rename = |replace| Op::Rename { dir, from: name("other"), to: name("photos"), replace };
     assert_eq!(result(rename(false)), -i64::from(libc::EEXIST));
     assert_eq!(result(rename(true)), 0);
+}
+
+#[test]
+fn name_leads_to_an_open_file_until_it_is_renamed_or_given_to_another() {
+    let mut bench = bench(1, 96);
+    let path = bench.dir.path().to_owned();
+    bench.ring.submit(token(0), Op::OpenDir { path: path.clone() });
+    let dir = DirId(u32::try_from(reap(&mut bench.ring)[0].result).unwrap());
+    let file = bench.file;
+    let mut is_name = |name: &CStr| {
+        bench.ring.submit(token(0), Op::IsNameOf { dir, name: name.to_owned(), file });
+        reap(&mut bench.ring)[0].result
+    };
+    assert_eq!([is_name(c"photos"), is_name(c"missing")], [1, 0]);
+    std::fs::rename(path.join("photos"), path.join("renamed")).unwrap();
+    assert_eq!([is_name(c"photos"), is_name(c"renamed")], [0, 1]);
+    std::fs::write(path.join("photos"), b"another file").unwrap();
+    assert_eq!(is_name(c"photos"), 0);
+    assert_eq!(is_name(&CString::new("x".repeat(300)).unwrap()), -i64::from(libc::ENAMETOOLONG));
 }
 
 /// The main thread opens the data directory for each new volume, which must not use a descriptor each time.

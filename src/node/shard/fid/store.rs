@@ -170,10 +170,8 @@ fn resized(
     len: usize,
     more: &[u8],
 ) -> Result<Draft, NotStored> {
+    // It fits into a needle: what is longer by more than SLACK was refused.
     let new_len = (len + more.len()) as u64;
-    if new_len > NEEDLE_DATA_MAX {
-        return Err(Reject::bad("the body does not end with the form").into());
-    }
     let new = Draft::with_attributes(shard.handle.pool(), attributes, new_len);
     let mut new = new.ok_or_else(no_buffer)?;
     let (front, back) = new.data_mut().split_at_mut(len);
