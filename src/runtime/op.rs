@@ -229,7 +229,7 @@ pub enum Op {
         /// (`MSG_MORE`, send(2)).
         more: bool,
     },
-    /// Queries the address of the peer, which is returned as [`Returned::Text`].
+    /// Queries the address of the peer, which is returned as [`Returned::Text`]. Result: 0.
     PeerName {
         /// Connection.
         sock: Sock,

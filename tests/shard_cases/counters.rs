@@ -21,7 +21,7 @@ fn exported(shards: &Shards, name: &str, label: &str) -> u64 {
 }
 
 #[test]
-fn only_gets_count_as_gets_of_missing_photos() {
+fn only_gets_count_as_gets() {
     let mut shards = Shards::start(1, config);
     let counted = |shards: &Shards| {
         let metrics = &shards.metrics.shards[0];
@@ -31,6 +31,11 @@ fn only_gets_count_as_gets_of_missing_photos() {
     assert_eq!(counted(&shards), (1, 0));
     assert_eq!(ask(&mut shards, get(1).replacen("GET", "HEAD", 1)), 404);
     assert_eq!(counted(&shards), (1, 0));
+    assert_eq!(ask(&mut shards, put(1, 5, 5)), 201);
+    assert_eq!(ask(&mut shards, get(1)), 200);
+    assert_eq!(counted(&shards), (1, 1));
+    assert_eq!(ask(&mut shards, get(1).replacen("GET", "HEAD", 1)), 200);
+    assert_eq!(counted(&shards), (1, 1));
 }
 
 #[test]

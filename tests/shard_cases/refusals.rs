@@ -1,7 +1,7 @@
 //! Refused requests: when they are answered, and what follows them.
 
 use crate::shard_world::{SECOND, Shards, config};
-use crate::{get, has_status, put, start_request};
+use crate::{get, has_status, put, refusing_config, start_request};
 
 #[test]
 fn large_upload_whose_condition_fails_is_refused_before_its_body() {
@@ -12,6 +12,22 @@ fn large_upload_whose_condition_fails_is_refused_before_its_body() {
     let refused = start_request(&shards, 0, put(1, 2 << 20, 0).replacen("Host", header, 1));
     shards.run_until("the answer", SECOND, |_| !refused.taken().statuses().is_empty());
     assert_eq!(refused.taken().statuses(), [412]);
+}
+
+#[test]
+fn shard_is_not_at_rest_while_a_refused_client_may_still_send() {
+    let mut shards = Shards::start(1, refusing_config);
+    let client = shards.connect(0);
+    let sender = client.clone();
+    shards.spawn(async move {
+        sender.send(get(1).as_bytes()).await;
+        sender.pause(SECOND).await;
+        sender.take_all().await;
+    });
+    shards.run_for(SECOND / 2);
+    assert!(!shards.is_at_rest(0));
+    shards.run_until("rest", 20 * SECOND, |shards| shards.is_at_rest(0));
+    assert_eq!(client.taken().statuses(), [503]);
 }
 
 #[test]

@@ -142,17 +142,23 @@ impl Writer {
             while let Some(record) = queue.take() {
                 bytes.extend_from_slice(&record.encode());
             }
-            if let Err(error) = self.write(&bytes, &mut is_full) {
-                is_full = true;
-                self.room = 0;
-                let path = self.path.display();
-                tracing::error!("the access trace {path} ends here: {error}");
-            }
+            self.append(&bytes, &mut is_full);
             bytes.clear();
             if is_last {
                 return;
             }
             thread::park_timeout(EMPTY_EVERY);
+        }
+    }
+
+    /// Writes records, until the file is full or a write has failed: what comes after a part of a record could
+    /// not be read.
+    fn append(&mut self, bytes: &[u8], is_full: &mut bool) {
+        if let Err(error) = self.write(bytes, is_full) {
+            *is_full = true;
+            self.room = 0;
+            let path = self.path.display();
+            tracing::error!("the access trace {path} ends here: {error}");
         }
     }
 
@@ -223,6 +229,21 @@ mod tests {
         });
         let quickest = stops.min().unwrap();
         assert!(quickest < EMPTY_EVERY / 2, "{quickest:?}");
+    }
+
+    #[test]
+    fn nothing_is_appended_after_a_failed_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("trace");
+        let wanted = header(&AccessTraceConfig::default());
+        let (_, mut writer) = Writer::open(&path, wanted, 1 << 20).unwrap();
+        let mut is_full = false;
+        let writable = std::mem::replace(&mut writer.file, File::open(&path).unwrap());
+        writer.append(&[7; RECORD_LEN], &mut is_full);
+        assert!(is_full, "a file that is open for reading only");
+        writer.file = writable;
+        writer.append(&[7; RECORD_LEN], &mut is_full);
+        assert_eq!(fs::metadata(&path).unwrap().len(), HEADER_LEN as u64);
     }
 
     #[test]

@@ -92,6 +92,18 @@ fn opened_connection_transfers_bytes_until_it_is_closed() {
 }
 
 #[test]
+fn name_of_a_peer_is_its_address() {
+    let mut bench = bench(1, 96);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (sock, _other) = bench.connected(&listener);
+    bench.ring.submit(token(1), Op::PeerName { sock });
+    let Completion { result, returned, .. } = bench.completed();
+    let Returned::Text(name) = returned else { panic!("no name: {returned:?}") };
+    assert_eq!((result, &*name), (0, &*listener.local_addr().unwrap().to_string()));
+    bench.close(sock);
+}
+
+#[test]
 fn refused_connection_leaves_no_socket_open() {
     let mut bench = bench(1, 96);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

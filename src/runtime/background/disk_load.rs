@@ -185,6 +185,20 @@ mod tests {
     }
 
     #[test]
+    fn shortest_waits_are_compared_too() {
+        let (load, now) = load_with(0, Waited::Read, 1, MS);
+        assert_eq!(load.waits(now), Waits::MuchLonger);
+    }
+
+    #[test]
+    fn time_is_recent_for_less_than_the_idle_time() {
+        let recent = |at: u64, now| is_recent(&AtomicU64::new(at), now);
+        assert!(recent(5, 4 + IDLE_NS) && !recent(5, 5 + IDLE_NS));
+        assert!(recent(5, 4), "the clock of another shard is ahead");
+        assert!(!recent(0, 1), "never");
+    }
+
+    #[test]
     fn reads_are_not_compared_with_commits() {
         let (load, now) = load_with(0, Waited::Read, MS, MS);
         for _ in 0..500 {

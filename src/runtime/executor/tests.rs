@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::runtime::buffer::Region;
-use crate::runtime::op::Op;
+use crate::runtime::op::{Op, Sock};
 use crate::runtime::sim::World;
 use crate::runtime::sim::disk::Image;
 use crate::runtime::{KeyLocks, Signal};
@@ -84,6 +84,28 @@ fn iteration_bounds_polls_background_tasks_and_timers() {
         assert_eq!(ran.get(), BACKGROUND_PER_ITERATION + 1);
         assert!(!runtime.has_ready());
     }
+}
+
+#[test]
+fn operation_that_missed_its_deadline_is_resumed_after_other_tasks() {
+    let (mut runtime, mut driver) = alone();
+    let ran = Rc::new(RefCell::new(Vec::new()));
+    let (handle, late) = (runtime.handle().clone(), Rc::clone(&ran));
+    runtime.handle().spawn(async move {
+        let op = Op::Accept { listener: Sock(1) };
+        let accepted = handle.submit_by(op, handle.now() + 1).await;
+        late.borrow_mut().push(accepted.result);
+    });
+    runtime.run_ready();
+    runtime.exchange(&mut driver, u64::MAX);
+    runtime.run_ready();
+    while !runtime.has_ready() {
+        runtime.exchange(&mut driver, u64::MAX);
+    }
+    let other = Rc::clone(&ran);
+    runtime.handle().spawn(async move { other.borrow_mut().push(0) });
+    runtime.run_ready();
+    assert_eq!(*ran.borrow(), [0, -i64::from(nix::libc::ECANCELED)]);
 }
 
 #[test]
