@@ -160,6 +160,30 @@ fn slower_requests_lengthen_the_pauses_down_to_the_floor() {
 }
 
 #[test]
+fn pause_shrinks_by_an_eighth_and_grows_by_a_quarter() {
+    run(|handle| async move {
+        let [pace, _] = two_shards(&handle);
+        let mut now = 10 * SECOND;
+        for _ in 0..500 {
+            pace.load.waited(0, Waited::Read, now, USUAL_NS);
+            now += MS;
+        }
+        let mut adapted_to = |wait_ns| {
+            for _ in 0..5000 {
+                pace.load.worked(now);
+                pace.load.waited(0, Waited::Read, now, wait_ns);
+                now += MS;
+            }
+            pace.adapted_pause(now)
+        };
+        assert_eq!(PAUSE_PERCENT.2, 400);
+        assert_eq!(adapted_to(USUAL_NS * 9 / 10), 400 - 50);
+        assert_eq!(adapted_to(LONG_NS), 350 + 87);
+        assert_eq!(adapted_to(LONG_NS), 437 + 109);
+    });
+}
+
+#[test]
 fn all_work_together_keeps_the_floor() {
     run(|handle| async move {
         let (bench, paces) = (Bench::new(&handle), two_shards(&handle));
