@@ -38,7 +38,7 @@ pub struct Memory {
     /// Number of slots in all chunks.
     mapped: usize,
     /// Maximum number of slots that may be mapped; for tests of memory shortage.
-    slots_max: usize,
+    pub(super) slots_max: usize,
 }
 
 impl Memory {

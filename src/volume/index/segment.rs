@@ -125,6 +125,8 @@ const LIMIT_SPAN: usize = 35;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -140,6 +142,18 @@ mod tests {
             assert_eq!(least, slots * 935 / 1000);
             assert_eq!(most, least + slots * 35 / 1000 - 1);
         }
+    }
+
+    /// The first number of splitmix64 with the seed 0: its step, mixed.
+    #[test]
+    fn seeds_are_mixed_as_by_splitmix64() {
+        assert_eq!(mix(0x9e37_79b9_7f4a_7c15), 0xe220_a839_7b1d_cdaf);
+    }
+
+    #[test]
+    fn second_bucket_is_at_every_distance_from_the_first() {
+        let distances: BTreeSet<_> = (0..20_000).map(distance).collect();
+        assert!(distances.into_iter().eq(1..BUCKETS_MIN));
     }
 
     #[test]

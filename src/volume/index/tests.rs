@@ -254,6 +254,18 @@ fn no_entry_is_lost_when_the_segment_limit_is_reached() {
 }
 
 #[test]
+fn index_is_not_starved_any_more_once_there_is_memory() {
+    // It lacks memory for its first segments, or for a second one.
+    for (size, segments_max, count) in [(100 * GIB, 0, 13), (GIB, 1, 30_000)] {
+        let mut index = Index::with_segments_max(size, segments_max);
+        (1..=count).for_each(|n| assert!(index.insert(hash(n), at(n))));
+        assert!(index.is_starved() && index.is_starved());
+        index.table.memory.slots_max = usize::MAX;
+        assert!(!index.is_starved());
+    }
+}
+
+#[test]
 fn empty_index_uses_no_memory_and_a_small_one_under_66_kib() {
     let mut index = Index::for_volume(16 << 20);
     assert_eq!((index.memory(), index.candidates(hash(1)).count()), (0, 0));
@@ -348,14 +360,17 @@ fn memory_of_an_index_is_that_of_all_its_parts() {
 }
 
 #[test]
-fn directory_takes_no_more_memory_than_it_needs() {
+fn directory_takes_no_more_memory_than_it_needs_and_the_list_of_segments_hardly_more() {
     let mut index = Index::for_volume(GIB);
     for n in 0..80_000 {
         index.insert(hash(n), at(n + 1));
-        let directory = &index.table.directory;
+        let (directory, segments) = (&index.table.directory, &index.table.segments);
         assert!(directory.capacity() <= directory.len().max(4), "{n}: {}", directory.capacity());
+        let most = (segments.len() + segments.len() / 8 + 1).max(4);
+        assert!(segments.capacity() <= most, "{n}: {}", segments.capacity());
+        assert!(index.table.open.capacity() <= most, "{n}: {}", index.table.open.capacity());
     }
-    assert!(index.table.directory.len() > 4);
+    assert!(index.table.directory.len() > 4 && index.table.segments.len() > 4);
 }
 
 #[test]
