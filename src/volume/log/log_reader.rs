@@ -202,3 +202,30 @@ impl LogReader {
 fn to_usize(len: u64) -> usize {
     usize::try_from(len).expect("inside a buffer")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::limits::UNIT;
+    use crate::runtime::background::{BackgroundRun, Pace};
+    use crate::volume::tests::rig::{FILE, Rig, location};
+
+    #[test]
+    fn only_sectors_lost_this_time_count_when_a_range_is_read_again() {
+        let (mut rig, slot) = Rig::with_volume();
+        rig.put(&slot, 1);
+        rig.put(&slot, 2);
+        let [damaged, whole] = [1, 2].map(|n| location(&slot, n));
+        rig.world.spoil(FILE, to_usize(damaged.offset / UNIT));
+        rig.run(async move {
+            let volume = slot.volume();
+            let run = BackgroundRun::new(&volume.handle, None, Pace::UNLIMITED);
+            let Ok(buf) = run.buffer(None, 64 << 10, 0).await else { panic!("a buffer is free") };
+            let mut reader = LogReader::new(&volume, buf, true);
+            for (at, lost) in [(damaged, 1), (damaged, 1), (whole, 0)] {
+                let read = reader.fill_again(at.offset, at.len, volume.log.tail()).await;
+                assert_eq!(read, Ok(lost));
+            }
+        });
+    }
+}

@@ -105,6 +105,8 @@ impl Slot {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
     use crate::base::stream_position::StreamPosition;
     use crate::runtime::KeyLocks;
@@ -147,5 +149,25 @@ mod tests {
             let done = (slot.scrub_progress().passes, slot.volume().stats().probes.get());
             assert_eq!(done, [(1, 1), (1, 1), (2, 2)][round - 1]);
         }
+    }
+
+    #[test]
+    fn close_waits_for_the_piece_of_a_stream_that_is_being_read() {
+        let (mut rig, slot) = Rig::with_volume();
+        let handle = rig.handle();
+        rig.run(async move {
+            let piece = slot.streams.take().await.unwrap();
+            let (closed, is_closed) = (Rc::clone(&slot), Rc::new(Cell::new(false)));
+            let seen = Rc::clone(&is_closed);
+            handle.spawn(async move {
+                closed.close().await;
+                seen.set(true);
+            });
+            handle.sleep_until(handle.now() + 10 * SECOND).await;
+            assert!(!is_closed.get(), "a piece is being read");
+            drop(piece);
+            handle.sleep_until(handle.now() + 10 * SECOND).await;
+            assert!(is_closed.get());
+        });
     }
 }

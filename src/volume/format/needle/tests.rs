@@ -4,6 +4,7 @@ use crate::base::limits::UNIT;
 use crate::base::types::{Cookie, NeedleId};
 use crate::volume::format::agreement::{accepts, number};
 use crate::volume::format::checksum::{checksum, data_checksum, seed};
+use crate::volume::format::rising::RISING_MAX;
 use proptest::prelude::*;
 
 fn header(data: &[u8], attributes_len: usize) -> NeedleHeader {
@@ -194,6 +195,20 @@ fn footer_with_an_impossible_length_is_rejected() {
         let sum = checksum(&footer[..FOOTER_LEN - 8], seed(42, start));
         footer[FOOTER_LEN - 8..].copy_from_slice(&sum.to_le_bytes());
         assert_eq!(footer_at(&footer, 42, end).is_some(), possible, "{units}");
+    }
+}
+
+#[test]
+fn footer_with_an_impossible_sequence_is_rejected() {
+    let whole = needle(&[7; 100], b"a/b", 65_536);
+    let end = 65_536 + whole.len() as u64;
+    for (sequence, possible) in [(RISING_MAX - 1, true), (RISING_MAX, false), (u64::MAX, false)] {
+        let mut footer = whole[whole.len() - FOOTER_LEN..].to_vec();
+        footer[24..32].copy_from_slice(&sequence.to_le_bytes());
+        let sum = checksum(&footer[..FOOTER_LEN - 8], seed(42, 65_536));
+        footer[FOOTER_LEN - 8..].copy_from_slice(&sum.to_le_bytes());
+        let read = footer_at(&footer, 42, end).map(|footer| footer.sequence);
+        assert_eq!(read, possible.then_some(sequence));
     }
 }
 
