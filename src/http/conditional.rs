@@ -379,6 +379,14 @@ mod tests {
         }
     }
 
+    /// No request has one: a head with this byte is refused before.
+    #[test]
+    fn delete_character_breaks_a_tag() {
+        assert!(Tags::parse(b"\"\x7f\"").is_none());
+        assert!(OwnedTags::parse(b"\"\x7f\"").is_none());
+        assert!(Tags::parse(b"\"~\"").is_some() && OwnedTags::parse(b"\"~\"").is_some());
+    }
+
     #[test]
     fn if_match_compares_strongly_on_reads() {
         let weak = format!("W/{OURS}");

@@ -375,6 +375,8 @@ fn what_cannot_be_stored_is_refused_as_clients_expect() {
     ] {
         assert_eq!(bench.post(FID, &form).status, 400, "fields of more than 64 KiB");
     }
+    let fits = Form::of(b"z").field("a", &vec![b'x'; 65_000]);
+    assert_eq!(bench.post("/1,05d2dd59a8", &fits).status, 201, "a field of less than 64 KiB");
     let nameless = Form::default().field("file", b"no name");
     assert_eq!(bench.post("/1,04d2dd59a8", &nameless).status, 201);
     assert_eq!(bench.get("/1,04d2dd59a8", "").body, b"no name");

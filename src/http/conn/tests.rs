@@ -331,6 +331,19 @@ fn only_buffered_bytes_can_be_skipped() {
 }
 
 #[test]
+fn time_at_the_minimum_rate_is_exact_and_does_not_overflow() {
+    for (bytes, time) in [
+        (0, 0),
+        (1, SECOND / DEADLINES.rate),
+        (16 << 10, SECOND),
+        (BODY_PIECE, PIECE),
+        (usize::MAX, u64::MAX / DEADLINES.rate),
+    ] {
+        assert_eq!(DEADLINES.allowance(bytes), time, "{bytes} bytes");
+    }
+}
+
+#[test]
 fn each_piece_of_a_body_has_its_own_deadline() {
     // Length of the body, number of bytes sent, time allowed for the piece that is incomplete.
     for (len, come, time) in [

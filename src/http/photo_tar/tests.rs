@@ -223,6 +223,8 @@ fn directories_of_v7_tars_are_skipped() {
         })
     };
     assert_eq!(only(&[old("1/", 0), old("1/0/", 0), photo(1)]).name(), name(1));
+    let sizeless = header(b'5', "1/", 0, |header| header.as_old_mut().size = [0; 12]);
+    assert_eq!(only(&[sizeless, photo(1)]).name(), name(1));
     refused(&[old("photos/", 0), photo(1)], "is a directory other than {key}/");
     refused(&[old("1/", 5), padded(b"bytes"), photo(1)], "is a directory with data");
     refused(&[entry(b'0', "1/", b""), photo(1)], "is not {key}/{alt}/{cookie}");
@@ -302,6 +304,9 @@ fn a_name_comes_from_one_header_only() {
     // A size record does not apply to extension headers.
     let sized = records(b'x', &[("size", "5")]);
     assert_eq!(only(&[sized, long(&name(2)), photo(1)]).name(), name(2));
+    let longest = record("comment", &vec![b' '; (1 << 20) - 17]);
+    assert_eq!(longest.len(), 1 << 20);
+    assert_eq!(only(&[entry(b'x', "x", &longest), photo(1)]).name(), name(1));
     let huge = header(b'x', "x", (1 << 20) + 1, |_| ());
     refused(&[huge, vec![b' '; 2 << 20]], "more than 1 MiB");
 }
