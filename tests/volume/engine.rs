@@ -353,8 +353,11 @@ fn full_index_refuses_new_ids_but_serves_existing_ones() {
         assert_eq!(asking.may_put(B, COOKIE, None).await, Err(Refusal::Full));
         assert_eq!(asking.may_put(A, COOKIE, None).await, Ok(()));
         let new = |id| NewNeedle { id, cookie: COOKIE, draft: draft(&buffers, b"x") };
-        let put = asking.put_batch(vec![new(A), new(B)], None).await;
-        assert_eq!(put.err(), Some(Refusal::Full));
+        let full = Some(Refusal::Full);
+        for (ids, refusal) in [(vec![A, B], full), (vec![B], full), (vec![A], None)] {
+            let needles = ids.into_iter().map(&new).collect();
+            assert_eq!(asking.put_batch(needles, None).await.err(), refusal);
+        }
     });
     assert!(process.put(&volume, A, &bytes(3, 1000)).unwrap().replaced);
     assert_eq!(process.get(&volume, A).unwrap(), bytes(3, 1000));

@@ -3,7 +3,7 @@
 
 use thiserror::Error;
 
-use super::checksum::{checksum, seed};
+use super::checksum::checksum;
 use super::cluster::ClusterProperties;
 use super::field::{Decoder, Encoder};
 use super::replica::Replica;
@@ -286,12 +286,6 @@ impl Superblock {
         Encoder::new(&mut bytes).u64(self.hash_seed).u32(self.volume.0);
         // 0 is none.
         checksum(&bytes, LINEAGE_SEED).max(1)
-    }
-
-    /// Returns the checksum seed of a structure at `offset` of this file.
-    #[must_use]
-    pub fn seed(&self, offset: u64) -> u64 {
-        seed(self.incarnation, offset)
     }
 
     /// End of the area for the log (bytes).

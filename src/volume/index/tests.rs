@@ -504,7 +504,7 @@ fn saved(from: &mut Index, size: u64, mut between: impl FnMut(&mut Index)) -> Op
 
 #[test]
 fn restored_index_equals_the_saved_one() {
-    for (size, count) in [(GIB, 0), (GIB, 1), (GIB, 60_000), (1024 * GIB, 200_000)] {
+    for (size, count) in [(GIB, 0), (GIB, 1), (GIB, 20_000), (GIB, 60_000), (1024 * GIB, 200_000)] {
         let mut index = Index::for_volume(size);
         let alike = Hasher::with_bits(1, 0).hash(NeedleId::new(0, 0));
         for n in 0..count {
@@ -515,6 +515,7 @@ fn restored_index_equals_the_saved_one() {
         }
         let mut copy = saved(&mut index, size, |_| ()).expect("it fits");
         assert_eq!(copy.len(), index.len());
+        assert_eq!(copy.table.directory.capacity(), copy.table.directory.len());
         for n in 0..count {
             assert_eq!(all(&copy, hash(n)), all(&index, hash(n)));
         }
@@ -559,6 +560,22 @@ fn entries_before_a_save_are_saved_despite_later_inserts() {
     }
     for n in 0..300 {
         assert!(copy.contains(alike(n), at(before + n + 1).offset), "{n}");
+    }
+}
+
+#[test]
+fn directory_that_is_too_long_for_the_number_of_segments_is_not_restored() {
+    // Depths of the segments, in the order of their hashes. The directory has 1024 entries: at most 64 for
+    // each segment and one more.
+    for (first, is_sound) in [(&[3, 3, 3, 4, 4][..], true), (&[3, 3, 3, 3], false)] {
+        let mut index = Index::for_volume(GIB);
+        let mut from = 0;
+        for depth in [first, &[2, 3, 4, 5, 6, 7, 8, 9, 10, 10]].concat() {
+            let prefix = u32::try_from(from >> (index.hash_bits() - depth)).unwrap();
+            let empty = std::iter::repeat_n([0; 8], BUCKETS_MIN);
+            from = index.restore_segment(from, prefix, depth, empty).expect("it fits").0;
+        }
+        assert_eq!(index.finish_restore(from), is_sound);
     }
 }
 

@@ -122,6 +122,17 @@ mod tests {
     }
 
     #[test]
+    fn each_byte_that_a_day_does_not_have_is_taken_from_later_ones() {
+        for missing in [0, 1, 2, 10] {
+            let mut sums = ExpirySums::default();
+            sums.add(on(10, 5));
+            sums.add(on(11, 20));
+            sums.remove(on(10, 5 + missing));
+            assert_eq!(sums.days().collect::<Vec<_>>(), [(11, 20 - missing)]);
+        }
+    }
+
+    #[test]
     fn far_days_are_counted_together() {
         let mut sums = ExpirySums::default();
         let days = EXPIRY_DAYS_MAX as u64;
