@@ -7,8 +7,8 @@ use hayloft::base::types::{Cookie, NeedleId};
 use hayloft::runtime::sim::disk::Image;
 use hayloft::volume::format::{BadExchange, Kind, attributes, decode_header};
 use hayloft::volume::{
-    CompactionOrder, GetError, NotPulled, NotStreamed, Pulled, ReadOnlyReason, Refusal, Replica,
-    Slot, Superblock, WriteState,
+    CompactionOrder, Expected, GetError, NotPulled, NotStreamed, Pulled, ReadOnlyReason, Refusal,
+    Replica, Slot, Superblock, WriteState,
 };
 use proptest::prelude::*;
 
@@ -375,6 +375,35 @@ fn copy_that_is_too_small_or_suspect_says_so_and_keeps_what_it_has() {
     assert_eq!(refused, Err(NotPulled::Refused(Refusal::Suspect)));
     to.close(&copy);
     from.close(&source);
+}
+
+#[test]
+fn copy_without_memory_for_its_index_takes_changes_and_nothing_new() {
+    let (mut from, source) = started();
+    let mut to = Process::start(7, &Image::default(), &pool(32 << 20));
+    to.create_as(Superblock {
+        hash_seed: 43,
+        incarnation: 9,
+        replica: Some(Replica::default()),
+        ..common::superblock(SIZE)
+    });
+    let starved = Expected { segments_max: Some(0), ..expected_of(0) };
+    let copy = to.open_as(starved).unwrap();
+    let mut follow = |from: &mut Process| {
+        let position = replica(&copy).position;
+        let pieces = stream(from, &source, (position, true), usize::MAX).unwrap();
+        store(&mut to, &copy, &pieces, false)
+    };
+    // A dozen entries need no table yet.
+    for key in 0..13 {
+        from.put(&source, id(key), &bytes(key, 100)).unwrap();
+    }
+    assert_eq!(follow(&mut from).unwrap().objects, 13);
+    from.put(&source, id(5), &bytes(50, 100)).unwrap();
+    assert_eq!(follow(&mut from).unwrap().objects, 1);
+    from.put(&source, id(13), &bytes(13, 100)).unwrap();
+    assert_eq!(follow(&mut from), Err(NotPulled::Refused(Refusal::Full)));
+    assert_eq!(to.get(&copy, id(5)), Ok(bytes(50, 100)));
 }
 
 #[test]

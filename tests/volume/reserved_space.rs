@@ -485,3 +485,17 @@ fn new_file_can_be_opened_on_a_full_disk() {
     put(&mut process, &volume, 0).unwrap();
     assert_no_write_failed(&process, &volume);
 }
+
+#[test]
+fn step_that_fails_at_a_start_is_tried_again_after_a_pause() {
+    let pool = pool(16 << 20);
+    let (mut process, volume) = started(0, &pool);
+    fill(&mut process, &volume, 0);
+    let (mut process, _volume) = restarted(2, &process.image(), 0, &pool);
+    let failed = process.world.count(NO_SPACE);
+    assert!(failed > 0);
+    sleep(&mut process, SECOND / 2);
+    assert_eq!(process.world.count(NO_SPACE), failed);
+    sleep(&mut process, SECOND);
+    assert_eq!(process.world.count(NO_SPACE), failed + 1);
+}

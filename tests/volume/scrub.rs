@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use hayloft::runtime::sim::fault::Fault;
-use hayloft::volume::Carried;
 use hayloft::volume::format::Kind;
+use hayloft::volume::{Carried, NewNeedle};
 
 use crate::common::{COOKIE, bytes, draft, pool, tear};
 use crate::scrub_support::{self, Scrubbing, scrub, scrub_on_request, wait_for_passes};
@@ -151,11 +151,23 @@ fn error_that_goes_away_is_no_damage() {
         process.world.fail(n, Fault::Misdirected(9));
         let result = scrub(&mut process, &volume);
         assert_eq!(result.damage, [], "read {n}");
-        assert!(result.scrubbed.healed > 0, "read {n}");
+        assert_eq!(result.scrubbed.healed, 1, "read {n}");
     }
     // The data of a long needle has a read of its own.
     let (mut process, volume) = created(16 << 20, &pool);
     process.put(&volume, id(1), &bytes(1, 1 << 20)).unwrap();
+    process.world.fail(1, Fault::Misdirected(9));
+    let result = scrub(&mut process, &volume);
+    assert_eq!((result.damage, result.scrubbed.healed), (vec![], 1));
+    // So has a needle behind a long dead one in its commit.
+    let (mut process, volume) = created(16 << 20, &pool);
+    let needles = [(1, 100_000), (2, 100)].map(|(n, len)| {
+        let draft = draft(&pool, &bytes(n, len));
+        NewNeedle { id: id(n), cookie: COOKIE, draft }
+    });
+    let storing = Rc::clone(&volume);
+    process.run(async move { storing.put_batch(needles.into(), None).await.unwrap() });
+    process.delete(&volume, id(1)).unwrap();
     process.world.fail(1, Fault::Misdirected(9));
     let result = scrub(&mut process, &volume);
     assert_eq!((result.damage, result.scrubbed.healed), (vec![], 1));
@@ -208,12 +220,18 @@ fn neighbourhood_of_an_error_is_read_at_once() {
         let byte = usize::try_from(at.offset).unwrap() + needle.layout().data_start;
         process.world.rot(FILE, byte, 0);
     }
+    // Header and footer: only the index knows it.
+    let at = all[22].1;
+    for byte in [at.offset + 30, at.offset + at.len - 20] {
+        process.world.rot(FILE, usize::try_from(byte).unwrap(), 0);
+    }
     scrub_on_request(&volume, &process);
     process.get(&volume, id(20)).unwrap_err();
     let handle = process.runtime.handle().clone();
     process.run(async move { handle.sleep_until(handle.now() + 1_000_000_000).await });
     let found: Vec<_> = volume.found_damage().iter().map(|found| found.finding.id).collect();
-    assert_eq!(found, [18, 20, 23].map(|n| Some(id(n))), "the last one is too far away");
+    let known = |n| Some(id(n));
+    assert_eq!(found, [known(18), known(20), None, known(23)], "the last one is too far away");
     assert_eq!(volume.scrub_progress().neighbourhoods, 1);
     // A popular damaged photo causes nothing more.
     for _ in 0..100 {
@@ -266,6 +284,20 @@ fn passes_are_made_when_they_are_due_and_recorded_if_they_find_nothing() {
     assert!(began.abs_diff(second + DAY) < DAY / 24, "{began} after {second}");
     assert_eq!(volume.volume().verified_ns(), second, "damage was found");
     process.close(&volume);
+}
+
+#[test]
+fn pass_is_made_within_a_minute_when_the_clock_is_set_forward() {
+    let pool = pool(16 << 20);
+    let (mut process, volume) = created(16 << 20, &pool);
+    put_many(&mut process, &volume, 0..3);
+    process.world.set_wall(volume.volume().verified_ns() + 1);
+    Scrubbing::every(DAY).start(&volume, &process);
+    wait_for_passes(&mut process, &volume, 1);
+    process.world.set_wall(volume.scrub_progress().last_began_ns + 2 * DAY);
+    let handle = process.runtime.handle().clone();
+    process.run(async move { handle.sleep_until(handle.now() + 61_000_000_000).await });
+    assert_eq!(volume.scrub_progress().passes, 2);
 }
 
 #[test]

@@ -145,3 +145,31 @@ impl Volume {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use crate::volume::tests::rig::{Rig, SECOND, superblock};
+    use crate::volume::{Preallocation, Superblock};
+
+    #[test]
+    fn step_is_taken_from_the_first_byte_on_that_is_not_reserved() {
+        let small = Superblock { size: 1 << 20, ..superblock() };
+        let (mut rig, slot) = Rig::preallocated(small, Preallocation::InSteps);
+        // The step that is due at the start.
+        rig.sleep(SECOND / 2);
+        let volume = slot.volume();
+        let (end, operations) = (volume.log.reserved_end(), rig.world.operations());
+        let rest = end - volume.log.end_with(0, true);
+        let mut reserve = |bytes| {
+            let volume = Rc::clone(&volume);
+            rig.run(async move { volume.reserve_ahead(bytes).await })
+        };
+        assert_eq!(reserve(rest), Ok(()));
+        assert_eq!(volume.log.reserved_end(), end);
+        assert_eq!(reserve(rest + 1), Ok(()));
+        assert_eq!(volume.log.reserved_end(), end + volume.steps.step);
+        assert_eq!(rig.world.operations(), operations + 2, "it is reserved and synced");
+    }
+}

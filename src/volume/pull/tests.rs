@@ -1,9 +1,10 @@
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::Pulled;
 use crate::base::stream_position::{ExchangeState, StreamPosition};
 use crate::volume::format::{HEADER_LEN, RECORD_HEAD_LEN, Replica};
-use crate::volume::tests::rig::{Rig, SECOND, location, superblock};
+use crate::volume::tests::rig::{COOKIE, Rig, SECOND, id, location, superblock};
 use crate::volume::{PieceLimits, Slot, Superblock};
 
 fn take(rig: &mut Rig, slot: &Rc<Slot>, bytes: &[u8]) -> Pulled {
@@ -67,4 +68,45 @@ fn deletion_keeps_the_time_that_it_has_at_the_source() {
         records[0].modified_ns.unwrap()
     };
     assert_eq!(deleted(&mut to, &copy), deleted(&mut from, &source));
+}
+
+#[test]
+fn at_most_two_parts_of_a_large_body_are_in_memory() {
+    const PART: usize = 1 << 20;
+    let (mut from, source) = Rig::with_volume();
+    let (storing, pool) = (Rc::clone(&source), from.pool.clone());
+    from.run(async move {
+        let mut upload = storing.upload(id(1), COOKIE, 5 * PART as u64).unwrap();
+        for _ in 0..5 {
+            let mut part = upload.part(&pool, PART as u64).unwrap();
+            part.data_mut().fill(7);
+            upload.add(part).await.unwrap();
+            upload.settle().await.unwrap();
+        }
+        let manifest = upload.finish(&pool, None).await.unwrap();
+        storing.put(id(1), COOKIE, manifest, None).await.unwrap();
+    });
+    let stream = from.run(async move {
+        let (mut bytes, mut state) = (Vec::new(), ExchangeState::after(0));
+        loop {
+            let piece = source.read_exchange(state, false).await.unwrap();
+            bytes.extend(piece.bytes);
+            state = piece.next;
+            if piece.is_end {
+                break bytes;
+            }
+        }
+    });
+    let (mut to, copy) = Rig::with(Superblock {
+        hash_seed: 43,
+        incarnation: 9,
+        replica: Some(Replica::default()),
+        ..superblock()
+    });
+    let most = Rc::new(Cell::new(0));
+    let (seen, pool) = (Rc::clone(&most), to.pool.clone());
+    to.world.on_event(move |_| seen.set(seen.get().max(pool.used())));
+    assert_eq!(take(&mut to, &copy, &stream).objects, 1);
+    let most = most.get();
+    assert!((PART..2 * PART + PART / 2).contains(&most), "{most} bytes of buffers");
 }

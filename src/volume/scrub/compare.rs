@@ -43,7 +43,7 @@ pub(super) async fn compare(
 ) -> Result<Vec<Finding>, Interrupted> {
     let differing = noted.differing(&tally.sums);
     let needles = examiner.volume.contents.borrow().index().len();
-    let at_once = (NEEDLES_MAX / (2 * needles / OFFSET_SUMS + 1)).max(1);
+    let at_once = sums_at_once(needles);
     let mut findings = Vec::new();
     for numbers in differing.chunks(at_once).take(WALKS_MAX) {
         findings.extend(compare_some(examiner, steps, numbers).await?);
@@ -56,6 +56,12 @@ pub(super) async fn compare(
         findings.push(Finding { at, id: None, flaw: Flaw::Index, is_io: false });
     }
     Ok(findings)
+}
+
+/// Number of sums whose needles are looked at together, of an index of so many needles. The sums of some may
+/// be over twice as many needles as those of others.
+fn sums_at_once(needles: usize) -> usize {
+    (NEEDLES_MAX / (2 * needles / OFFSET_SUMS + 1)).max(1)
 }
 
 /// Compares the needles that belong to the sums with these numbers.
@@ -174,4 +180,18 @@ async fn extra(
         findings.push(Finding { at, id, flaw: Flaw::NotInLog, is_io: false });
     }
     Ok(findings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_needles_are_looked_at_at_once_and_of_many_half_of_the_limit() {
+        assert!(sums_at_once(200) >= OFFSET_SUMS);
+        assert_eq!(NEEDLES_MAX / 2, 262_144);
+        assert_eq!(16 * 1_000_000 / OFFSET_SUMS, 250_000);
+        assert_eq!(sums_at_once(1_000_000), 16);
+        assert_eq!(sums_at_once(100_000_000), 1);
+    }
 }

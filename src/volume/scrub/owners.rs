@@ -42,7 +42,8 @@ pub(super) async fn findings_of(
     Ok(findings)
 }
 
-/// Returns the live needles that begin in one of `ranges`, which are in order and do not overlap.
+/// Returns the live needles that begin in one of `ranges`, which are in order and do not overlap: each once,
+/// in the order of the log.
 ///
 /// # Errors
 /// [`Interrupted`].

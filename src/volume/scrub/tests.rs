@@ -1,20 +1,24 @@
 //! The index against the log: the tests change the index, which nobody else can.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
+use super::needle::Examiner;
 use super::owners::live_in;
+use super::pass::{Observer, pass};
 use super::staged::SettledCommit;
 use super::steps::{Interrupted, Steps};
 use super::tally::Tally;
-use super::{Flaw, ScrubPlan};
+use super::{Finding, Flaw, ScrubPlan};
 use crate::base::limits::LOG_START;
 use crate::base::types::NeedleId;
 use crate::runtime::KeyLocks;
 use crate::runtime::background::{BackgroundRun, Pace};
 use crate::runtime::sim::disk::Image;
 use crate::volume::format::{HashPrefix, Loss, Unreadable};
-use crate::volume::index::Location;
-use crate::volume::log::scan::FoundNeedle;
+use crate::volume::index::{Location, OffsetSums};
+use crate::volume::log::log_reader::LogReader;
+use crate::volume::log::scan::{FoundNeedle, WINDOW};
 use crate::volume::tests::rig::{COOKIE, Rig, draft, id, location};
 use crate::volume::{NewNeedle, Slot};
 
@@ -174,6 +178,71 @@ fn what_was_found_in_a_file_is_forgotten_with_it() {
     assert_eq!((slot.found_damage_count(), slot.scrub.suspects.borrow().len()), (1, 1));
     slot.replace(&slot.volume());
     assert_eq!((slot.found_damage_count(), slot.scrub.suspects.borrow().len()), (0, 0));
+}
+
+/// Makes a pass over an index whose sums were `noted`. Returns what it finds, as it finds it.
+fn found_by_a_pass(rig: &mut Rig, slot: &Rc<Slot>, noted: OffsetSums) -> Vec<Finding> {
+    let (handle, volume) = (rig.handle(), slot.volume());
+    rig.run(async move {
+        let run = BackgroundRun::new(&handle, None, Pace::UNLIMITED);
+        let buf = run.buffer(None, usize::try_from(WINDOW).unwrap(), 0).await.unwrap();
+        let reader = LogReader::new(&volume, buf, true);
+        let mut examiner = Examiner::new(&volume, reader, volume.log.tail());
+        let mut steps = Steps { run, is_needed: &|| false, handle: &handle, read: 0, step_from: 0 };
+        let found = RefCell::new(Vec::new());
+        let on_finding = |finding: &Finding| found.borrow_mut().push(*finding);
+        let observer = Observer { on_finding: &on_finding, on_progress: &|_| () };
+        pass(&mut examiner, &mut steps, &noted, &observer).await.unwrap();
+        found.take()
+    })
+}
+
+#[test]
+fn entries_that_the_log_lacks_are_reported_once_each_in_the_order_of_the_file() {
+    let (mut rig, slot) = begun();
+    (0..20).for_each(|n| rig.put(&slot, n));
+    let mut expected = Vec::new();
+    for n in 0..20 {
+        // The second half of a needle, under two names.
+        let at = Location { offset: location(&slot, n).offset + 512, len: 512 };
+        invent(&slot, 900 + n, at);
+        invent(&slot, 950 + n, at);
+        expected.push(Finding { at, id: Some(id(n)), flaw: Flaw::NotInLog, is_io: false });
+    }
+    let noted = slot.volume().contents.borrow().offset_sums().clone();
+    assert_eq!(found_by_a_pass(&mut rig, &slot, noted), expected);
+}
+
+#[test]
+fn difference_of_the_sums_that_no_entry_explains_is_found() {
+    let (mut rig, slot) = begun();
+    (0..20).for_each(|n| rig.put(&slot, n));
+    let mut noted = slot.volume().contents.borrow().offset_sums().clone();
+    noted.add(LOG_START + 512);
+    let at = Location { offset: LOG_START, len: slot.volume().log.tail() - LOG_START };
+    let whole = Finding { at, id: None, flaw: Flaw::Index, is_io: false };
+    assert_eq!(found_by_a_pass(&mut rig, &slot, noted), [whole]);
+}
+
+#[test]
+fn live_needles_of_a_range_are_found_once_each_in_the_order_of_the_log() {
+    let (mut rig, slot) = begun();
+    (0..60).for_each(|n| rig.put(&slot, n));
+    let mut expected: Vec<Location> = (10..50).map(|n| location(&slot, n)).collect();
+    let ranges =
+        [expected[0].offset..expected[20].offset, expected[20].offset..expected[39].offset + 1];
+    // The index has it twice.
+    let twice = Location { offset: expected[30].offset + 512, len: 512 };
+    invent(&slot, 900, twice);
+    invent(&slot, 901, twice);
+    expected.insert(31, twice);
+    let handle = rig.handle();
+    rig.run(async move {
+        let run = BackgroundRun::new(&handle, None, Pace::UNLIMITED);
+        let mut steps = Steps { run, is_needed: &|| false, handle: &handle, read: 0, step_from: 0 };
+        let found = live_in(&slot.volume(), &mut steps, &ranges).await;
+        assert_eq!(found, Ok(expected));
+    });
 }
 
 #[test]

@@ -104,6 +104,8 @@ mod tests {
         };
         let all = read(StreamPosition::START);
         assert_eq!((all.records.len(), all.is_end), (12, true));
+        let (end, place) = (slot.volume().log.end(), all.next.place.unwrap());
+        assert_eq!((place.offset, place.sequence), (end.tail, end.sequence));
         for (n, record) in (1..).zip(&all.records) {
             let rest = read(StreamPosition::after(record.version));
             assert_eq!((rest.records.len(), rest.is_end), (12 - n, true), "after object {n}");

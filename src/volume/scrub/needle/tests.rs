@@ -68,3 +68,21 @@ fn what_is_wrong_is_read_again_before_a_copy_counts_as_damaged() {
         }
     });
 }
+
+/// The window may end in the attributes.
+#[test]
+fn what_the_window_does_not_hold_is_read_for_a_copy() {
+    let (mut rig, slot) = Rig::with_volume();
+    rig.put_jpeg(&slot, 1);
+    let at = location(&slot, 1);
+    rig.run(async move {
+        let volume = slot.volume();
+        for with_data in [false, true] {
+            let mut examiner = examiner_of(&volume).await;
+            let needle = found(&mut examiner, at).await;
+            examiner.reader.clear();
+            assert!(examiner.keep_copy(&needle, with_data).await);
+            assert!(matches!(examiner.copies.kept[&at.offset], Copied::Whole(_)));
+        }
+    });
+}
