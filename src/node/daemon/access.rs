@@ -151,8 +151,8 @@ impl Writer {
         }
     }
 
-    /// Writes records, until the file is full or a write has failed: what comes after a part of a record could
-    /// not be read.
+    /// Writes records, until the file is full or a write has failed: what comes after a part of a record
+    /// could not be read.
     fn append(&mut self, bytes: &[u8], is_full: &mut bool) {
         if let Err(error) = self.write(bytes, is_full) {
             *is_full = true;
