@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::lexer::{Token, behind_attributes, behind_bracket, is, paths};
-use super::modules::{modules, product_of};
+use super::modules::{Product, modules, product_of};
 use super::{Project, Violation, violation};
 
 /// Source directories of the crates.
@@ -24,7 +24,7 @@ type Path = Vec<String>;
 /// Files of a crate, and the definitions of the names that they re-export.
 struct Crate<'a> {
     /// Files by module path; the root has an empty path.
-    files: BTreeMap<Path, (&'a str, Vec<Token>)>,
+    files: BTreeMap<Path, (&'a str, Product)>,
     /// Per module: re-exported names and their paths.
     passed_on: BTreeMap<Path, BTreeMap<String, Path>>,
 }
@@ -117,12 +117,11 @@ impl<'a> Crate<'a> {
 fn imports(tokens: &[Token], re_exported: bool) -> Vec<(String, Path)> {
     let mut found = Vec::new();
     for at in 0..tokens.len() {
-        let starts =
-            at == 0 || [";", "}", "]", "{", "pub", ")"].contains(&tokens[at - 1].text.as_str());
+        let starts = at == 0 || [";", "}", "]", "{", "pub", ")"].contains(&tokens[at - 1].text);
         if tokens[at].text != "use" || !starts {
             continue;
         }
-        let is_public = at > 0 && ["pub", ")"].contains(&tokens[at - 1].text.as_str());
+        let is_public = at > 0 && ["pub", ")"].contains(&tokens[at - 1].text);
         if re_exported && !is_public {
             continue;
         }
@@ -130,7 +129,7 @@ fn imports(tokens: &[Token], re_exported: bool) -> Vec<(String, Path)> {
         let declared = &tokens[at + 1..end];
         let renamed: BTreeMap<&str, &str> = (1..declared.len().saturating_sub(1))
             .filter(|&n| declared[n].text == "as")
-            .map(|n| (declared[n - 1].text.as_str(), declared[n + 1].text.as_str()))
+            .map(|n| (declared[n - 1].text, declared[n + 1].text))
             .collect();
         for (_, path) in paths(declared) {
             let last = path.iter().rev().find(|name| *name != "self");

@@ -91,19 +91,19 @@ pub fn links(project: &Project) -> Vec<Violation> {
 
 /// Names of the items of a source file, and of its tests.
 pub fn definitions(text: &str) -> (BTreeSet<String>, BTreeSet<String>) {
-    let tokens = tokens(text);
+    let tokens = &tokens(text).all;
     let keywords = ["fn", "struct", "enum", "trait", "type", "const", "static", "mod"];
     let (mut items, mut tests) = (BTreeSet::new(), BTreeSet::new());
     for n in 0..tokens.len() {
-        if keywords.contains(&tokens[n].text.as_str())
+        if keywords.contains(&tokens[n].text)
             && let Some(name) = tokens.get(n + 1)
         {
-            items.insert(name.text.clone());
+            items.insert(name.text.to_owned());
         }
-        if is(&tokens, n, &["#", "[", "test", "]"]) {
-            let at = behind_attributes(&tokens, n);
-            if is(&tokens, at, &["fn"]) {
-                tests.insert(tokens[at + 1].text.clone());
+        if is(tokens, n, &["#", "[", "test", "]"]) {
+            let at = behind_attributes(tokens, n);
+            if is(tokens, at, &["fn"]) {
+                tests.insert(tokens[at + 1].text.to_owned());
             }
         }
     }

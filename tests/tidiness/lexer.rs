@@ -1,5 +1,8 @@
 //! Tokens and paths of Rust sources: the subset of the grammar that the checks need.
 
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex};
+
 /// Rust source with comments and literals replaced by spaces; line numbers are unchanged.
 pub fn code(text: &str) -> String {
     let bytes = text.as_bytes();
@@ -56,10 +59,19 @@ pub fn is_word(byte: u8) -> bool {
 }
 
 /// A word, `::`, or one other character.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Token {
     pub line: usize,
-    pub text: String,
+    pub text: &'static str,
+}
+
+/// The tokens of a file.
+pub struct Tokens {
+    pub all: Vec<Token>,
+    /// Those that are always compiled.
+    pub always: Vec<Token>,
+    /// Those of items under `#[cfg(test)]`.
+    pub for_tests: Vec<Token>,
 }
 
 /// Keywords that may precede a path.
@@ -70,8 +82,23 @@ pub fn ends_in_name(text: &str) -> bool {
     text.ends_with('>') || text.bytes().last().is_some_and(is_word)
 }
 
-pub fn tokens(text: &str) -> Vec<Token> {
-    let code = code(text);
+/// Tokens by the text of the file.
+static KNOWN: LazyLock<Mutex<HashMap<String, Arc<Tokens>>>> = LazyLock::new(Mutex::default);
+
+/// Returns the tokens of a file. They are kept: the checks read the same files again and again.
+pub fn tokens(text: &str) -> Arc<Tokens> {
+    let known = KNOWN.lock().unwrap().get(text).cloned();
+    known.unwrap_or_else(|| {
+        let all = read(text);
+        let (always, for_tests) = split_tests(&all);
+        let tokens = Arc::new(Tokens { all, always, for_tests });
+        KNOWN.lock().unwrap().insert(text.to_owned(), Arc::clone(&tokens));
+        tokens
+    })
+}
+
+fn read(text: &str) -> Vec<Token> {
+    let code: &'static str = code(text).leak();
     let mut tokens = Vec::new();
     for (line, mut rest) in (1..).zip(code.lines()) {
         while let Some(first) = rest.chars().next() {
@@ -82,11 +109,11 @@ pub fn tokens(text: &str) -> Vec<Token> {
                 len => len,
             };
             let text = &rest[..len];
-            let last = tokens.last().map_or("", |token: &Token| token.text.as_str());
+            let last = tokens.last().map_or("", |token: &Token| token.text);
             // `::name` at the start of a path names a crate as `name` does.
             let starts = text == "::" && (!ends_in_name(last) || KEYWORDS.contains(&last));
             if !first.is_whitespace() && !starts {
-                tokens.push(Token { line, text: text.to_owned() });
+                tokens.push(Token { line, text });
             }
             rest = &rest[len..];
         }
@@ -102,7 +129,7 @@ pub fn is(tokens: &[Token], at: usize, wanted: &[&str]) -> bool {
 pub fn behind_bracket(tokens: &[Token], at: usize) -> usize {
     let mut depth = 0;
     for (n, token) in tokens.iter().enumerate().skip(at) {
-        match token.text.as_str() {
+        match token.text {
             "(" | "[" | "{" => depth += 1,
             ")" | "]" | "}" => depth -= 1,
             _ => {}
@@ -122,12 +149,12 @@ pub fn behind_attributes(tokens: &[Token], mut at: usize) -> usize {
 }
 
 /// Separates tokens that are always compiled from items under `#[cfg(test)]`.
-pub fn split_tests(tokens: &[Token]) -> (Vec<Token>, Vec<Token>) {
+fn split_tests(tokens: &[Token]) -> (Vec<Token>, Vec<Token>) {
     let (mut always, mut tests) = (Vec::new(), Vec::new());
     let mut at = 0;
     while at < tokens.len() {
         if !is(tokens, at, &["#", "[", "cfg", "(", "test", ")", "]"]) {
-            always.push(tokens[at].clone());
+            always.push(tokens[at]);
             at += 1;
             continue;
         }
@@ -174,9 +201,9 @@ pub fn path(
             }
             return at + 1;
         }
-        whole.push(token.text.clone());
+        whole.push(token.text.to_owned());
         at += 1;
-        let next = tokens.get(at + 1).map_or("", |token| token.text.as_str());
+        let next = tokens.get(at + 1).map_or("", |token| token.text);
         let goes_on = is(tokens, at, &["::"]) && next != "<";
         if !goes_on {
             found.push((token.line, whole));

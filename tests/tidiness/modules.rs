@@ -1,8 +1,10 @@
 //! Modules: which files are compiled, and which names they may use.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::Arc;
 
-use super::lexer::{Token, is, paths, split_tests, tokens};
+use super::lexer::{Token, Tokens, is, paths, tokens};
 use super::rules::{CODEC, CODEC_WORDS, FORBIDDEN, LAYERS};
 use super::{Project, Violation, violation};
 
@@ -75,15 +77,15 @@ pub fn modules(project: &Project) -> BTreeMap<String, bool> {
             continue;
         }
         reached.insert(file.clone(), tests);
-        let (always, for_tests) = split_tests(&tokens(text));
+        let found = tokens(text);
         let stem = file.trim_end_matches(".rs");
         let is_root = roots.iter().any(|(root, _)| *root == file)
             || stem.ends_with("/mod")
             || is_test_binary(&file);
         let dir = if is_root { stem.rsplit_once('/').map_or("", |(dir, _)| dir) } else { stem };
-        for (tokens, tests) in [(always, tests), (for_tests, true)] {
+        for (tokens, tests) in [(&found.always, tests), (&found.for_tests, true)] {
             for n in 0..tokens.len() {
-                if tokens[n].text == "mod" && is(&tokens, n + 2, &[";"]) {
+                if is(tokens, n, &["mod"]) && is(tokens, n + 2, &[";"]) {
                     let name = &tokens[n + 1].text;
                     waiting.push((format!("{dir}/{name}.rs"), tests));
                     waiting.push((format!("{dir}/{name}/mod.rs"), tests));
@@ -100,8 +102,19 @@ fn is_test_binary(file: &str) -> bool {
     name.strip_suffix("/main.rs").unwrap_or(name).matches('/').count() == 0
 }
 
+/// The tokens of a file that are always compiled.
+pub struct Product(Arc<Tokens>);
+
+impl Deref for Product {
+    type Target = [Token];
+
+    fn deref(&self) -> &[Token] {
+        &self.0.always
+    }
+}
+
 /// Tokens of each file in `src/` that are compiled into the product.
-pub fn product(project: &Project) -> Vec<(&str, Vec<Token>)> {
+pub fn product(project: &Project) -> Vec<(&str, Product)> {
     product_of(project, &modules(project), "src/")
 }
 
@@ -110,11 +123,11 @@ pub fn product_of<'a>(
     project: &'a Project,
     reached: &BTreeMap<String, bool>,
     dir: &str,
-) -> Vec<(&'a str, Vec<Token>)> {
+) -> Vec<(&'a str, Product)> {
     project
         .with(dir, ".rs")
         .filter(|(file, _)| reached.get(*file) != Some(&true))
-        .map(|(file, text)| (file, split_tests(&tokens(text)).0))
+        .map(|(file, text)| (file, Product(tokens(text))))
         .collect()
 }
 
@@ -198,9 +211,9 @@ pub fn dead_files(project: &Project) -> Vec<Violation> {
         if !reached.contains_key(file) {
             violations.push(violation(file, 1, "no `mod` names this file"));
         }
-        let tokens = tokens(text);
+        let tokens = &tokens(text).all;
         for n in 0..tokens.len() {
-            if is(&tokens, n, &["#", "[", "path", "="]) {
+            if is(tokens, n, &["#", "[", "path", "="]) {
                 let what = "a module must be in the file of its name";
                 violations.push(violation(file, tokens[n].line, what));
             }
@@ -214,9 +227,8 @@ pub fn codec(project: &Project) -> Vec<Violation> {
     let files = product(project).into_iter();
     let files = files.filter(|(file, _)| file.starts_with("src/volume/") && *file != CODEC);
     let found = files.flat_map(|(file, tokens)| {
-        let tokens = tokens.into_iter();
-        let words = tokens.filter(|token| CODEC_WORDS.contains(&token.text.as_str()));
-        words.map(move |token| violation(file, token.line, token.text))
+        let words = tokens.iter().filter(|token| CODEC_WORDS.contains(&token.text));
+        words.map(|token| violation(file, token.line, token.text)).collect::<Vec<_>>()
     });
     found.collect()
 }

@@ -11,7 +11,7 @@ const MISTAKES: &str = "src/base/sabotage.rs";
 pub fn unsafety(project: &Project) -> Vec<Violation> {
     let mut violations = Vec::new();
     for (file, text) in project.rust() {
-        let found = tokens(text).into_iter().find(|token| token.text == "unsafe");
+        let found = tokens(text).all.iter().find(|token| token.text == "unsafe").copied();
         match (found, UNSAFE.contains(&file)) {
             (Some(token), false) => violations.push(violation(file, token.line, "unsafe code")),
             (None, true) => {
@@ -46,14 +46,14 @@ pub fn mistakes(project: &Project) -> Vec<Violation> {
     let mut violations = Vec::new();
     let sources = project.with("src/", ".rs").filter(|(file, _)| *file != MISTAKES);
     for (file, text) in sources {
-        let mut first: Option<String> = None;
-        let tokens = tokens(text);
+        let mut first = None;
+        let tokens = &tokens(text).all;
         for window in tokens.windows(5) {
             let [name, paren, .., mistake] = window else { unreachable!("windows of five") };
-            match (name.text.as_str(), paren.text.as_str()) {
+            match (name.text, paren.text) {
                 ("fn", _) => first = None,
                 ("chosen", "(") => {
-                    let known = first.get_or_insert_with(|| mistake.text.clone());
+                    let known = first.get_or_insert(mistake.text);
                     if *known != mistake.text {
                         let what = format!("{} beside {known} in one function", mistake.text);
                         violations.push(violation(file, name.line, what));
