@@ -121,7 +121,7 @@ fn node_that_does_not_answer_is_waited_for_three_seconds_only() {
     }
 }
 
-/// A copy counts as behind before its client is told.
+/// A copy is marked as behind before the client gets its answer.
 #[test]
 fn overdue_exchange_is_reported_after_half_a_second() {
     let mut pair = Pair::start(5, &empty_disk());

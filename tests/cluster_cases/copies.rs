@@ -93,7 +93,7 @@ fn photos_are_on_both_nodes_through_hangs_and_kills() {
     let deleted = Client::new(data[0]).request("DELETE", &gone, &[], None).unwrap();
     assert_eq!((deleted.status, data.map(|node| found(node, &gone).0)), (202, [404, 404]));
 
-    // A node that hangs costs a writer no more than 3.5 s, and the master is told.
+    // A node that hangs delays a writer by at most 3.5 s, and is reported to the master.
     second.signal(Signal::SIGSTOP);
     let hung = photos[0].0.clone();
     let began = Instant::now();

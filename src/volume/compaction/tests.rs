@@ -209,7 +209,7 @@ fn hash_is_pending_until_the_last_commit_with_it_is_in_the_index() {
         for _ in 0..2 {
             writer.room(at.len).await.unwrap();
             writer.add(writer.complete(part), hash);
-            // So long that a new commit begins.
+            // Long enough for a new commit to begin.
             writer.room(len - UNIT).await.unwrap();
         }
         assert!(writer.is_pending(hash));

@@ -58,8 +58,8 @@ pub(super) async fn compare(
     Ok(findings)
 }
 
-/// Number of sums whose needles are looked at together, of an index of so many needles. The sums of some may
-/// be over twice as many needles as those of others.
+/// Number of sums whose needles are compared together, for an index of `needles` needles. A sum
+/// may cover more than twice as many needles as another.
 fn sums_at_once(needles: usize) -> usize {
     (NEEDLES_MAX / (2 * needles / OFFSET_SUMS + 1)).max(1)
 }

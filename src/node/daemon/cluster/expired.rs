@@ -17,7 +17,7 @@ const KEPT_MAX_NS: u64 = 600_000_000_000;
 const SHOWN_WITHIN_NS: u64 = 10 * PUBLISH_NS;
 
 impl ManagerState {
-    /// Shows which volumes have outlived their last photo, so that the master is told of them no more, and
+    /// Publishes which volumes hold only expired photos, which are not announced to the master any more, and
     /// deletes them some time later.
     pub(in crate::node::daemon) async fn delete_expired(self: Rc<Self>) {
         let now = (self.compaction.clock)();

@@ -26,9 +26,9 @@ pub struct Destination<'a> {
 /// Length of the data of an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataLen {
-    /// So many bytes.
+    /// A body of this length (bytes).
     Known(u64),
-    /// Only its end shows it: it is sent in chunks.
+    /// Not known before the end: the data is sent in chunks.
     InChunks,
 }
 

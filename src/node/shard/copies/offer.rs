@@ -22,7 +22,7 @@ const AT_ONCE: usize = 8;
 /// Number of changes in a piece.
 const PIECE_RECORDS: usize = 256;
 
-/// What became of an offer.
+/// Outcome of an offer.
 enum Offered {
     Object,
     Deletion,

@@ -43,7 +43,7 @@ pub fn attributes<'a>(request: &'a UploadRequest, file: &'a FileHead) -> DraftAt
     DraftAttributes { content_type, expires_ns: None, cluster, foreseen }
 }
 
-/// What other nodes are told of a file with this head that an upload asks for.
+/// Attributes of an uploaded file with this head, as they are sent to other nodes.
 pub fn copied_file<'a>(request: &'a UploadRequest, file: &'a FileHead) -> CopiedFile<'a> {
     let DraftAttributes { content_type, cluster, .. } = attributes(request, file);
     let (object, modified_ns) = (request.object, request.modified_ns);

@@ -92,7 +92,7 @@ impl FakeNode {
         self.control = Some(plane.start(&Threads::default()).unwrap());
     }
 
-    /// Starts the heartbeats, and the task that looks after copies, with the marks of an earlier start.
+    /// Starts the heartbeats and the replication task, with the marks of an earlier start.
     /// Returns what it saves.
     pub(super) fn start_with_copies(&mut self, marks: Marks) -> mpsc::Receiver<Marks> {
         let mut plane = ControlPlane::new().unwrap();

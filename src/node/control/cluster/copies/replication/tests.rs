@@ -273,7 +273,7 @@ fn two_nodes_that_saw_each_other_fail_both_come_back() {
 enum Event {
     /// A change that arrives everywhere.
     Write,
-    /// A change that is lost; its failure is reported so many tenths of a second later.
+    /// A change that is lost, and the delay until its failure is reported (tenths of a second).
     Lose(u64),
     Silent,
     Answers,
